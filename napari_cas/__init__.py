@@ -1,0 +1,1 @@
+"""Paint regions without naming them; a network learns what tells them apart."""

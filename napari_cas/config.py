@@ -1,0 +1,134 @@
+"""Settings: one frozen definition feeds the form, the command line and the provenance record.
+
+Every field has a title (the form's label), a description (the tooltip and ``--help`` text) and a range
+that is checked on construction. Nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+ModelName = Literal[
+    "quick",
+    "lraspp_mobilenet_v3_large",
+    "fcn_resnet50",
+    "fcn_resnet101",
+    "deeplabv3_resnet50",
+    "deeplabv3_resnet101",
+]
+Discriminator = Literal["squared", "log_overlap", "log_volume"]
+Uniformer = Literal["squared", "cross_entropy"]
+DeviceName = Literal["auto", "cpu", "cuda", "mps"]
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ModelSpec(_Settings):
+    """Which network, with how many softmax channels, from which weights."""
+
+    name: ModelName = Field(
+        "quick",
+        title="Network",
+        description="'quick' trains a small head on frozen features and answers within a second; "
+        "the others are fine-tuned whole.",
+    )
+    channels: int = Field(
+        8,
+        ge=2,
+        le=64,
+        title="Channels",
+        description="Softmax channels M: at most this many kinds of appearance are told apart.",
+    )
+    weights: str = Field(
+        "default",
+        title="Weights",
+        description="'default' (pretrained), 'none' (random) or the path of a local weight file.",
+    )
+
+
+class LossConfig(_Settings):
+    """The class-agnostic segmentation loss (Eq. 1) and its variants."""
+
+    alpha: float = Field(
+        0.9,
+        ge=0,
+        le=1,
+        title="Alpha",
+        description="Weight of the uniformer; 1 − alpha weighs the discriminator (Eq. 1).",
+    )
+    discriminator: Discriminator = Field(
+        "log_volume",
+        title="Discriminator",
+        description="How different regions are pushed apart; 'squared' is the paper's.",
+    )
+    uniformer: Uniformer = Field(
+        "squared",
+        title="Uniformer",
+        description="How pixels of one region are pulled together; 'squared' is the paper's.",
+    )
+
+
+class FitConfig(_Settings):
+    """How long and how fast to train."""
+
+    learning_rate: float | None = Field(
+        None,
+        gt=0,
+        title="Learning rate",
+        description="Adam's step size; empty: the network's own default.",
+    )
+    round_seconds: float = Field(
+        0.8,
+        gt=0,
+        le=600,
+        title="Seconds per round",
+        description="Optimiser time before each new prediction.",
+    )
+    max_rounds: int = Field(
+        12,
+        ge=1,
+        le=10_000,
+        title="Rounds at most",
+        description="Stop here if not converged before.",
+    )
+    crop_size: int = Field(
+        256,
+        ge=64,
+        le=2048,
+        multiple_of=32,
+        title="Crop size",
+        description="Side of the square training crops of whole networks, in pixels.",
+    )
+    batch_size: int = Field(
+        2, ge=1, le=256, title="Batch size", description="Crops per step of whole networks."
+    )
+
+
+class PredictConfig(_Settings):
+    """How images are cut into tiles for prediction."""
+
+    tile_size: int = Field(
+        512,
+        ge=128,
+        le=4096,
+        multiple_of=64,
+        title="Tile size",
+        description="Side of a tile, in pixels.",
+    )
+
+
+class Config(_Settings):
+    """Everything that determines a fine-tuned model, apart from the data."""
+
+    model: ModelSpec = ModelSpec()
+    loss: LossConfig = LossConfig()
+    fit: FitConfig = FitConfig()
+    predict: PredictConfig = PredictConfig()
+    device: DeviceName = Field(
+        "auto", title="Device", description="'auto' takes CUDA, then Apple's MPS, then the CPU."
+    )
+    seed: int = Field(0, ge=0, lt=2**31, title="Seed", description="Seed of all random choices.")

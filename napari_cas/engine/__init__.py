@@ -1,0 +1,1 @@
+"""Sampling, fitting, predicting and checkpoints: torch, no Qt."""

@@ -1,0 +1,1 @@
+"""Executors and the chain of rounds: neither torch nor Qt."""

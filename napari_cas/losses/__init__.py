@@ -1,0 +1,1 @@
+"""The class-agnostic segmentation loss and its baselines."""

@@ -1,0 +1,1 @@
+"""Segmentation and saliency metrics, on numpy arrays."""

@@ -1,0 +1,1 @@
+"""Networks whose softmax has M sparse channels."""

@@ -1,0 +1,170 @@
+"""What crosses the process boundary: small frozen requests go out, small frozen reports come back.
+
+No pixels travel. A request names a project on disk, the worker reads what it needs and writes its
+predictions there; the report says what changed and where.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple, TypeAlias
+
+from napari_cas.config import Config
+
+Plane: TypeAlias = tuple[int, ...]
+"""Indices along an image's leading axes (time, depth), without channel, y and x; ``()`` in 2-D."""
+
+
+class Box(NamedTuple):
+    """Half-open rectangle of pixels on a plane."""
+
+    y0: int
+    x0: int
+    y1: int
+    x1: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.y1 - self.y0, self.x1 - self.x0
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """Row and column slices."""
+        return slice(self.y0, self.y1), slice(self.x0, self.x1)
+
+    def clip(self, height: int, width: int) -> Box:
+        """Return the part inside an image of ``height`` × ``width`` (possibly empty)."""
+        y0, x0 = min(max(self.y0, 0), height), min(max(self.x0, 0), width)
+        return Box(y0, x0, max(min(self.y1, height), y0), max(min(self.x1, width), x0))
+
+
+class Tile(NamedTuple):
+    """A box of one plane of one image of a project."""
+
+    image: str
+    plane: Plane
+    box: Box
+
+
+@dataclass(frozen=True, slots=True)
+class RoundRequest:
+    """One round: about a second of training, then a prediction of what the annotator looks at.
+
+    Attributes
+    ----------
+    project : str
+        Path of the project directory.
+    config : Config
+        All settings.
+    view : Tile or None
+        What is predicted after training; None trains only.
+    checkpoint : str or None
+        Name of the model in the project to start from; None starts afresh.
+    round : int
+        Number of this round in its chain, from 0.
+    train : bool
+        False predicts the view only.
+    probabilities : bool
+        Whether the channel probabilities of the view are written too.
+    """
+
+    project: str
+    config: Config
+    view: Tile | None = None
+    checkpoint: str | None = None
+    round: int = 0
+    train: bool = True
+    probabilities: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LossPoint:
+    """The loss terms at one optimiser step, as minimised (α-weighting not applied to the terms)."""
+
+    step: int
+    total: float
+    uniformer: float
+    discriminator: float
+
+
+@dataclass(frozen=True, slots=True)
+class RoundReport:
+    """What one round did.
+
+    Attributes
+    ----------
+    checkpoint : str or None
+        Name of the model saved in the project after this round.
+    steps : int
+        Optimiser steps taken since the chain's first round.
+    losses : tuple of LossPoint
+        Loss terms of this round, at most 50 points.
+    channels_used : int
+        Channels that hold at least one painted region.
+    regions : int
+        Painted regions trained on, over all planes.
+    changed : tuple of Tile
+        Boxes of the prediction array that were written.
+    converged : bool
+        Whether further rounds would hardly change the prediction.
+    seconds : dict of str to float
+        Time by phase: "features", "fit", "predict", "write", "total".
+    device : str
+        Device that did the work, such as "cpu" or "cuda:0".
+    warnings : tuple of str
+        Sentences the annotator should read, such as alike regions or a lowered learning rate.
+    """
+
+    checkpoint: str | None
+    steps: int
+    losses: tuple[LossPoint, ...]
+    channels_used: int
+    regions: int
+    changed: tuple[Tile, ...]
+    converged: bool
+    seconds: dict[str, float] = field(default_factory=dict)
+    device: str = "cpu"
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TilesRequest:
+    """Predict these tiles with one checkpoint of a project."""
+
+    project: str
+    config: Config
+    checkpoint: str
+    tiles: tuple[Tile, ...]
+    probabilities: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TilesReport:
+    """Tiles that are now predicted and on disk."""
+
+    done: tuple[Tile, ...]
+    seconds: dict[str, float] = field(default_factory=dict)
+    device: str = "cpu"
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerInfo:
+    """What a warmed-up worker says of itself.
+
+    Attributes
+    ----------
+    device : str
+        Device that the configuration resolves to.
+    devices : tuple of str
+        All device names that would work, "cpu" among them.
+    pid : int
+        Process id of the worker.
+    torch : str
+        Version of torch.
+    """
+
+    device: str
+    devices: tuple[str, ...]
+    pid: int
+    torch: str

@@ -1,0 +1,1 @@
+"""The paper and the proof: data readers, recipes, tables and benchmarks; run from a checkout."""
