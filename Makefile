@@ -1,0 +1,43 @@
+# Two commands do all the set-up on a fresh machine:
+#   make demo    sets up and runs the main job (opens napari where there is a display)
+#   make test    sets up and passes the tests
+PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+
+.PHONY: demo test test-slow lint screenshots clean
+
+demo: $(VENV)/installed
+	@if [ -n "$$DISPLAY$$WAYLAND_DISPLAY" ]; then .ci/system-packages; fi
+	$(BIN)/napari-cas demo
+
+test: $(VENV)/installed-dev lint
+	.ci/system-packages xvfb
+	.ci/with-display $(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(VENV)/installed-dev
+	.ci/system-packages xvfb
+	.ci/with-display $(BIN)/python -m pytest -m slow
+
+lint: $(VENV)/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+screenshots: $(VENV)/installed-dev
+	.ci/system-packages xvfb
+	.ci/with-display $(BIN)/python docs/make_screenshots.py
+
+# The Qt binding comes with the extra "all", as napari's plugin guide asks.
+$(VENV)/installed: pyproject.toml
+	.ci/make-venv $(PYTHON) $(VENV)
+	$(BIN)/pip install --quiet --editable ".[all]"
+	touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed
+	$(BIN)/pip install --quiet --editable ".[all,distributed]" --group dev
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist demo-output .mypy_cache .pytest_cache .ruff_cache
