@@ -1,8 +1,8 @@
 """Typed errors: each says what was expected, what was got and what to do about it.
 
 Every error a user can cause derives from :class:`CASError`. The user interface shows its text as a
-notification and the command line prints it and exits with :attr:`CASError.exit_code`; anything that is
-not a :class:`CASError` is a bug of ours.
+notification and the command line prints it and exits with :attr:`CASError.exit_code`; anything that
+is not a :class:`CASError` is a bug of ours.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ class CASError(Exception):
 
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle by fields, so that errors cross from the worker to the viewer unharmed."""
-        return _rebuild, (type(self), self.what, self.expected, self.got, self.todo)
+        fields = (type(self), self.what, self.expected, self.got, self.todo)
+        return _rebuild, fields, dict(vars(self))
 
 
 def _rebuild(
@@ -93,6 +94,17 @@ class WeightsError(CASError):
 
 
 class WorkerError(CASError):
-    """The worker process died, ran out of memory or could not start."""
+    """The worker process died, ran out of memory or could not start.
+
+    Attributes
+    ----------
+    details : str
+        Traceback in the worker, for a bug report; empty when there is none.
+    """
 
     exit_code = 3
+    details: str = ""
+
+
+class WorkerDiedError(WorkerError):
+    """The worker process ended in the middle of a job; a new one can take the job."""

@@ -1,1 +1,10 @@
-"""Executors and the chain of rounds: neither torch nor Qt."""
+"""Executors, the chain of rounds and the queue of tiles: neither torch nor Qt."""
+
+from __future__ import annotations
+
+from napari_cas.jobs.chain import RoundChain
+from napari_cas.jobs.executor import Executor, LocalExecutor
+from napari_cas.jobs.job import Outcome
+from napari_cas.jobs.tiles import PlaneWork, TileQueue
+
+__all__ = ["Executor", "LocalExecutor", "Outcome", "PlaneWork", "RoundChain", "TileQueue"]

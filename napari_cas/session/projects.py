@@ -1,0 +1,152 @@
+"""Opening, filling and remembering projects, on behalf of the session."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from napari_cas.config import Config
+from napari_cas.errors import ImageError, ProjectLockedError, StorageError
+from napari_cas.protocol import Box, Tile
+from napari_cas.session.events import Message, NewImage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from napari_cas.store import ImageEntry, Project
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What a project remembers of its last session."""
+
+    image: str | None
+    checkpoint: str | None
+    config: Config | None
+
+
+def create(
+    path: str | Path, images: Sequence[NewImage], warn: Callable[[BaseException | Message], None]
+) -> Project:
+    """Make a project with these images; nothing stays behind when one of them is refused."""
+    from napari_cas.store import Project
+
+    project = Project.create(path)
+    try:
+        add_images(project, images, warn)
+    except BaseException:
+        project.close()
+        raise
+    return project
+
+
+def open_for_session(path: str | Path, warn: Callable[[BaseException | Message], None]) -> Project:
+    """Open for writing, or read-only with a message when that cannot be."""
+    from napari_cas.store import Project
+
+    try:
+        return Project.open(path, mode="r+")
+    except (ProjectLockedError, StorageError) as error:
+        project = Project.open(path, mode="r")
+        warn(error)
+        return project
+
+
+def add_images(
+    project: Project,
+    images: Sequence[NewImage],
+    warn: Callable[[BaseException | Message], None],
+) -> tuple[str, ...]:
+    """Take images into a project and return the names they got."""
+    names = []
+    for image in images:
+        name = _free_name(image.name, project.images)
+        if image.source is not None:
+            entry = project.add_reference(name, image.source)
+        elif image.data is None:
+            raise ImageError(f"Image {image.name!r} has no pixels", expected="data or a source")
+        else:
+            entry = project.add_image(
+                name,
+                image.data,
+                image.axes,
+                scale=image.scale,
+                units=image.units,
+                channel_names=image.channel_names,
+            )
+        _remark(entry, warn)
+        names.append(entry.name)
+    return tuple(names)
+
+
+def first_view(entry: ImageEntry, longest: int) -> Tile:
+    """Return the view before anyone has looked: the middle of the middle plane."""
+    plane = tuple(n // 2 for n in entry.planes_shape)
+    height, width = entry.plane_size
+    return Tile(entry.name, plane, limit(Box(0, 0, height, width), longest))
+
+
+def limit(box: Box, longest: int) -> Box:
+    """Cut a box around its centre to sides of at most `longest` pixels."""
+    height, width = (min(side, longest) for side in box.shape)
+    y0, x0 = box.y0 + (box.shape[0] - height) // 2, box.x0 + (box.shape[1] - width) // 2
+    return Box(y0, x0, y0 + height, x0 + width)
+
+
+def restore(project: Project, warn: Callable[[BaseException | Message], None]) -> Restored:
+    """Return what the project remembers, leaving out what is no longer there or understood."""
+    state = project.get_state()
+    image, checkpoint = state.get("image"), state.get("checkpoint")
+    if not isinstance(image, str) or image not in project.images:
+        image = project.images[0] if project.images else None
+    if checkpoint is not None and checkpoint not in project.models:
+        warn(
+            Message(
+                "warning",
+                f"The model {checkpoint!r} is no longer in the project.",
+                "Strokes are all there: fine-tune again.",
+            )
+        )
+        checkpoint = None
+    return Restored(image, None if checkpoint is None else str(checkpoint), _config(state, warn))
+
+
+def remember(
+    project: Project, image: ImageEntry | None, checkpoint: str | None, config: Config
+) -> None:
+    """Write what the next session must find."""
+    project.set_state(
+        {
+            "image": None if image is None else image.name,
+            "checkpoint": checkpoint,
+            "config": config.model_dump(mode="json"),
+        }
+    )
+
+
+def _config(
+    state: dict[str, object], warn: Callable[[BaseException | Message], None]
+) -> Config | None:
+    if "config" not in state:
+        return None
+    try:
+        return Config.model_validate(state["config"])
+    except ValidationError:
+        warn(Message("warning", "The project's settings are not understood; yours are kept."))
+        return None
+
+
+def _free_name(name: str, taken: Sequence[str]) -> str:
+    """Return a name for an image that is safe as a folder and not taken."""
+    base = "".join(c if c.isalnum() or c in "-_. " else "_" for c in name).strip(" .") or "image"
+    candidate, number = base, 2
+    while candidate in taken:
+        candidate, number = f"{base}-{number}", number + 1
+    return candidate
+
+
+def _remark(entry: ImageEntry, warn: Callable[[BaseException | Message], None]) -> None:
+    """Say what is odd about an image that was taken in."""

@@ -1,0 +1,517 @@
+"""The session: everything the annotator can do, as methods; everything that happens, as signals.
+
+All methods are called in one thread, the owner's (the user interface's, or a script's main thread),
+and all signals are emitted there. What finishes in the worker reaches the owner only through
+``dispatch``.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import psygnal
+
+from napari_cas.config import Config
+from napari_cas.errors import CASError, ConfigError, ProjectError, RegionError
+from napari_cas.protocol import Box, RoundReport, Tile, WorkerInfo
+from napari_cas.session import exporting, models, objects, painted, projects, transfer
+from napari_cas.session.dispatch import Dispatch, DispatchQueue
+from napari_cas.session.events import Message, NewImage, Progress, State
+from napari_cas.session.work import Work
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from concurrent.futures import Future
+    from pathlib import Path
+
+    import numpy as np
+
+    from napari_cas.jobs import Executor
+    from napari_cas.protocol import Plane
+    from napari_cas.store import ImageEntry, Project
+
+VIEW_LIMIT = 1024
+"""Longest side in pixels of the view that each round predicts; a larger view is cut around its
+centre (the rest follows tile by tile), so that a round takes about the same time at any zoom."""
+
+
+class Session:
+    """One annotator, one project, one worker.
+
+    Parameters
+    ----------
+    executor : Executor, optional
+        Where rounds run; by default a worker process of this machine, started when first needed
+        and ended by :meth:`close`. An executor given here stays the caller's to shut down.
+    config : Config, optional
+        Settings to begin with; an opened project brings its own.
+    dispatch : callable, optional
+        Runs a function without arguments in the owner's thread, soon and in order; may be called
+        from any thread. By default functions queue up until :meth:`run_until_idle` is called.
+    """
+
+    project_changed = psygnal.Signal(object)
+    """The open project (`Project`) or None."""
+    images_changed = psygnal.Signal(tuple)
+    """Names of the project's images."""
+    image_changed = psygnal.Signal(object)
+    """The selected image (`ImageEntry`) or None."""
+    state_changed = psygnal.Signal(State)
+    reported = psygnal.Signal(RoundReport)
+    """A round has finished; `prediction_changed` has been emitted for each of its boxes."""
+    prediction_changed = psygnal.Signal(Tile)
+    """Pixels of the prediction on disk changed; cached copies have been forgotten already."""
+    progressed = psygnal.Signal(Progress)
+    messaged = psygnal.Signal(Message)
+    device_changed = psygnal.Signal(WorkerInfo)
+    config_changed = psygnal.Signal(Config)
+    live_changed = psygnal.Signal(bool)
+    checkpoint_changed = psygnal.Signal(object)
+    """Name of the model in use (str) or None: nothing learnt yet."""
+    regions_changed = psygnal.Signal()
+    """Painted regions changed through the session (not by the brush): redraw them."""
+
+    def __init__(
+        self,
+        *,
+        executor: Executor | None = None,
+        config: Config | None = None,
+        dispatch: Dispatch | None = None,
+    ) -> None:
+        self._queue = DispatchQueue() if dispatch is None else None
+        self.dispatch: Dispatch = dispatch or self._queue or DispatchQueue()
+        self._config = config or Config()
+        self._project: Project | None = None
+        self._image: ImageEntry | None = None
+        self._view: Tile | None = None
+        self._live = False
+        self._work = Work(self, executor, self._remember)
+
+    # -- what is --------------------------------------------------------------------------------
+
+    @property
+    def project(self) -> Project | None:
+        """The open project."""
+        return self._project
+
+    @property
+    def image(self) -> ImageEntry | None:
+        """The selected image."""
+        return self._image
+
+    @property
+    def images(self) -> tuple[str, ...]:
+        """Names of the project's images."""
+        return () if self._project is None else self._project.images
+
+    @property
+    def writable(self) -> bool:
+        """Whether strokes can be saved: a project is open and not read-only."""
+        return self._project is not None and self._project.mode != "r"
+
+    @property
+    def state(self) -> State:
+        """What the session is doing now."""
+        return self._work.state
+
+    @property
+    def view(self) -> Tile | None:
+        """What the annotator looks at, as far as each round predicts it."""
+        return self._view
+
+    @property
+    def reports(self) -> tuple[RoundReport, ...]:
+        """Reports of the rounds since the project was opened or the model reset, oldest first."""
+        return tuple(self._work.reports)
+
+    @property
+    def checkpoint(self) -> str | None:
+        """Name of the model that predicts, within the project; None: nothing learnt yet."""
+        return self._work.checkpoint
+
+    @property
+    def worker(self) -> WorkerInfo | None:
+        """What the worker said of itself when it was last warmed up."""
+        return self._work.worker
+
+    @property
+    def config(self) -> Config:
+        """All settings; assigning takes effect with the next round."""
+        return self._config
+
+    @config.setter
+    def config(self, config: Config) -> None:
+        if config == self._config:
+            return
+        before, self._config = self._config, config
+        self.config_changed.emit(config)
+        self._remember()
+        if config.model != before.model and self.checkpoint is not None:
+            # Another network or channel count cannot go on from this checkpoint.
+            self.reset_model()
+        if self.worker is not None and (config.device, config.model) != (
+            before.device,
+            before.model,
+        ):
+            self.warm_up()
+
+    @property
+    def live(self) -> bool:
+        """Whether every finished stroke trains by itself."""
+        return self._live
+
+    @live.setter
+    def live(self, live: bool) -> None:
+        if live == self._live:
+            return
+        self._live = live
+        self.live_changed.emit(live)
+        if live and self.image is not None and painted.trainable(self._opened()):
+            self._work.train_soon()
+
+    # -- projects and images --------------------------------------------------------------------
+
+    def create_project(self, path: str | Path, images: Sequence[NewImage] = ()) -> None:
+        """Make a project at `path` with these images, and open it.
+
+        Raises
+        ------
+        ProjectError
+            `path` exists and is not empty, or cannot be written.
+        ImageError
+            An image has the wrong axes, no pixels or no finite values.
+        """
+        project = projects.create(path, images, self._warn)
+        self._adopt(project)
+
+    def open_project(self, path: str | Path) -> None:
+        """Open a project and everything in it: images, strokes, settings, model and predictions.
+
+        A project that another process is writing to opens read-only, with a message.
+
+        Raises
+        ------
+        ProjectError
+            There is no project at `path`, or a damaged or newer one.
+        """
+        self._adopt(projects.open_for_session(path, self._warn))
+
+    def add_images(self, images: Sequence[NewImage]) -> tuple[str, ...]:
+        """Take more images into the project and return their names there.
+
+        Raises
+        ------
+        ImageError
+            An image has the wrong axes, no pixels or no finite values.
+        ProjectError
+            No project is open, or it is read-only.
+        """
+        names = projects.add_images(self._opened(writing=True), images, self._warn)
+        self.images_changed.emit(self.images)
+        if self._image is None and names:
+            self.select_image(names[0])
+        return names
+
+    def select_image(self, name: str) -> None:
+        """Go to another image of the project; what was learnt so far applies to it.
+
+        Raises
+        ------
+        ProjectError
+            The project has no image of that name.
+        """
+        project = self._opened()
+        if name not in project.images:
+            raise ProjectError("No such image", expected=", ".join(project.images), got=name)
+        self.flush()
+        self._image = project.image(name)
+        self._view = projects.first_view(self._image, VIEW_LIMIT)
+        self._remember()
+        self.image_changed.emit(self._image)
+
+    def close_project(self) -> None:
+        """Save and close the project; the worker stays warm for the next one."""
+        if self._project is None:
+            return
+        self._work.stop_all()
+        self.flush()
+        project, self._project, self._image, self._view = self._project, None, None, None
+        self._work.forget()
+        project.close()
+        self._work.update_state()
+        self.image_changed.emit(None)
+        self.images_changed.emit(())
+        self.checkpoint_changed.emit(None)
+        self.project_changed.emit(None)
+
+    def close(self) -> None:
+        """Save and close the project and end the worker process. The session can be used again."""
+        self.close_project()
+        self._work.close()
+
+    # -- annotating -----------------------------------------------------------------------------
+
+    def set_view(self, plane: Plane, box: Box) -> None:
+        """Take note of what is looked at: indices along the leading axes, and a pixel box there."""
+        if self._image is None:
+            return
+        height, width = self._image.plane_size
+        seen = projects.limit(Box(*box).clip(height, width), VIEW_LIMIT)
+        if 0 in seen.shape:
+            return
+        self._view = Tile(self._image.name, tuple(plane), seen)
+        self._work.view_changed()
+
+    def new_region(self) -> int:
+        """Return the next unused region id on the current plane (1 on an empty one)."""
+        entry, view = self._looking()
+        return int(entry.regions.new_id(view.plane))
+
+    def stroke_finished(self) -> None:
+        """Save the stroke that has just been finished; in live mode, train soon.
+
+        When the disk refuses, the stroke stays in memory, a message says so, and saving is tried
+        again every few seconds and with every later stroke.
+        """
+        if self.writable and self.flush() and self._live:
+            self._work.train_soon()
+
+    def corrected(self, plane: Plane, box: Box) -> None:
+        """Save a correction painted on the prediction, and teach it.
+
+        Corrected pixels inside `box` are copied into the painted regions, over strokes too (the
+        correction is newer); a label erased to 0 teaches nothing.
+        """
+        if not self.writable or self._image is None:
+            return
+        height, width = self._image.plane_size
+        if transfer.corrections_to_regions(
+            self._image, tuple(plane), Box(*box).clip(height, width)
+        ):
+            self.regions_changed.emit()
+        self.stroke_finished()
+
+    def accept_as_region(self, label: int, at: tuple[int, int] | None = None) -> int:
+        """Copy a predicted segment of the current plane into the painted regions.
+
+        Parameters
+        ----------
+        label : int
+            Label of the segment, 1..M.
+        at : (int, int), optional
+            Row and column on the plane: only the connected piece there; else all of the label.
+
+        Returns
+        -------
+        int
+            Id of the region: the painted one that mostly carries this label, else a new one.
+
+        Raises
+        ------
+        RegionError
+            There is no such segment.
+        """
+        self._opened(writing=True)
+        entry, view = self._looking()
+        region = transfer.accept(entry, view, label, at)
+        self.regions_changed.emit()
+        self.stroke_finished()
+        return region
+
+    def flush(self) -> bool:
+        """Save all strokes and corrections; return whether everything is on disk."""
+        return self._work.flush()
+
+    # -- learning and predicting ----------------------------------------------------------------
+
+    def warm_up(self) -> None:
+        """Start the worker and load the network, so that the first click is answered at once."""
+        self._work.warm_up()
+
+    def fine_tune(self) -> None:
+        """Train on all painted regions in rounds, predicting the view after each.
+
+        While rounds already run, one more chain follows them. Without anything to learn from, a
+        message says what to paint and nothing starts.
+        """
+        try:
+            painted.check(self._opened(writing=True))
+        except (RegionError, ProjectError) as error:
+            self._warn(error)
+            return
+        self.flush()
+        self._work.train()
+
+    def cancel(self) -> None:
+        """Stop training or predicting: the running round or batch finishes, none follows."""
+        self._work.cancel()
+
+    def predict_view(self) -> None:
+        """Predict what the annotator looks at with the present model, without training."""
+        if self._learnt():
+            self._work.predict_view()
+
+    def predict_all(self) -> None:
+        """Predict every plane of every image, nearest to the view first.
+
+        Tiles already predicted with this model are not done again, not even after a restart.
+        """
+        if self._learnt():
+            self._work.predict_all()
+
+    def reset_model(self) -> None:
+        """Forget what was learnt and start afresh; strokes stay, corrections stay as strokes."""
+        self._work.stop_all()
+        if self.writable:
+            for name in self.images:
+                transfer.clear_corrections(self._opened().image(name))
+            self.flush()
+        self._work.reports.clear()
+        self._work.use(None)
+
+    def save_model(self, path: str | Path) -> Path:
+        """Write the present model to a directory (safetensors and JSON) and return its path.
+
+        Raises
+        ------
+        CheckpointError
+            Nothing has been learnt yet.
+        StorageError
+            `path` cannot be written.
+        """
+        if self.checkpoint is None:
+            raise models.nothing_learnt()
+        return models.save(self._opened(), self.checkpoint, path)
+
+    def load_model(self, path: str | Path) -> None:
+        """Go on from a saved model, with the settings it was made with.
+
+        Raises
+        ------
+        CheckpointError
+            `path` holds no model, or a damaged or foreign one.
+        """
+        project = self._opened(writing=True)
+        self._work.stop_all()
+        name, spec = models.load(project, path)
+        self._config = self._config.model_copy(update={"model": spec})
+        self.config_changed.emit(self._config)
+        self._work.use(name)
+
+    # -- results --------------------------------------------------------------------------------
+
+    def split_into_objects(self, min_size: int = 20, label: int | None = None) -> np.ndarray:
+        """Return the prediction of the selected image split into connected objects.
+
+        Parameters
+        ----------
+        min_size : int
+            Objects of fewer pixels are dropped.
+        label : int, optional
+            Split this label only; by default all labels.
+
+        Returns
+        -------
+        ndarray of int32, in the shape of the prediction
+            0 = none, else the object's number, over all labels; 3-D along z, separate in time.
+        """
+        entry, _ = self._looking()
+        return objects.split(entry, min_size, label)
+
+    def export(
+        self, path: str | Path, include: Sequence[str] = ("images", "regions", "prediction")
+    ) -> Future[Path]:
+        """Write the project as an OME-Zarr 0.5 data set in a background thread.
+
+        Returns
+        -------
+        Future of Path
+            Done when written; progress and errors also come as signals.
+        """
+        project = self._opened()
+        self.flush()
+        return exporting.start(
+            project, path, tuple(include), self._progress_later, self._warn_later
+        )
+
+    # -- waiting (scripts and tests) ------------------------------------------------------------
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is under way, warming up included."""
+        return self._work.idle
+
+    def run_until_idle(self, timeout: float | None = None) -> bool:
+        """Handle what arrives from the worker, here, until nothing is under way.
+
+        Returns
+        -------
+        bool
+            False when `timeout` seconds passed first.
+
+        Raises
+        ------
+        ConfigError
+            The session was given a `dispatch` of its own, which does this.
+        """
+        if self._queue is None:
+            raise ConfigError("This session's events are handled by the dispatch it was given")
+        return self._queue.run_until(lambda: self.idle, timeout)
+
+    # -- parts shared with the session's helpers ------------------------------------------------
+
+    def _adopt(self, project: Project) -> None:
+        """Make `project` the open one and restore its state."""
+        self.close_project()
+        self._project = project
+        state = projects.restore(project, self._warn)
+        if state.config is not None and state.config != self._config:
+            self._config = state.config
+            self.config_changed.emit(self._config)
+        self._work.checkpoint = state.checkpoint
+        self._work.update_state()
+        self.project_changed.emit(project)
+        self.images_changed.emit(self.images)
+        self.checkpoint_changed.emit(self.checkpoint)
+        if state.image is not None:
+            self.select_image(state.image)
+
+    def _opened(self, *, writing: bool = False) -> Project:
+        """Return the open project or say what is missing."""
+        if self._project is None:
+            raise ProjectError("No project is open", todo="Open an image and start annotating.")
+        if writing and not self.writable:
+            raise ProjectError(
+                f"The project {self._project.path} is open read-only",
+                todo="Close it where it is being edited, or make its folder writable.",
+            )
+        return self._project
+
+    def _looking(self) -> tuple[ImageEntry, Tile]:
+        """Return the selected image and the view."""
+        if self._image is None or self._view is None:
+            raise ProjectError("No image is selected", todo="Open an image and start annotating.")
+        return self._image, self._view
+
+    def _learnt(self) -> bool:
+        """Whether there is a model to predict with; if not, say so."""
+        if self.checkpoint is None:
+            self._warn(models.nothing_learnt())
+        return self.checkpoint is not None and self.writable
+
+    def _remember(self) -> None:
+        """Write what a reopened project must restore; a full disk must not stop the annotator."""
+        if self._project is not None and self.writable:
+            with suppress(CASError):
+                projects.remember(self._project, self._image, self.checkpoint, self._config)
+
+    def _warn(self, error: BaseException | Message) -> None:
+        message = error if isinstance(error, Message) else Message.of(error, "warning")
+        self.messaged.emit(message)
+
+    def _warn_later(self, error: BaseException | Message) -> None:
+        self.dispatch(lambda: self._warn(error))
+
+    def _progress_later(self, progress: Progress) -> None:
+        self.dispatch(lambda: self.progressed.emit(progress))
