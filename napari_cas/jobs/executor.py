@@ -109,11 +109,12 @@ class LocalExecutor:
         import os
 
         from loky import ProcessPoolExecutor
+        from loky.backend import get_context
 
         return ProcessPoolExecutor(
             max_workers=1,
             timeout=None,
-            context="loky",
+            context=get_context("loky"),
             initializer=remote.initialise,
             initargs=(os.getpid(), self._nice),
             # loky takes a worker that grows by 300 MB for a leaking one and replaces it, warm model

@@ -7,17 +7,12 @@ and all signals are emitted there. What finishes in the worker reaches the owner
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
-import psygnal
-
-from napari_cas.config import Config
-from napari_cas.errors import CASError, ConfigError, ProjectError, RegionError
-from napari_cas.protocol import Box, RoundReport, Tile, WorkerInfo
+from napari_cas.errors import ProjectError, RegionError
+from napari_cas.protocol import Box, Tile
 from napari_cas.session import exporting, models, objects, painted, projects, transfer
-from napari_cas.session.dispatch import Dispatch, DispatchQueue
-from napari_cas.session.events import Message, NewImage, Progress, State
+from napari_cas.session.base import SessionBase
 from napari_cas.session.work import Work
 
 if TYPE_CHECKING:
@@ -26,17 +21,21 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import numpy as np
+    from numpy.typing import NDArray
 
+    from napari_cas.config import Config
     from napari_cas.jobs import Executor
     from napari_cas.protocol import Plane
-    from napari_cas.store import ImageEntry, Project
+    from napari_cas.session.dispatch import Dispatch
+    from napari_cas.session.events import NewImage
+    from napari_cas.store import Project
 
 VIEW_LIMIT = 1024
 """Longest side in pixels of the view that each round predicts; a larger view is cut around its
 centre (the rest follows tile by tile), so that a round takes about the same time at any zoom."""
 
 
-class Session:
+class Session(SessionBase):
     """One annotator, one project, one worker.
 
     Parameters
@@ -51,27 +50,6 @@ class Session:
         from any thread. By default functions queue up until :meth:`run_until_idle` is called.
     """
 
-    project_changed = psygnal.Signal(object)
-    """The open project (`Project`) or None."""
-    images_changed = psygnal.Signal(tuple)
-    """Names of the project's images."""
-    image_changed = psygnal.Signal(object)
-    """The selected image (`ImageEntry`) or None."""
-    state_changed = psygnal.Signal(State)
-    reported = psygnal.Signal(RoundReport)
-    """A round has finished; `prediction_changed` has been emitted for each of its boxes."""
-    prediction_changed = psygnal.Signal(Tile)
-    """Pixels of the prediction on disk changed; cached copies have been forgotten already."""
-    progressed = psygnal.Signal(Progress)
-    messaged = psygnal.Signal(Message)
-    device_changed = psygnal.Signal(WorkerInfo)
-    config_changed = psygnal.Signal(Config)
-    live_changed = psygnal.Signal(bool)
-    checkpoint_changed = psygnal.Signal(object)
-    """Name of the model in use (str) or None: nothing learnt yet."""
-    regions_changed = psygnal.Signal()
-    """Painted regions changed through the session (not by the brush): redraw them."""
-
     def __init__(
         self,
         *,
@@ -79,61 +57,10 @@ class Session:
         config: Config | None = None,
         dispatch: Dispatch | None = None,
     ) -> None:
-        self._queue = DispatchQueue() if dispatch is None else None
-        self.dispatch: Dispatch = dispatch or self._queue or DispatchQueue()
-        self._config = config or Config()
-        self._project: Project | None = None
-        self._image: ImageEntry | None = None
-        self._view: Tile | None = None
-        self._live = False
+        super().__init__(config=config, dispatch=dispatch)
         self._work = Work(self, executor, self._remember)
 
-    # -- what is --------------------------------------------------------------------------------
-
-    @property
-    def project(self) -> Project | None:
-        """The open project."""
-        return self._project
-
-    @property
-    def image(self) -> ImageEntry | None:
-        """The selected image."""
-        return self._image
-
-    @property
-    def images(self) -> tuple[str, ...]:
-        """Names of the project's images."""
-        return () if self._project is None else self._project.images
-
-    @property
-    def writable(self) -> bool:
-        """Whether strokes can be saved: a project is open and not read-only."""
-        return self._project is not None and self._project.mode != "r"
-
-    @property
-    def state(self) -> State:
-        """What the session is doing now."""
-        return self._work.state
-
-    @property
-    def view(self) -> Tile | None:
-        """What the annotator looks at, as far as each round predicts it."""
-        return self._view
-
-    @property
-    def reports(self) -> tuple[RoundReport, ...]:
-        """Reports of the rounds since the project was opened or the model reset, oldest first."""
-        return tuple(self._work.reports)
-
-    @property
-    def checkpoint(self) -> str | None:
-        """Name of the model that predicts, within the project; None: nothing learnt yet."""
-        return self._work.checkpoint
-
-    @property
-    def worker(self) -> WorkerInfo | None:
-        """What the worker said of itself when it was last warmed up."""
-        return self._work.worker
+    # -- settings -------------------------------------------------------------------------------
 
     @property
     def config(self) -> Config:
@@ -401,7 +328,7 @@ class Session:
 
     # -- results --------------------------------------------------------------------------------
 
-    def split_into_objects(self, min_size: int = 20, label: int | None = None) -> np.ndarray:
+    def split_into_objects(self, min_size: int = 20, label: int | None = None) -> NDArray[np.int32]:
         """Return the prediction of the selected image split into connected objects.
 
         Parameters
@@ -435,31 +362,7 @@ class Session:
             project, path, tuple(include), self._progress_later, self._warn_later
         )
 
-    # -- waiting (scripts and tests) ------------------------------------------------------------
-
-    @property
-    def idle(self) -> bool:
-        """Whether nothing is under way, warming up included."""
-        return self._work.idle
-
-    def run_until_idle(self, timeout: float | None = None) -> bool:
-        """Handle what arrives from the worker, here, until nothing is under way.
-
-        Returns
-        -------
-        bool
-            False when `timeout` seconds passed first.
-
-        Raises
-        ------
-        ConfigError
-            The session was given a `dispatch` of its own, which does this.
-        """
-        if self._queue is None:
-            raise ConfigError("This session's events are handled by the dispatch it was given")
-        return self._queue.run_until(lambda: self.idle, timeout)
-
-    # -- parts shared with the session's helpers ------------------------------------------------
+    # -- inside ---------------------------------------------------------------------------------
 
     def _adopt(self, project: Project) -> None:
         """Make `project` the open one and restore its state."""
@@ -477,41 +380,8 @@ class Session:
         if state.image is not None:
             self.select_image(state.image)
 
-    def _opened(self, *, writing: bool = False) -> Project:
-        """Return the open project or say what is missing."""
-        if self._project is None:
-            raise ProjectError("No project is open", todo="Open an image and start annotating.")
-        if writing and not self.writable:
-            raise ProjectError(
-                f"The project {self._project.path} is open read-only",
-                todo="Close it where it is being edited, or make its folder writable.",
-            )
-        return self._project
-
-    def _looking(self) -> tuple[ImageEntry, Tile]:
-        """Return the selected image and the view."""
-        if self._image is None or self._view is None:
-            raise ProjectError("No image is selected", todo="Open an image and start annotating.")
-        return self._image, self._view
-
     def _learnt(self) -> bool:
         """Whether there is a model to predict with; if not, say so."""
         if self.checkpoint is None:
             self._warn(models.nothing_learnt())
         return self.checkpoint is not None and self.writable
-
-    def _remember(self) -> None:
-        """Write what a reopened project must restore; a full disk must not stop the annotator."""
-        if self._project is not None and self.writable:
-            with suppress(CASError):
-                projects.remember(self._project, self._image, self.checkpoint, self._config)
-
-    def _warn(self, error: BaseException | Message) -> None:
-        message = error if isinstance(error, Message) else Message.of(error, "warning")
-        self.messaged.emit(message)
-
-    def _warn_later(self, error: BaseException | Message) -> None:
-        self.dispatch(lambda: self._warn(error))
-
-    def _progress_later(self, progress: Progress) -> None:
-        self.dispatch(lambda: self.progressed.emit(progress))
