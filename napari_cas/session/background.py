@@ -1,0 +1,139 @@
+"""A session whose slow steps run in threads, for owners that must never wait: a user interface."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, TypeVar
+
+from napari_cas.session import objects, projects
+from napari_cas.session.events import Message
+from napari_cas.session.session import Session
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from napari_cas.session.dispatch import Dispatch
+    from napari_cas.session.events import NewImage
+    from napari_cas.store import Project
+
+T = TypeVar("T")
+
+
+def start(
+    work: Callable[[], T],
+    dispatch: Dispatch,
+    *,
+    done: Callable[[T], None],
+    failed: Callable[[BaseException], None],
+) -> Future[T]:
+    """Run `work` in a thread, then `done` or `failed` in the owner's thread.
+
+    Parameters
+    ----------
+    work : callable
+        Runs in the thread; must not touch the session.
+    dispatch : Dispatch
+        Way back into the owner's thread.
+    done, failed : callable
+        Called in the owner's thread with the result or the error.
+
+    Returns
+    -------
+    Future
+        Set in the owner's thread, after `done` or `failed` has been called.
+    """
+    future: Future[T] = Future()
+
+    def finish(result: T) -> None:
+        try:
+            done(result)
+        except BaseException as error:
+            future.set_exception(error)
+            raise
+        future.set_result(result)
+
+    def fail(error: BaseException) -> None:
+        failed(error)
+        future.set_exception(error)
+
+    def run() -> None:
+        try:
+            result = work()
+        except Exception as error:  # noqa: BLE001 - a thread's errors must reach the annotator
+            caught = error
+            dispatch(lambda: fail(caught))
+        else:
+            dispatch(lambda: finish(result))
+
+    threading.Thread(target=run, name="napari-cas", daemon=True).start()
+    return future
+
+
+class BackgroundSession(Session):
+    """A session that also copies images and splits objects without holding up its owner.
+
+    Errors of the threads come as messages, like those of the worker.
+    """
+
+    def create_project_later(
+        self,
+        path: str | Path,
+        images: Sequence[NewImage] = (),
+        *,
+        before: Callable[[tuple[str, ...]], None] | None = None,
+    ) -> Future[Project]:
+        """Make a project like `create_project`, its images copied in a thread.
+
+        Parameters
+        ----------
+        path : str or Path
+            Where; must not exist.
+        images : sequence of NewImage
+            What goes into it.
+        before : callable, optional
+            Called with the images' names in the owner's thread, just before the project is opened.
+        """
+
+        def adopt(project: Project) -> None:
+            if before is not None:
+                before(project.images)
+            self._adopt(project)
+
+        return self._start(lambda: projects.create(path, images, self._warn_later), done=adopt)
+
+    def add_images_later(
+        self,
+        images: Sequence[NewImage],
+        *,
+        before: Callable[[tuple[str, ...]], None] | None = None,
+    ) -> Future[tuple[str, ...]]:
+        """Take more images into the project, copied in a thread; go to the first when done."""
+        project = self._opened(writing=True)
+
+        def added(names: tuple[str, ...]) -> None:
+            if self.project is not project:
+                return
+            if before is not None:
+                before(names)
+            self.images_changed.emit(self.images)
+            if names:
+                self.select_image(names[0])
+
+        return self._start(
+            lambda: projects.add_images(project, images, self._warn_later), done=added
+        )
+
+    def split_into_objects_later(self, min_size: int = 20) -> Future[NDArray[np.int32]]:
+        """Split the prediction like `split_into_objects`, in a thread."""
+        entry, _ = self._looking()
+        return self._start(lambda: objects.split(entry, min_size), done=lambda _: None)
+
+    def _start(self, work: Callable[[], T], *, done: Callable[[T], None]) -> Future[T]:
+        return start(
+            work, self.dispatch, done=done, failed=lambda error: self._warn(Message.of(error))
+        )

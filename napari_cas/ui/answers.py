@@ -1,0 +1,243 @@
+"""What the session says, shown in the panel and in the layers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from napari.utils.notifications import show_error, show_info, show_warning
+
+from napari_cas.errors import CASError
+from napari_cas.session import Message, Progress, State
+from napari_cas.ui import extras, facts, guide
+from napari_cas.ui.activity import Activity
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from napari_cas.config import Config
+    from napari_cas.protocol import RoundReport, Tile, WorkerInfo
+    from napari_cas.session import Session
+    from napari_cas.store import ImageEntry, Project
+    from napari_cas.ui.layers import LayerAdapter
+    from napari_cas.ui.panel import Panel
+
+_SHOW = {"info": show_info, "warning": show_warning, "error": show_error}
+
+
+class Answers:
+    """Listens to the session; each handler is a few lines.
+
+    Parameters
+    ----------
+    session : Session
+        What is listened to.
+    layers : LayerAdapter
+        Where images, strokes and predictions are shown.
+    panel : Panel
+        Where everything else is shown.
+    """
+
+    def __init__(self, session: Session, layers: LayerAdapter, panel: Panel) -> None:
+        self.session, self.layers, self.panel = session, layers, panel
+        self.activity = Activity()
+        self.counter = facts.RegionCounter()
+        self.adding = False
+        self._problem: Message | None = None
+        self._links: list[tuple[Any, Callable[..., None]]] = [
+            (session.project_changed, self._project),
+            (session.images_changed, self._images),
+            (session.image_changed, self._image),
+            (session.state_changed, self._state),
+            (session.reported, self._reported),
+            (session.prediction_changed, self._predicted),
+            (session.progressed, self._progressed),
+            (session.messaged, self.say),
+            (session.device_changed, self._device),
+            (session.config_changed, self._config),
+            (session.live_changed, self._live),
+            (session.checkpoint_changed, self._checkpoint),
+            (session.regions_changed, self._regions),
+            (layers.region_chosen, self._region_chosen),
+            (layers.chosen_changed, self.show_chosen),
+            (layers.extra_removed, self._extra_removed),
+        ]
+
+    def connect(self) -> None:
+        """Begin to listen."""
+        for signal, slot in self._links:
+            signal.connect(slot)
+
+    def close(self) -> None:
+        """Stop listening and take the progress bars away."""
+        for signal, slot in self._links:
+            signal.disconnect(slot, missing_ok=True)
+        self._links.clear()
+        self.activity.clear()
+
+    # -- messages and the guide -----------------------------------------------------------------
+
+    def say(self, message: Message) -> None:
+        """Tell the annotator: as a notification and in the status line, never as a dialog."""
+        self._problem = message if message.level != "info" else None
+        self.panel.train.show_status(str(message))
+        _SHOW[message.level](str(message))
+        self.refresh()
+
+    def attempt(self, action: Callable[[], Any]) -> Any:
+        """Do something; an error a person can act on becomes a message.
+
+        Returns
+        -------
+        object
+            What `action` returned, or None.
+        """
+        self._problem = None
+        try:
+            result = action()
+        except CASError as error:
+            self.say(Message.of(error))
+            return None
+        self.refresh()
+        return result
+
+    def refresh(self) -> None:
+        """Show what to do next, and enable what can be done now."""
+        now = facts.gather(self.session, self.layers, self.counter, adding=self.adding)
+        busy = self.session.state.busy
+        trained = now.trained
+        self.panel.train.show_busy(busy, can_run=now.project and now.writable)
+        self.panel.train.call_to_run(guide.wants_run(now))
+        self.panel.results.show_available(trained=trained, busy=busy)
+        self.panel.start.start.setEnabled(now.chosen > 0 and not now.adding)
+        if self._problem is None:
+            self.panel.guide.show_text(guide.next_step(now))
+        else:
+            self.panel.guide.show_text(str(self._problem), self._problem.level)
+
+    def show_chosen(self) -> None:
+        """Show which image layers would be annotated."""
+        from napari_cas.ui import paths, sources
+
+        if self.session.project is not None:
+            self.refresh()
+            return
+        chosen = self.layers.chosen()
+        together, apart = sources.look_like_channels(chosen), sources.same_shape(chosen)
+        start = self.panel.start
+        start.show_layers(
+            [layer.name for layer in chosen], may_be_channels=apart, are_channels=together
+        )
+        start.show_axes(sources.readings(chosen[0]) if chosen else ())
+        start.suggest_path(str(paths.new_project(chosen[0].name)) if chosen else "")
+        self.refresh()
+
+    # -- the session's signals ------------------------------------------------------------------
+
+    def _project(self, project: Project | None) -> None:
+        self.panel.show_project(project is not None)
+        self.panel.plot.clear()
+        self._problem = None
+        if project is None:
+            self.layers.show(None, predicted=False)
+            self.activity.clear()
+            self.panel.train.show_progress(0, 1)
+            self.show_chosen()
+        else:
+            self.panel.project.show_project(str(project.path), writable=self.session.writable)
+            self.panel.train.show_status("")
+            self.panel.form.show_config(self.session.config)
+            self._devices()
+        self.refresh()
+
+    def _images(self, names: tuple[str, ...]) -> None:
+        current = None if self.session.image is None else self.session.image.name
+        self.panel.images.show_images(names, current)
+
+    def _image(self, entry: ImageEntry | None) -> None:
+        self.counter.forget()
+        self.layers.show(
+            entry,
+            predicted=entry is not None and self.session.checkpoint is not None,
+            writable=self.session.writable,
+        )
+        extras.update(self.layers, entry)
+        self._images(self.session.images)
+        self.refresh()
+
+    def _state(self, state: State) -> None:
+        texts = {
+            State.WARMING: "Starting the worker…",
+            State.STOPPING: "Stopping after this round…",
+        }
+        if state in texts:
+            self.panel.train.show_status(texts[state])
+        elif state is State.READY and self._problem is None:
+            self.panel.train.show_status(self._summary())
+        if not state.busy:
+            self.panel.train.show_progress(0, 0 if state in texts else 1)
+        self.refresh()
+
+    def _summary(self) -> str:
+        """Return what the last training came to."""
+        reports = self.session.reports
+        if not reports:
+            return "" if self.session.worker is None else "Ready."
+        last = reports[-1]
+        ended = "converged" if last.converged else "stopped"
+        return (
+            f"{ended.capitalize()} after {last.steps} steps: {last.regions} regions "
+            f"in {last.channels_used} channels."
+        )
+
+    def _reported(self, report: RoundReport) -> None:
+        self.panel.plot.add(report)
+        seconds = report.seconds.get("total")
+        took = f", {seconds:.1f} s a round" if seconds else ""
+        self.panel.train.show_status(f"Fine-tuning: step {report.steps} on {report.device}{took}")
+        extras.update(self.layers, self.session.image)
+
+    def _predicted(self, tile: Tile) -> None:
+        self.layers.refresh(tile)
+
+    def _progressed(self, step: Progress) -> None:
+        self.activity.show(step)
+        self.panel.train.show_progress(step.done, step.total)
+        if not step.finished and step.text != "Fine-tuning":
+            of = f" {step.done} of {step.total}" if step.total > 1 else "…"
+            self.panel.train.show_status(f"{step.text}{of}")
+
+    def _device(self, _worker: WorkerInfo) -> None:
+        self._devices()
+
+    def _devices(self) -> None:
+        worker = self.session.worker
+        known = worker.devices if worker else ("cpu",)
+        kinds = dict.fromkeys(["auto", *(name.split(":")[0] for name in known)])
+        chosen = self.session.config.device
+        resolved = worker.device if worker and chosen == "auto" else None
+        self.panel.train.show_devices(tuple(kinds), chosen, resolved)
+
+    def _config(self, config: Config) -> None:
+        self.panel.form.show_config(config)
+        self._devices()
+
+    def _live(self, on: bool) -> None:
+        self.panel.train.show_live(on)
+        self.refresh()
+
+    def _checkpoint(self, name: str | None) -> None:
+        if name is None:
+            self.panel.plot.clear()
+        self.refresh()
+
+    def _regions(self) -> None:
+        self.layers.refresh_regions()
+        self.counter.forget()
+        self.refresh()
+
+    def _region_chosen(self) -> None:
+        self.panel.train.show_region(self.layers.region_colour())
+        self.refresh()
+
+    def _extra_removed(self, kind: str) -> None:
+        self.panel.results.show_layer(kind, on=False)

@@ -1,0 +1,95 @@
+"""Make napari layers of a project's pixels: images at all resolutions, probabilities, uncertainty."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from napari.layers import Image
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari_cas.store import ImageEntry
+
+_CHANNEL_COLOURS = ("magenta", "green", "cyan", "yellow", "red", "blue")
+
+
+def image_layers(entry: ImageEntry) -> list[Image]:
+    """Return layers that show an image of the project: one if grey or colour, else one a channel.
+
+    Parameters
+    ----------
+    entry : ImageEntry
+        Stored in the order t, c, z, y, x, at several resolutions.
+    """
+    scale = tuple(entry.scale[entry.axes.index(axis)] for axis in entry.label_axes)
+    levels = [_lazy(level) for level in entry.levels]
+    limits = list(zip(entry.intensity.low, entry.intensity.high, strict=True))
+    if "c" not in entry.axes:
+        return [_grey(entry.name, levels, scale, limits[0])]
+    axis = entry.axes.index("c")
+    if entry.n_channels == 3 and str(entry.dtype) == "uint8":
+        import dask.array as da
+
+        colour = [da.moveaxis(level, axis, -1) for level in levels]
+        return [Image(_one_or_all(colour), name=entry.name, rgb=True, scale=scale)]
+    if entry.n_channels == 1:
+        return [_grey(entry.name, [_channel(level, axis, 0) for level in levels], scale, limits[0])]
+    names = entry.channel_names or [str(i) for i in range(entry.n_channels)]
+    layers = []
+    for index, (name, limit) in enumerate(zip(names, limits, strict=True)):
+        layer = _grey(
+            f"{entry.name} {name}", [_channel(level, axis, index) for level in levels], scale, limit
+        )
+        layer.colormap = _CHANNEL_COLOURS[index % len(_CHANNEL_COLOURS)]
+        layer.blending = "additive"
+        layers.append(layer)
+    return layers
+
+
+def extra_layer(kind: str, data: Any, scale: Sequence[float]) -> Image:
+    """Return the optional layer of a kind.
+
+    Parameters
+    ----------
+    kind : {"probabilities", "uncertainty"}
+        Probabilities get a slider for the channel.
+    data : array-like
+        ``(M, *label_shape)`` or ``label_shape``, in 0–1.
+    scale : sequence of float
+        Pixel size along the label axes.
+    """
+    full = (1.0, *scale) if kind == "probabilities" else tuple(scale)
+    colormap = "viridis" if kind == "probabilities" else "magma"
+    return Image(
+        data,
+        name=kind,
+        scale=full,
+        colormap=colormap,
+        contrast_limits=(0, 1),
+        opacity=0.6,
+        blending="translucent",
+    )
+
+
+def _grey(
+    name: str, levels: list[Any], scale: tuple[float, ...], limits: tuple[float, float]
+) -> Image:
+    low, high = float(limits[0]), float(limits[1])
+    contrast = (low, high) if high > low else (low, low + 1)
+    return Image(_one_or_all(levels), name=name, scale=scale, contrast_limits=contrast)
+
+
+def _lazy(level: Any) -> Any:
+    import dask.array as da
+
+    return da.from_zarr(level)
+
+
+def _channel(level: Any, axis: int, index: int) -> Any:
+    return level[(slice(None),) * axis + (index,)]
+
+
+def _one_or_all(levels: list[Any]) -> Any:
+    """Return all levels of a pyramid, or the array itself where there is only one."""
+    return levels if len(levels) > 1 else levels[0]

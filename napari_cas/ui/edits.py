@@ -1,0 +1,66 @@
+"""What a commit to a Labels layer's history touched, and which plane is shown."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_cas.protocol import Box, Plane
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from napari.layers import Labels
+
+
+def touched(atoms: Sequence[Any]) -> list[tuple[Plane, Box]]:
+    """Return the planes and boxes that one undoable step of painting changed.
+
+    Parameters
+    ----------
+    atoms : sequence
+        Value of napari's ``paint`` event: either (indices, old, new), with one index array for each
+        dimension, or napari's masked atoms, whose first item is a tuple of slices.
+    """
+    boxes: dict[Plane, Box] = {}
+    for atom in atoms:
+        for plane, box in _parts(atom[0]):
+            old = boxes.get(plane, box)
+            boxes[plane] = Box(
+                min(old.y0, box.y0), min(old.x0, box.x0), max(old.y1, box.y1), max(old.x1, box.x1)
+            )
+    return list(boxes.items())
+
+
+def _parts(key: tuple[Any, ...]) -> Iterator[tuple[Plane, Box]]:
+    ranges = [
+        (index.start, index.stop)
+        if isinstance(index, slice)
+        else (int(np.min(index)), int(np.max(index)) + 1)
+        for index in key
+        if isinstance(index, slice) or np.size(index)
+    ]
+    if len(ranges) < len(key):
+        return
+    (y0, y1), (x0, x1) = ranges[-2:]
+    for plane in itertools.product(*(range(start, stop) for start, stop in ranges[:-2])):
+        yield plane, Box(y0, x0, y1, x1)
+
+
+def plane_of(layer: Labels, point: Sequence[float]) -> Plane:
+    """Return the indices along a layer's leading axes at a point of the world.
+
+    Parameters
+    ----------
+    layer : Labels
+        Its last two axes are y and x.
+    point : sequence of float
+        World coordinates, at least as many as the layer has dimensions.
+    """
+    inside = layer.world_to_data(point[-layer.ndim :])[:-2]
+    return tuple(
+        int(np.clip(round(at), 0, size - 1))
+        for at, size in zip(inside, layer.data.shape[:-2], strict=True)
+    )

@@ -1,0 +1,69 @@
+"""The optional layers: channel probabilities, and where the network hesitates."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from napari_cas.store import ImageEntry
+    from napari_cas.ui.layers import LayerAdapter
+
+
+class Uncertainty:
+    """Normalised entropy of channel probabilities, computed where it is looked at.
+
+    0 where one channel has all the probability, 1 where all channels have the same:
+    ``-Σ p log p / log M``. Unpredicted pixels (all probabilities 0) are 0.
+
+    Parameters
+    ----------
+    probabilities : array-like of float, (M, *label_shape)
+        In 0–1.
+    """
+
+    def __init__(self, probabilities: Any) -> None:
+        self._probabilities = probabilities
+        self.shape = tuple(probabilities.shape[1:])
+        self.ndim = len(self.shape)
+        self.dtype = np.dtype(np.float32)
+        self.size = int(np.prod(self.shape))
+
+    def __getitem__(self, key: Any) -> NDArray[np.float32]:
+        key = key if isinstance(key, tuple) else (key,)
+        p = np.asarray(self._probabilities[(slice(None), *key)], dtype=np.float32)
+        terms = np.zeros_like(p)
+        np.log(p, where=p > 0, out=terms)
+        entropy = -(p * terms).sum(axis=0) / np.log(max(p.shape[0], 2))
+        return np.clip(entropy, 0, 1).astype(np.float32)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        whole = self[(slice(None),) * self.ndim]
+        return whole if dtype is None else whole.astype(dtype)
+
+
+def make(kind: str, entry: ImageEntry) -> Any:
+    """Return the data of an optional layer, or None while there are no probabilities.
+
+    Parameters
+    ----------
+    kind : {"probabilities", "uncertainty"}
+        Which.
+    entry : ImageEntry
+        The image shown.
+    """
+    probabilities = entry.probabilities
+    if probabilities is None:
+        return None
+    return Uncertainty(probabilities) if kind == "uncertainty" else probabilities
+
+
+def update(layers: LayerAdapter, entry: ImageEntry | None) -> None:
+    """Redraw the optional layers that are wanted, making those that could not be made before."""
+    for kind in layers.wanted_extras() if entry is not None else ():
+        data = None if entry is None else make(kind, entry)
+        if data is not None:
+            layers.show_extra(kind, data)

@@ -1,0 +1,83 @@
+"""Gather what the guide needs to know, without reading more pixels than necessary."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_cas.session import State
+from napari_cas.ui.guide import Facts
+
+if TYPE_CHECKING:
+    from napari_cas.protocol import Plane
+    from napari_cas.session import Session
+    from napari_cas.store import ImageEntry
+    from napari_cas.ui.layers import LayerAdapter
+
+
+class RegionCounter:
+    """Counts painted regions on a plane up to two, and counts again only after a change."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, Plane], int] = {}
+
+    def forget(self) -> None:
+        """Count again next time: something was painted or erased."""
+        self._known.clear()
+
+    def count(self, entry: ImageEntry, plane: Plane) -> int:
+        """Return 0, 1 or 2 (two or more) regions.
+
+        Parameters
+        ----------
+        entry : ImageEntry
+            The image.
+        plane : tuple of int
+            Indices along its leading axes.
+        """
+        key = entry.name, plane
+        if key not in self._known:
+            self._known[key] = _count(entry, plane)
+        return self._known[key]
+
+
+def _count(entry: ImageEntry, plane: Plane) -> int:
+    found: set[int] = set()
+    for where, box in entry.regions.painted_chunks():
+        if where == plane:
+            pixels = np.asarray(entry.regions[(*plane, *box.slices)])
+            found.update(np.flatnonzero(np.bincount(pixels[pixels > 0])).tolist())
+            if len(found) > 1:
+                return 2
+    return len(found)
+
+
+def gather(
+    session: Session, layers: LayerAdapter, counter: RegionCounter, *, adding: bool
+) -> Facts:
+    """Return what is on the screen now.
+
+    Parameters
+    ----------
+    session, layers : Session, LayerAdapter
+        What is asked.
+    counter : RegionCounter
+        Counts the painted regions.
+    adding : bool
+        Whether images are being copied into the project.
+    """
+    entry = session.image
+    return Facts(
+        image_layers=len(layers.image_layers()),
+        chosen=len(layers.chosen()),
+        project=session.project is not None,
+        writable=session.writable,
+        adding=adding,
+        regions=0 if entry is None else counter.count(entry, layers.plane()),
+        trained=session.checkpoint is not None,
+        busy=session.state.busy,
+        warming=session.state is State.WARMING,
+        live=session.live,
+        regions_layer=layers.regions is not None,
+    )

@@ -1,0 +1,95 @@
+"""The one line that says what to do next: a pure function of what is on the screen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+RUN_KEY = "Ctrl+Enter"
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the guide needs to know.
+
+    Attributes
+    ----------
+    image_layers, chosen : int
+        Image layers in the viewer, and those among them that are selected.
+    project : bool
+        Whether a project is open.
+    writable : bool
+        Whether it may be written.
+    adding : bool
+        Whether images are being copied into the project.
+    regions : int
+        Painted regions on the plane shown; 2 stands for two or more.
+    trained : bool
+        Whether there is a fine-tuned model.
+    busy : bool
+        Whether training or predicting is under way.
+    warming : bool
+        Whether the worker is starting.
+    live : bool
+        Whether live mode is on.
+    regions_layer : bool
+        Whether the layer to paint in exists.
+    """
+
+    image_layers: int = 0
+    chosen: int = 0
+    project: bool = False
+    writable: bool = True
+    adding: bool = False
+    regions: int = 0
+    trained: bool = False
+    busy: bool = False
+    warming: bool = False
+    live: bool = False
+    regions_layer: bool = True
+
+
+def next_step(facts: Facts) -> str:
+    """Return one sentence: what the annotator does next.
+
+    Parameters
+    ----------
+    facts : Facts
+        What is on the screen.
+    """
+    if not facts.project:
+        return _before_project(facts)
+    if not facts.writable:
+        return "This project is open for reading only: look around, or export it."
+    if not facts.regions_layer:
+        return "The regions layer was removed: press N to bring it back and paint."
+    if facts.busy and not facts.live:
+        return "Learning from your strokes. Keep painting if you like; Cancel stops it."
+    if facts.regions == 0 and not facts.trained:
+        return "Paint a stroke on something: drag with the left mouse button."
+    if facts.regions == 0:
+        return (
+            "Predicted from what was learnt so far. Paint where it is wrong, "
+            "or go on to the next image."
+        )
+    if facts.regions == 1 and not facts.trained:
+        return "Press N and paint something that looks different."
+    if facts.live:
+        return "Live: every stroke retrains. Press N before painting something different."
+    if not facts.trained:
+        return f"Press Fine-tune and predict ({RUN_KEY}), or N for another region."
+    return f"Wrong somewhere? Press N, paint there, and fine-tune again ({RUN_KEY})."
+
+
+def _before_project(facts: Facts) -> str:
+    if facts.adding:
+        return "Copying the image into the project…"
+    if facts.image_layers == 0:
+        return "Open an image: drop a file on the window, or try a sample below."
+    if facts.chosen == 0:
+        return "Select the image layer you want to annotate in the layer list."
+    return "Press Start annotating."
+
+
+def wants_run(facts: Facts) -> bool:
+    """Return whether the primary button deserves to stand out: there is something to learn from."""
+    return facts.project and facts.writable and not facts.busy and facts.regions >= 2

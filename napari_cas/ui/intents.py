@@ -1,0 +1,318 @@
+"""What the annotator intends, carried out: each button, key and command is one method."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_cas.session import Message, State
+from napari_cas.ui import extras, paths, sources
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from napari.layers import Image
+
+    from napari_cas.config import Config, DeviceName
+    from napari_cas.protocol import Box, Plane
+    from napari_cas.session import NewImage
+    from napari_cas.session.background import BackgroundSession
+    from napari_cas.ui.answers import Answers
+    from napari_cas.ui.layers import LayerAdapter
+    from napari_cas.ui.panel import Panel
+
+
+class Intents:
+    """Listens to views, keys and layers and asks the session.
+
+    Parameters
+    ----------
+    session, layers, panel, answers : BackgroundSession, LayerAdapter, Panel, Answers
+        Who is asked, where from, and who tells of errors.
+    """
+
+    def __init__(
+        self, session: BackgroundSession, layers: LayerAdapter, panel: Panel, answers: Answers
+    ) -> None:
+        self.session, self.layers, self.panel, self.answers = session, layers, panel, answers
+        self._seen: dict[tuple[str, Plane], str | None] = {}
+
+    def connect(self) -> None:
+        """Listen to the views and to painting."""
+        start, project, images = self.panel.start, self.panel.project, self.panel.images
+        train, results = self.panel.train, self.panel.results
+        start.start_requested.connect(self.start)
+        start.sample_requested.connect(self.open_sample)
+        for view in (start, project):
+            view.open_requested.connect(self.open_project)
+        project.close_requested.connect(self.close_project)
+        project.save_model_requested.connect(self.save_model)
+        project.load_model_requested.connect(self.load_model)
+        project.reset_model_requested.connect(self.reset_model)
+        project.export_requested.connect(self.export)
+        images.selected.connect(self.select_image)
+        images.stepped.connect(self.step_image)
+        images.add_requested.connect(self.add_images)
+        train.new_region_requested.connect(self.new_region)
+        train.run_requested.connect(self.fine_tune)
+        train.cancel_requested.connect(self.cancel)
+        train.live_toggled.connect(self.set_live)
+        train.device_chosen.connect(self.choose_device)
+        results.accept_requested.connect(self.accept_selected)
+        results.split_requested.connect(self.split)
+        results.predict_all_requested.connect(self.predict_all)
+        results.probabilities_toggled.connect(lambda on: self.show_extra("probabilities", on=on))
+        results.uncertainty_toggled.connect(lambda on: self.show_extra("uncertainty", on=on))
+        self.panel.form.changed.connect(self.change_config)
+        self.layers.painted.connect(self.stroke_finished)
+        self.layers.corrected.connect(self.corrected)
+
+    # -- projects and images --------------------------------------------------------------------
+
+    def start(self, path: str = "", as_channels: bool = False, axes: str = "") -> None:
+        """Make a project of the chosen image layers, copying pixels in the background.
+
+        Parameters
+        ----------
+        path : str, optional
+            Directory of the project; by default a free one in the folder of new projects.
+        as_channels : bool
+            Whether several layers are channels of one image.
+        axes : str
+            What the dimensions of a stack mean; by default the likeliest reading.
+        """
+        groups, new = self._chosen(as_channels=as_channels, axes=axes)
+        if not new:
+            self.answers.say(Message("warning", "Select an image layer first."))
+            return
+        target = path or str(paths.new_project(new[0].name))
+        self.answers.adding = True
+        self.answers.refresh()
+        self.session.warm_up()
+        future = self.session.create_project_later(
+            target, new, before=lambda names: self._own(names, groups)
+        )
+        future.add_done_callback(lambda _: self._added())
+
+    def add_images(self) -> None:
+        """Take the selected image layers into the open project."""
+        taken = self.layers.owned()
+        groups, new = self._chosen(as_channels=False, axes="", without=taken)
+        if not new:
+            text = "Select image layers that are not in the project yet."
+            self.answers.say(Message("warning", text))
+            return
+        self.answers.adding = True
+        future = self.session.add_images_later(new, before=lambda names: self._own(names, groups))
+        future.add_done_callback(lambda _: self._added())
+
+    def _chosen(
+        self, *, as_channels: bool, axes: str, without: Sequence[Image] = ()
+    ) -> tuple[list[list[Image]], list[NewImage]]:
+        """Return the chosen layers, grouped by image, and the images they make."""
+        chosen = [layer for layer in self.layers.chosen() if layer not in without]
+        if as_channels and len(chosen) > 1:
+            return [chosen], [sources.new_image_of_channels(chosen, axes)]
+        return [[layer] for layer in chosen], [sources.new_image(layer, axes) for layer in chosen]
+
+    def _own(self, names: Sequence[str], groups: Sequence[Sequence[Image]]) -> None:
+        for name, group in zip(names, groups, strict=True):
+            self.layers.own(name, group)
+
+    def _added(self) -> None:
+        self.answers.adding = False
+        self.answers.refresh()
+
+    def open_project(self, path: str | Path) -> None:
+        """Open a project; everything in it comes back."""
+        self.layers.disown()
+        self._seen.clear()
+        self.answers.attempt(lambda: self.session.open_project(path))
+        if self.session.project is not None:
+            self.session.warm_up()
+
+    def close_project(self) -> None:
+        """Save and close the project."""
+        self.session.close_project()
+        self.layers.disown()
+        self._seen.clear()
+
+    def open_sample(self, name: str) -> None:
+        """Open a sample that comes with the package."""
+        from napari_cas.ui.samples import sample_layers
+
+        for data, options, _kind in self.answers.attempt(lambda: sample_layers(name)) or ():
+            self.layers.add_image(data, options)
+
+    def select_image(self, name: str) -> None:
+        """Go to an image of the project."""
+        self.answers.attempt(lambda: self.session.select_image(name))
+
+    def step_image(self, by: int) -> None:
+        """Go to the next image (1) or the previous one (-1)."""
+        names, image = self.session.images, self.session.image
+        if image is None:
+            return
+        index = names.index(image.name) + by
+        if 0 <= index < len(names):
+            self.select_image(names[index])
+
+    def next_image(self) -> None:
+        """Go to the next image."""
+        self.step_image(1)
+
+    def previous_image(self) -> None:
+        """Go to the previous image."""
+        self.step_image(-1)
+
+    def view_settled(self) -> None:
+        """Tell the session what is looked at, and have it predicted if nothing is there yet."""
+        seen = self.layers.view()
+        if seen is None or self.session.image is None:
+            return
+        self.session.set_view(*seen)
+        self.answers.refresh()
+        if self.session.state is State.READY and self._is_blank(*seen):
+            self.predict_view()
+
+    def _is_blank(self, plane: Plane, box: Box) -> bool:
+        """Whether the present model has not predicted this view, judged by a grid of pixels."""
+        entry, checkpoint = self.session.image, self.session.checkpoint
+        if entry is None or checkpoint is None or not self.session.writable:
+            return False
+        view = box.clip(*entry.plane_size)
+        if 0 in view.shape or self._seen.get((entry.name, plane)) == checkpoint:
+            return False
+        self._seen[entry.name, plane] = checkpoint
+        step = max(1, max(view.shape) // 16)
+        grid = np.asarray(
+            entry.prediction[(*plane, slice(view.y0, view.y1, step), slice(view.x0, view.x1, step))]
+        )
+        return not grid.all()
+
+    # -- painting -------------------------------------------------------------------------------
+
+    def new_region(self) -> None:
+        """Give the brush the next unused region id."""
+        if self.session.image is None or not self.session.writable:
+            return
+        seen = self.layers.view()
+        if seen is not None:
+            self.session.set_view(*seen)
+        self.layers.choose_region(self.session.new_region())
+        self.answers.refresh()
+
+    def stroke_finished(self) -> None:
+        """Save the stroke; in live mode it trains."""
+        self.answers.counter.forget()
+        self.answers.attempt(self.session.stroke_finished)
+
+    def corrected(self, plane: Plane, box: Box) -> None:
+        """Save a correction and teach it."""
+        self.answers.attempt(lambda: self.session.corrected(plane, box))
+
+    def accept_under_cursor(self) -> None:
+        """Copy the predicted segment under the cursor into the regions."""
+        found = self.layers.under_cursor()
+        if found is None:
+            self.answers.say(Message("warning", "Point at a predicted segment, then press A."))
+            return
+        self._accept(*found)
+
+    def accept_selected(self) -> None:
+        """Copy all of the prediction layer's selected label into the regions."""
+        label = self.layers.predicted_label()
+        if label:
+            self._accept(label, None)
+
+    def _accept(self, label: int, at: tuple[int, int] | None) -> None:
+        region = self.answers.attempt(lambda: self.session.accept_as_region(label, at))
+        if region is not None:
+            where = "Segment" if at else f"Label {label}"
+            self.panel.train.show_status(f"{where} accepted as region {region}.")
+
+    # -- learning -------------------------------------------------------------------------------
+
+    def fine_tune(self) -> None:
+        """Learn from all strokes and predict what is looked at."""
+        if self.session.project is None:
+            return
+        seen = self.layers.view()
+        if seen is not None:
+            self.session.set_view(*seen)
+        self.answers.attempt(self.session.fine_tune)
+
+    def cancel(self) -> None:
+        """Stop after the present round."""
+        self.session.cancel()
+
+    def set_live(self, on: bool) -> None:
+        """Retrain after every stroke, or not."""
+        self.session.live = on
+
+    def toggle_live(self) -> None:
+        """Switch live mode on or off."""
+        if self.session.project is not None:
+            self.set_live(not self.session.live)
+
+    def predict_view(self) -> None:
+        """Predict what is looked at with the present model."""
+        self.session.predict_view()
+
+    def predict_all(self) -> None:
+        """Predict every plane of every image."""
+        self.answers.attempt(self.session.predict_all)
+
+    def choose_device(self, name: DeviceName) -> None:
+        """Run the network elsewhere."""
+        self.change_config(self.session.config.model_copy(update={"device": name}))
+
+    def change_config(self, config: Config) -> None:
+        """Take over the settings of the form; the device has a control of its own."""
+        self.session.config = config
+
+    # -- results --------------------------------------------------------------------------------
+
+    def show_extra(self, kind: str, *, on: bool) -> None:
+        """Show or hide the layer of probabilities or of uncertainty."""
+        self.layers.want_extra(kind, on=on)
+        self.session.probabilities = bool(self.layers.wanted_extras())
+        if not on:
+            self.layers.hide_extra(kind)
+            return
+        extras.update(self.layers, self.session.image)
+        if self.session.checkpoint is not None:
+            self.predict_view()
+
+    def split(self) -> None:
+        """Show the connected pieces of the prediction as a new Labels layer."""
+        if self.session.image is not None:
+            future = self.session.split_into_objects_later()
+            future.add_done_callback(
+                lambda done: None if done.exception() else self.layers.add_objects(done.result())
+            )
+
+    # -- model and export -----------------------------------------------------------------------
+
+    def save_model(self, path: str | Path) -> None:
+        """Write the present model to a directory."""
+        saved = self.answers.attempt(lambda: self.session.save_model(path))
+        if saved is not None:
+            self.answers.say(Message("info", f"Model saved to {saved}."))
+
+    def load_model(self, path: str | Path) -> None:
+        """Go on from a saved model and predict with it."""
+        self.answers.attempt(lambda: self.session.load_model(path))
+        if self.session.checkpoint is not None:
+            self._seen.clear()
+            self.view_settled()
+
+    def reset_model(self) -> None:
+        """Forget what was learnt; strokes stay."""
+        self.answers.attempt(self.session.reset_model)
+
+    def export(self, path: str | Path) -> None:
+        """Write the project as an OME-Zarr data set in the background."""
+        self.answers.attempt(lambda: self.session.export(path))

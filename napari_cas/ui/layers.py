@@ -1,0 +1,436 @@
+"""The one place that touches the viewer's layers: shows a project's image, strokes and prediction.
+
+The annotator owns the layer list. So layers are held as objects, never looked up by name; any of them
+may have been renamed, hidden, reordered or deleted; and nothing here changes the active layer, the
+selection, a mode or a visibility that the annotator chose.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import psygnal
+from napari.layers import Image, Labels
+
+from napari_cas.protocol import Box, Plane, Tile
+from napari_cas.ui import display, edits
+from napari_cas.ui.looks import (
+    PREDICTION_OPACITY,
+    REGIONS_OPACITY,
+    Look,
+    brush_size,
+    prediction_colours,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import numpy as np
+    from napari.components import ViewerModel
+    from napari.layers import Layer
+
+    from napari_cas.store import ImageEntry
+
+
+class LayerAdapter:
+    """Turns a project's image into layers and what happens to them into signals.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+        The viewer, or the proxy of it that napari gives to plugins.
+    """
+
+    painted = psygnal.Signal()
+    """A stroke was committed, undone or redone in the regions layer."""
+    corrected = psygnal.Signal(object, object)
+    """The prediction was painted: plane and Box."""
+    chosen_changed = psygnal.Signal()
+    """Other image layers are selected, or there are other layers."""
+    region_chosen = psygnal.Signal()
+    """The brush paints another region, or the layer was replaced."""
+    view_moved = psygnal.Signal()
+    """Another plane or another part of the image is shown."""
+    extra_removed = psygnal.Signal(str)
+    """The annotator deleted the "probabilities" or "uncertainty" layer."""
+
+    def __init__(self, viewer: ViewerModel) -> None:
+        # napari hands plugins a proxy whose layers are proxies too: no two of them are identical.
+        self._viewer: ViewerModel = getattr(viewer, "__wrapped__", viewer)
+        self._entry: ImageEntry | None = None
+        self._own: dict[str, list[Layer]] = {}
+        self._added: list[Layer] = []
+        self._extras: dict[str, Layer] = {}
+        self._looks: dict[str, Look] = {}
+        self._last_edit: tuple[Plane, Box] | None = None
+        self._quiet = False
+        self._wanted: set[str] = set()
+        self.regions: Labels | None = None
+        self.prediction: Labels | None = None
+        scene = getattr(self._viewer, "scene", self._viewer)  # napari < 0.9 has no scene
+        self._sources = [
+            (self._viewer.layers.selection.events.changed, self._selection_changed),
+            (self._viewer.layers.events.inserted, self._selection_changed),
+            (self._viewer.layers.events.removed, self._removed),
+            (self._viewer.dims.events.current_step, self._moved),
+            (self._viewer.dims.events.ndisplay, self._moved),
+            (scene.camera.events.center, self._moved),
+            (scene.camera.events.zoom, self._moved),
+        ]
+        for event, listener in self._sources:
+            event.connect(listener)
+
+    def close(self) -> None:
+        """Stop listening. Layers stay where they are."""
+        for event, listener in self._sources:
+            event.disconnect(listener)
+        self._sources.clear()
+        self._forget(self.regions)
+        self._forget(self.prediction)
+        self._entry = None
+
+    # -- what the annotator has open ------------------------------------------------------------
+
+    def image_layers(self) -> list[Image]:
+        """Return all image layers that are not results of ours."""
+        ours = set(map(id, self._extras.values()))
+        return [
+            layer
+            for layer in self._viewer.layers
+            if isinstance(layer, Image) and id(layer) not in ours
+        ]
+
+    def chosen(self) -> list[Image]:
+        """Return the selected image layers in the list's order; the only one counts as selected."""
+        images = self.image_layers()
+        selected = [layer for layer in images if layer in self._viewer.layers.selection]
+        return selected or (images if len(images) == 1 else [])
+
+    def own(self, name: str, layers: Sequence[Layer]) -> None:
+        """Remember which of the annotator's layers show the project's image `name`."""
+        self._own[name] = list(layers)
+
+    def owned(self) -> list[Layer]:
+        """Return the annotator's layers that show images of the project."""
+        return [layer for layers in self._own.values() for layer in layers]
+
+    def disown(self) -> None:
+        """Forget which layers show what: another project is opened."""
+        self._own.clear()
+
+    def add_image(self, data: Any, options: dict[str, Any]) -> None:
+        """Add an image layer that is the annotator's from now on, and select it alone."""
+        layer = Image(data, **options)
+        self._viewer.add_layer(layer)
+        self._viewer.layers.selection.active = layer
+
+    # -- showing an image of the project --------------------------------------------------------
+
+    def show(self, entry: ImageEntry | None, *, predicted: bool, writable: bool = True) -> None:
+        """Swap the layers shown for those of another image, or take ours away with None.
+
+        Parameters
+        ----------
+        entry : ImageEntry or None
+            Image of the project.
+        predicted : bool
+            Whether there may be a prediction to show.
+        writable : bool
+            Whether strokes can be saved.
+        """
+        before = self._entry
+        with self._silently():
+            self._take_away()
+            self._entry = entry
+            if entry is None:
+                return
+            shown = self._show_image(entry)
+            self._hide_others(entry)
+            self.regions = self._add_regions(entry, writable)
+            if predicted:
+                self.ensure_prediction()
+            self._viewer.layers.selection.active = self.regions
+            if before is not None and (shown or before.plane_size != entry.plane_size):
+                self._viewer.reset_view()
+        self.region_chosen.emit()
+        self.view_moved.emit()
+
+    def _show_image(self, entry: ImageEntry) -> bool:
+        """Show the pixels; return whether layers had to be added."""
+        own = [layer for layer in self._own.get(entry.name, []) if layer in self._viewer.layers]
+        for layer in own:
+            layer.visible = True
+        if own:
+            return False
+        self._added = display.image_layers(entry)
+        for index, layer in enumerate(self._added):
+            self._viewer.layers.insert(index, layer)
+        return True
+
+    def _hide_others(self, entry: ImageEntry) -> None:
+        """Hide the annotator's layers of the project's other images."""
+        for name, layers in self._own.items():
+            for layer in layers if name != entry.name else ():
+                if layer in self._viewer.layers:
+                    layer.visible = False
+
+    def _take_away(self) -> None:
+        for role, layer in (("regions", self.regions), ("prediction", self.prediction)):
+            if layer is not None:
+                self._looks[role] = Look.of(layer)
+                self._forget(layer)
+        for layer in [self.regions, self.prediction, *self._added, *self._extras.values()]:
+            if layer is not None and layer in self._viewer.layers:
+                self._viewer.layers.remove(layer)
+        self.regions = self.prediction = None
+        self._added, self._extras = [], {}
+
+    def ensure_regions(self, *, writable: bool = True) -> None:
+        """Bring the regions layer back if it was deleted, and make it active, brush in hand."""
+        if self._entry is None:
+            return
+        if self.regions is None:
+            with self._silently():
+                self.regions = self._add_regions(self._entry, writable)
+        self._viewer.layers.selection.active = self.regions
+        self.region_chosen.emit()
+
+    def _add_regions(self, entry: ImageEntry, writable: bool) -> Labels:
+        layer = Labels(entry.regions, name="regions", opacity=REGIONS_OPACITY, scale=_scale(entry))
+        layer.brush_size = brush_size(*entry.plane_size)
+        layer.mode = "paint"
+        if "regions" in self._looks:
+            self._looks["regions"].give(layer)
+        layer.editable = writable
+        layer.events.paint.connect(self._region_painted)
+        layer.events.set_data.connect(self._maybe_undone)
+        layer.events.selected_label.connect(self._label_chosen)
+        self._viewer.add_layer(layer)
+        return layer
+
+    def ensure_prediction(self) -> None:
+        """Put the prediction layer under the regions unless it is there."""
+        if self._entry is None or self.prediction is not None:
+            return
+        entry = self._entry
+        layer = Labels(
+            entry.prediction_view,
+            name="prediction",
+            opacity=PREDICTION_OPACITY,
+            colormap=prediction_colours(),
+            scale=_scale(entry),
+        )
+        layer.brush_size = brush_size(*entry.plane_size)
+        if "prediction" in self._looks:
+            self._looks["prediction"].give(layer)
+        layer.events.paint.connect(self._prediction_painted)
+        layer.events.set_data.connect(self._maybe_undone)
+        with self._silently(), self._selection_kept():
+            self._viewer.layers.insert(self._below_regions(), layer)
+        self.prediction = layer
+
+    def refresh(self, tile: Tile) -> None:
+        """Redraw the prediction if `tile` is on the plane shown.
+
+        Parameters
+        ----------
+        tile : Tile
+            What changed on disk.
+        """
+        if self._entry is None or tile.image != self._entry.name:
+            return
+        if self.prediction is None:
+            self.ensure_prediction()
+        elif tile.plane == self.plane():
+            self.prediction.refresh(extent=False)
+
+    def refresh_regions(self) -> None:
+        """Redraw the regions after the session has changed them."""
+        if self.regions is not None:
+            self.regions.refresh(extent=False)
+
+    # -- more layers ----------------------------------------------------------------------------
+
+    def wanted_extras(self) -> tuple[str, ...]:
+        """Return the kinds of optional layers that the annotator wants to see."""
+        return tuple(sorted(self._wanted))
+
+    def want_extra(self, kind: str, *, on: bool) -> None:
+        """Remember whether the optional layer of a kind is wanted."""
+        (self._wanted.add if on else self._wanted.discard)(kind)
+
+    def show_extra(self, kind: str, data: Any) -> None:
+        """Show or update the optional layer of a kind.
+
+        Parameters
+        ----------
+        kind : {"probabilities", "uncertainty"}
+            Which.
+        data : array-like
+            ``(M, *label_shape)`` probabilities, or the label shape, in 0–1.
+        """
+        if self._entry is None:
+            return
+        layer = self._extras.get(kind)
+        if layer is not None:
+            layer.data = data
+            return
+        layer = display.extra_layer(kind, data, _scale(self._entry))
+        self._extras[kind] = layer
+        with self._silently(), self._selection_kept():
+            self._viewer.layers.insert(self._below_regions(), layer)
+
+    def hide_extra(self, kind: str) -> None:
+        """Remove the optional layer of a kind."""
+        layer = self._extras.pop(kind, None)
+        if layer is not None and layer in self._viewer.layers:
+            with self._silently(), self._selection_kept():
+                self._viewer.layers.remove(layer)
+
+    def add_objects(self, objects: np.ndarray) -> None:
+        """Show objects as a new Labels layer, which from now on is the annotator's own."""
+        if self._entry is None:
+            return
+        layer = Labels(objects, name=f"{self._entry.name} objects", scale=_scale(self._entry))
+        with self._selection_kept():
+            self._viewer.add_layer(layer)
+
+    # -- where the annotator is -----------------------------------------------------------------
+
+    def plane(self) -> Plane:
+        """Return the indices along the leading axes of the plane shown."""
+        layer = self.regions or self.prediction
+        if layer is None:
+            return ()
+        return edits.plane_of(layer, self._viewer.dims.point)
+
+    def view(self) -> tuple[Plane, Box] | None:
+        """Return the plane and the box of pixels that are on the screen, or None."""
+        layer = self.regions or self.prediction
+        if layer is None or self._viewer.dims.ndisplay != 2:
+            return None
+        if tuple(self._viewer.dims.order[-2:]) != (
+            self._viewer.dims.ndim - 2,
+            self._viewer.dims.ndim - 1,
+        ):
+            return None
+        (y0, x0), (y1, x1) = layer.corner_pixels[:, -2:]
+        return self.plane(), Box(int(y0), int(x0), int(y1) + 1, int(x1) + 1)
+
+    def under_cursor(self) -> tuple[int, tuple[int, int]] | None:
+        """Return the predicted label under the cursor and its (row, column), or None."""
+        layer = self.prediction
+        if layer is None:
+            return None
+        position = self._viewer.cursor.position
+        value = layer.get_value(position, world=True)
+        at = layer.world_to_data(position)[-2:]
+        return (int(value), (round(at[0]), round(at[1]))) if value else None
+
+    def predicted_label(self) -> int:
+        """Return the label selected in the prediction layer, 0 without one."""
+        return 0 if self.prediction is None else int(self.prediction.selected_label)
+
+    def choose_region(self, region: int) -> None:
+        """Give the brush another region id, and make the regions layer active, brush in hand."""
+        self.ensure_regions()
+        if self.regions is not None:
+            self.regions.selected_label = region
+            if str(self.regions.mode) not in ("paint", "polygon", "fill"):
+                self.regions.mode = "paint"
+
+    def region_colour(self) -> tuple[float, float, float, float] | None:
+        """Return the colour that the brush paints in, or None."""
+        if self.regions is None:
+            return None
+        colour = self.regions.get_color(self.regions.selected_label)
+        return None if colour is None else tuple(float(part) for part in colour)  # type: ignore[return-value]
+
+    # -- what happens to the layers -------------------------------------------------------------
+
+    def _region_painted(self, _event: object = None) -> None:
+        self.painted.emit()
+
+    def _prediction_painted(self, event: Any) -> None:
+        for plane, box in edits.touched(event.value):
+            self._last_edit = plane, box
+            self.corrected.emit(plane, box)
+
+    def _maybe_undone(self, _event: object = None) -> None:
+        """Save undo and redo too: napari announces them by nothing but a redraw."""
+        if self._entry is None:
+            return
+        if self._entry.regions.dirty:
+            self.painted.emit()
+        elif self._entry.corrections.dirty and self._last_edit is not None:
+            self.corrected.emit(*self._last_edit)
+
+    def _label_chosen(self, _event: object = None) -> None:
+        self.region_chosen.emit()
+
+    def _selection_changed(self, _event: object = None) -> None:
+        if not self._quiet:
+            self.chosen_changed.emit()
+
+    def _moved(self, _event: object = None) -> None:
+        if self._entry is not None:
+            self.view_moved.emit()
+
+    def _removed(self, event: Any) -> None:
+        """Let go of a layer that the annotator deleted."""
+        layer = event.value
+        if layer is self.regions:
+            self._looks["regions"] = Look.of(layer)
+            self._forget(layer)
+            self.regions = None
+            self.region_chosen.emit()
+        elif layer is self.prediction:
+            self._looks["prediction"] = Look.of(layer)
+            self._forget(layer)
+            self.prediction = None
+        self._added = [other for other in self._added if other is not layer]
+        for kind in [kind for kind, extra in self._extras.items() if extra is layer]:
+            del self._extras[kind]
+            self._wanted.discard(kind)
+            self.extra_removed.emit(kind)
+        self._selection_changed()
+
+    def _forget(self, layer: Labels | None) -> None:
+        if layer is None:
+            return
+        layer.events.paint.disconnect()
+        layer.events.set_data.disconnect(self._maybe_undone)
+        if layer is not self.prediction:
+            layer.events.selected_label.disconnect(self._label_chosen)
+
+    # -- helpers --------------------------------------------------------------------------------
+
+    def _below_regions(self) -> int:
+        layers = self._viewer.layers
+        return layers.index(self.regions) if self.regions in layers else len(layers)
+
+    @contextmanager
+    def _silently(self) -> Iterator[None]:
+        """Keep our own changes of the list from looking like the annotator's."""
+        before, self._quiet = self._quiet, True
+        try:
+            yield
+        finally:
+            self._quiet = before
+        self._selection_changed()
+
+    @contextmanager
+    def _selection_kept(self) -> Iterator[None]:
+        """Give the annotator's active layer and selection back afterwards."""
+        selection = self._viewer.layers.selection
+        active, chosen = selection.active, set(selection)
+        yield
+        selection.replace_selection(layer for layer in chosen if layer in self._viewer.layers)
+        if active is None or active in self._viewer.layers:
+            selection.active = active if len(chosen) <= 1 else selection.active
+
+
+def _scale(entry: ImageEntry) -> tuple[float, ...]:
+    """Return the pixel size along the label axes."""
+    return tuple(entry.scale[entry.axes.index(axis)] for axis in entry.label_axes)

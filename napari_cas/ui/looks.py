@@ -1,0 +1,83 @@
+"""How our layers look, and what of it survives when the image is changed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from napari.layers import Labels
+    from napari.utils.colormaps import DirectLabelColormap
+
+PREDICTION_OPACITY = 0.45
+REGIONS_OPACITY = 0.9
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What the annotator may have changed on a Labels layer and wants to keep.
+
+    Attributes
+    ----------
+    mode : str
+        Tool in hand, such as ``"paint"``.
+    brush_size : int
+        In data pixels.
+    opacity, contour, visible, blending, n_edit_dimensions, preserve_labels, contiguous
+        As in napari.
+    """
+
+    mode: str
+    brush_size: int
+    opacity: float
+    contour: int
+    visible: bool
+    blending: str
+    n_edit_dimensions: int
+    preserve_labels: bool
+    contiguous: bool
+
+    @classmethod
+    def of(cls, layer: Labels) -> Look:
+        """Return the look of a layer."""
+        values = {field.name: getattr(layer, field.name) for field in fields(cls)}
+        return cls(**{**values, "mode": str(layer.mode), "blending": str(layer.blending)})
+
+    def give(self, layer: Labels) -> None:
+        """Make `layer` look like this; the mode last, as napari resets it with others."""
+        for field in reversed(fields(self)):
+            value: Any = getattr(self, field.name)
+            if field.name == "n_edit_dimensions":
+                value = min(value, layer.ndim)
+            setattr(layer, field.name, value)
+
+
+def brush_size(height: int, width: int) -> int:
+    """Return a brush of about a sixtieth of the shorter side, 3 to 40 pixels.
+
+    Parameters
+    ----------
+    height, width : int
+        Size of the plane in pixels.
+    """
+    return int(np.clip(round(min(height, width) / 60), 3, 40))
+
+
+def prediction_colours(channels: int = 255) -> DirectLabelColormap:
+    """Return the colours of a prediction: the same for a label in every round and every image.
+
+    Parameters
+    ----------
+    channels : int
+        Labels 1 to `channels` get a colour of their own.
+    """
+    from napari.utils.colormaps import DirectLabelColormap
+
+    from napari_cas.store.colors import label_color
+
+    table: dict[int | None, Any] = {None: "transparent", 0: "transparent"}
+    for label in range(1, channels + 1):
+        table[label] = np.asarray(label_color(label), dtype=np.float32) / 255
+    return DirectLabelColormap(color_dict=table)

@@ -1,0 +1,1 @@
+"""Dumb views: each shows what it is told and emits what the annotator intends."""

@@ -1,0 +1,104 @@
+"""The project's row: its name, and a menu of what is done now and then."""
+
+from __future__ import annotations
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QMenu, QToolButton, QWidget
+from superqt import QElidingLabel
+
+_MODEL_FILTER = "Model (*.safetensors);;All files (*)"
+
+
+class ProjectView(QWidget):
+    """Shows where the project is and emits what to do with it.
+
+    Signals
+    -------
+    open_requested(path: str)
+    close_requested()
+    save_model_requested(path: str)
+    load_model_requested(path: str)
+    reset_model_requested()
+    export_requested(path: str)
+    """
+
+    open_requested = Signal(str)
+    close_requested = Signal()
+    save_model_requested = Signal(str)
+    load_model_requested = Signal(str)
+    reset_model_requested = Signal()
+    export_requested = Signal(str)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.name = QElidingLabel()
+        self.menu_button = QToolButton()
+        self.menu_button.setText("Project")
+        self.menu_button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        self.menu_button.setMenu(self._make_menu())
+        layout = QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(6)
+        layout.addWidget(self.name, 1)
+        layout.addWidget(self.menu_button)
+        self._folder = ""
+
+    def _make_menu(self) -> QMenu:
+        menu = QMenu(self)
+        menu.setToolTipsVisible(True)
+        for text, ask in (
+            ("Export…", self.ask_export),
+            (None, None),
+            ("Save model…", self.ask_save_model),
+            ("Load model…", self.ask_load_model),
+            ("Forget what was learnt", self.reset_model_requested.emit),
+            (None, None),
+            ("Open project…", self.ask_open),
+            ("Close project", self.close_requested.emit),
+        ):
+            if text is None or ask is None:
+                menu.addSeparator()
+            else:
+                menu.addAction(text).triggered.connect(lambda *_, ask=ask: ask())
+        return menu
+
+    def show_project(self, path: str, *, writable: bool) -> None:
+        """Show where the project is.
+
+        Parameters
+        ----------
+        path : str
+            Its directory.
+        writable : bool
+            Whether strokes can be saved in it.
+        """
+        name = path.rstrip("/\\").replace("\\", "/").rsplit("/", 1)[-1]
+        self._folder = path[: len(path.rstrip("/\\")) - len(name)]
+        self.name.setText(name if writable else f"{name} (read only)")
+        self.name.setToolTip(path)
+
+    def ask_export(self) -> None:
+        """Ask for a new OME-Zarr directory to export to."""
+        start = f"{self._folder}export.ome.zarr"
+        path, _ = QFileDialog.getSaveFileName(self, "Export", start, "OME-Zarr (*.zarr)")
+        if path:
+            self.export_requested.emit(path)
+
+    def ask_save_model(self) -> None:
+        """Ask for a file to save the model to."""
+        start = f"{self._folder}model.safetensors"
+        path, _ = QFileDialog.getSaveFileName(self, "Save model", start, _MODEL_FILTER)
+        if path:
+            self.save_model_requested.emit(path)
+
+    def ask_load_model(self) -> None:
+        """Ask for a model file."""
+        path, _ = QFileDialog.getOpenFileName(self, "Load model", self._folder, _MODEL_FILTER)
+        if path:
+            self.load_model_requested.emit(path)
+
+    def ask_open(self) -> None:
+        """Ask for a project's directory."""
+        path = QFileDialog.getExistingDirectory(self, "Open project", self._folder)
+        if path:
+            self.open_requested.emit(path)

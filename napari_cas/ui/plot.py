@@ -1,0 +1,112 @@
+"""Live plot of the loss terms and of the channels in use."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pyqtgraph as pg
+from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
+
+from napari_cas.ui.theme import DARK, Colours, shade
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari_cas.protocol import LossPoint, RoundReport
+
+TERMS = {"total": "#e8e8e8", "uniformer": "#56b4e9", "discriminator": "#e69f00"}
+"""Line colours; blue and orange of Okabe and Ito are told apart by everybody."""
+
+
+class LossPlot(QWidget):
+    """Total, uniformer and discriminator over the optimiser's steps, channels in use below."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.caption = QLabel()
+        self.caption.setObjectName("casNote")
+        self._losses = pg.PlotWidget()
+        self._channels = pg.PlotWidget()
+        self._curves = {name: self._losses.plot([], [], name=name) for name in TERMS}
+        self._steps = self._channels.plot([], [])
+        self._points: list[LossPoint] = []
+        self._used: list[tuple[int, int]] = []
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(2)
+        for plot, height in ((self._losses, 104), (self._channels, 58)):
+            plot.setFixedHeight(height)
+            plot.setMenuEnabled(False)
+            plot.setMouseEnabled(x=False, y=False)
+            plot.hideButtons()
+            plot.getAxis("left").setWidth(34)
+            layout.addWidget(plot)
+        layout.insertWidget(0, self.caption)
+        self._losses.getAxis("bottom").setStyle(showValues=False)
+        self._channels.setXLink(self._losses)
+        self._channels.getAxis("left").setTickSpacing(4, 1)
+        self.set_colours(DARK)
+        self.clear()
+
+    def set_colours(self, c: Colours) -> None:
+        """Follow napari's theme.
+
+        Parameters
+        ----------
+        c : Colours
+            The theme's colours.
+        """
+        for plot in (self._losses, self._channels):
+            plot.setBackground(c.background)
+            for side in ("left", "bottom"):
+                plot.getAxis(side).setPen(c.foreground)
+                plot.getAxis(side).setTextPen(shade(c.text, 0.3, c.background))
+        colour = {**TERMS, "total": c.text}
+        for name, curve in self._curves.items():
+            curve.setPen(colour[name], width=2 if name == "total" else 1.5)
+        self._steps.setPen(shade(c.text, 0.2, c.background), width=1.5)
+        self._legend = "   ".join(
+            f"<span style='color:{colour[name]}'>━</span> {name}" for name in TERMS
+        )
+        self._describe()
+
+    def clear(self) -> None:
+        """Forget all points."""
+        self._points, self._used = [], []
+        self._draw()
+
+    def add(self, report: RoundReport) -> None:
+        """Add one round.
+
+        Parameters
+        ----------
+        report : RoundReport
+            Its `losses` and `channels_used` are drawn. A step smaller than the last begins anew.
+        """
+        if not report.losses:
+            return
+        if self._points and report.losses[0].step <= self._points[-1].step:
+            self._points, self._used = [], []
+        self._points.extend(report.losses)
+        self._used.append((report.losses[-1].step, report.channels_used))
+        self._draw()
+
+    def show_history(self, reports: Sequence[RoundReport]) -> None:
+        """Draw these rounds from scratch."""
+        self.clear()
+        for report in reports:
+            self.add(report)
+
+    def _draw(self) -> None:
+        steps = [point.step for point in self._points]
+        for name, curve in self._curves.items():
+            curve.setData(steps, [getattr(point, name) for point in self._points])
+        used = [number for _, number in self._used]
+        edges = [steps[0] if steps else 0, *(step for step, _ in self._used)]
+        self._steps.setData(edges, [*used[:1], *used] if used else [0], stepMode=None)
+        self._channels.setYRange(0, max([*used, 3]) + 0.5, padding=0)
+        self._describe()
+
+    def _describe(self) -> None:
+        used = f"Channels in use: {self._used[-1][1]}" if self._used else "Channels in use: –"
+        self.caption.setText(f"{self._legend}<br>{used}")

@@ -1,0 +1,159 @@
+"""From napari image layers to images of a project: axes, channels, origin. No Qt here."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_cas.session import NewImage
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari.layers import Image
+
+_READINGS = {
+    2: ("yx",),
+    3: ("zyx", "tyx", "cyx"),
+    4: ("tzyx", "czyx", "tcyx", "zcyx"),
+    5: ("tczyx", "tzcyx"),
+}
+
+
+def pixels(layer: Image) -> Any:
+    """Return the layer's array at full resolution."""
+    return layer.data[0] if layer.multiscale else layer.data
+
+
+def readings(layer: Image) -> tuple[str, ...]:
+    """Return what the layer's dimensions may mean, the likeliest first.
+
+    Parameters
+    ----------
+    layer : Image
+        A layer of 2 to 5 dimensions (the colour axis of an RGB layer not counted).
+
+    Returns
+    -------
+    tuple of str
+        Axis strings such as ``"zyx"``; one for RGB or named axes, none when there is no reading.
+    """
+    ndim = len(layer.data[0].shape if layer.multiscale else layer.data.shape)
+    last = "c" if layer.rgb else ""
+    labels = tuple(str(label).lower()[:1] for label in layer.axis_labels)
+    full = "".join(labels) + last
+    named = len(full) == ndim and len(set(full)) == ndim and set(full) <= set("tczyx")
+    if named and labels[-2:] == ("y", "x"):
+        return (full,)
+    if layer.rgb:
+        return tuple(axes + last for axes in _READINGS.get(ndim - 1, ()) if "c" not in axes)
+    shape = pixels(layer).shape
+    options = _READINGS.get(ndim, ())
+    if ndim == 3 and shape[0] <= 4:  # too few planes for a stack
+        return ("cyx", "zyx", "tyx")
+    return options
+
+
+def same_shape(layers: Sequence[Image]) -> bool:
+    """Return whether these layers could be channels of one image."""
+    shapes = {tuple(pixels(layer).shape) for layer in layers}
+    return len(shapes) == 1 and len(layers) > 1 and not any(layer.rgb for layer in layers)
+
+
+def look_like_channels(layers: Sequence[Image]) -> bool:
+    """Return whether these layers were split from one image: additive, or of one file."""
+    if not same_shape(layers):
+        return False
+    paths = {str(layer.source.path) for layer in layers if layer.source.path}
+    additive = all(str(layer.blending) == "additive" for layer in layers)
+    return additive or (len(paths) == 1 and all(layer.source.path for layer in layers))
+
+
+def new_image(layer: Image, axes: str = "") -> NewImage:
+    """Return the project image of one layer.
+
+    Parameters
+    ----------
+    layer : Image
+        Any image layer.
+    axes : str, optional
+        What its dimensions mean; by default the likeliest reading.
+    """
+    options = readings(layer)
+    axes = axes if axes in options else (options[0] if options else "yx")
+    return NewImage(
+        name=layer.name,
+        data=pixels(layer),
+        axes=axes,
+        scale=_per_axis(layer.scale, axes, rgb=layer.rgb, fill=1.0),
+        units=_units(layer, axes),
+        source=_ome_zarr_source(layer),
+    )
+
+
+def new_image_of_channels(layers: Sequence[Image], axes: str = "") -> NewImage:
+    """Return one project image whose channels are these layers, stacked lazily.
+
+    Parameters
+    ----------
+    layers : sequence of Image
+        Layers of one shape.
+    axes : str, optional
+        What the dimensions of each mean.
+    """
+    import dask.array as da
+
+    first = new_image(layers[0], axes)
+    arrays = [
+        array if isinstance(array, da.Array) else da.from_array(array, name=False)
+        for array in map(pixels, layers)
+    ]
+    axes = first.axes.replace("c", "z") if "c" in first.axes else first.axes
+    return NewImage(
+        name=_stem(layers),
+        data=da.stack(arrays, axis=0),
+        axes=f"c{axes}",
+        scale=None if first.scale is None else (1.0, *first.scale),
+        units=None if first.units is None else ("", *first.units),
+        channel_names=tuple(layer.name for layer in layers),
+        source=first.source if look_like_channels(layers) else None,
+    )
+
+
+def _per_axis(values: Sequence[Any], axes: str, *, rgb: bool, fill: Any) -> tuple[Any, ...]:
+    """Return one value for each axis; a layer has none for its colour axis."""
+    given = [*values, fill] if rgb else list(values)
+    return tuple(fill if axis == "c" else value for axis, value in zip(axes, given, strict=True))
+
+
+def _units(layer: Image, axes: str) -> tuple[str, ...] | None:
+    """Return the unit of each axis; None when the layer knows only pixels."""
+    units = ["" if str(unit) == "pixel" else str(unit) for unit in layer.units]
+    return _per_axis(units, axes, rgb=layer.rgb, fill="") if any(units) else None
+
+
+def _stem(layers: Sequence[Image]) -> str:
+    """Return what the layers' names begin with in common, or the first one's name."""
+    names = [layer.name for layer in layers]
+    shared = names[0]
+    while shared and not all(name.startswith(shared) for name in names):
+        shared = shared[:-1]
+    return shared.strip(" -_:[(.") or names[0]
+
+
+def _ome_zarr_source(layer: Image) -> str | None:
+    """Return the path of the OME-Zarr image that the layer was read from, if it is one."""
+    path = layer.source.path
+    if not path or not isinstance(path, str) or not Path(path).is_dir():
+        return None
+    for name, keys in (("zarr.json", ("attributes", "ome")), (".zattrs", ())):
+        try:
+            meta = json.loads((Path(path) / name).read_text())
+            for key in keys:
+                meta = meta[key]
+            if "multiscales" in meta:
+                return path
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return None

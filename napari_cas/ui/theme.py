@@ -1,0 +1,97 @@
+"""napari's theme colours for the parts of the panel that Qt's style sheet does not reach."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Colours:
+    """Colours of one theme as ``#rrggbb``.
+
+    Attributes
+    ----------
+    background, foreground, text, muted : str
+        Panel, raised widgets, text, and text of less importance.
+    accent : str
+        Background of the one primary button and of the guide's edge.
+    warning, error : str
+        Marks of messages.
+    """
+
+    background: str
+    foreground: str
+    text: str
+    muted: str
+    accent: str
+    warning: str
+    error: str
+
+
+DARK = Colours(
+    "#23242b", "#2e333e", "#f0f1f2", "#565f6c", "#4560c4", "#e3b617", "#99121f"
+)
+"""napari's dark theme, until the viewer has told which one it has."""
+
+
+def colours(theme_id: str) -> Colours:
+    """Return the colours of a napari theme.
+
+    Parameters
+    ----------
+    theme_id : str
+        Name of a registered theme, such as ``"dark"``.
+    """
+    from napari.utils.theme import get_theme
+
+    theme = get_theme(theme_id)
+    return Colours(
+        background=theme.background.as_hex(format="long"),
+        foreground=theme.foreground.as_hex(format="long"),
+        text=theme.text.as_hex(format="long"),
+        muted=theme.secondary.as_hex(format="long"),
+        accent=theme.current.as_hex(format="long"),
+        warning=theme.warning.as_hex(format="long"),
+        error=theme.error.as_hex(format="long"),
+    )
+
+
+def panel_style(c: Colours) -> str:
+    """Return the style sheet of the panel, on top of napari's own.
+
+    Parameters
+    ----------
+    c : Colours
+        The theme's colours.
+    """
+    return f"""
+    QFrame#casGuide {{ border: none; border-left: 3px solid {c.accent};
+        background: {c.foreground}; border-radius: 2px; }}
+    QFrame#casGuide[level="warning"] {{ border-left-color: {c.warning}; }}
+    QFrame#casGuide[level="error"] {{ border-left-color: {c.error}; }}
+    QLabel#casGuideText {{ background: transparent; padding: 5px 6px; }}
+    QLabel#casHeading {{ font-weight: bold; padding-top: 4px; }}
+    QLabel#casStatus {{ color: {c.text}; }}
+    QLabel#casNote {{ color: {c.text}; font-size: 11px; }}
+    QPushButton#casPrimary {{ min-height: 24px; font-weight: bold; }}
+    QPushButton#casPrimary[call="true"]:enabled {{ background: {c.accent}; color: white; }}
+    QPushButton#casPrimary[call="true"]:enabled:hover {{ background: {c.accent}; }}
+    QProgressBar#casProgress {{ max-height: 8px; min-height: 8px; }}
+    """
+
+
+def shade(colour: str, amount: float, towards: str) -> str:
+    """Return `colour` mixed with `towards`.
+
+    Parameters
+    ----------
+    colour, towards : str
+        ``#rrggbb``.
+    amount : float
+        0 keeps `colour`, 1 gives `towards`.
+    """
+    mixed = (
+        round((1 - amount) * int(colour[i : i + 2], 16) + amount * int(towards[i : i + 2], 16))
+        for i in (1, 3, 5)
+    )
+    return "#" + "".join(f"{value:02x}" for value in mixed)
