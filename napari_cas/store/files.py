@@ -1,0 +1,252 @@
+"""Small files written so that a reader sees the old or the new one, never a torn one."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import itertools
+import json
+import os
+import re
+import shutil
+import time
+from typing import TYPE_CHECKING, Any
+
+from napari_cas.errors import ProjectError, ProjectFormatError, StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+JSON_LIMIT = 64 << 20
+"""Bytes of the largest JSON file that is read; a foreign file is refused, not loaded."""
+
+TEMPORARY = ".tmp-"
+"""Prefix of names that are being written or removed; never listed, cleaned up when left behind."""
+
+_counter = itertools.count()
+_TODO = {
+    errno.ENOSPC: "Free some space; nothing is lost, it stays in memory and is saved again.",
+    errno.EDQUOT: "Free some quota; nothing is lost, it stays in memory and is saved again.",
+    errno.EROFS: "The file system is read-only: move the project or open it read-only.",
+    errno.EACCES: "Ask for write permission or open the project read-only.",
+    errno.EPERM: "Ask for write permission or open the project read-only.",
+}
+_RESERVED = re.compile(r"(?i)^(con|prn|aux|nul|com\d|lpt\d)(\.|$)")
+
+
+def storage_error(error: OSError, path: Path) -> StorageError:
+    """Return the typed error for a write at `path` that the file system refused."""
+    reason = error.strerror or type(error).__name__
+    todo = _TODO.get(error.errno or 0, "Check that the disk is there and writable.")
+    return StorageError(f"Could not write {path} ({reason})", todo=todo)
+
+
+@contextlib.contextmanager
+def storing(path: Path) -> Iterator[None]:
+    """Turn an `OSError` of a write at `path` into a :class:`~napari_cas.errors.StorageError`."""
+    try:
+        yield
+    except OSError as error:
+        raise storage_error(error, path) from error
+
+
+def temporary(path: Path) -> Path:
+    """Return an unused name next to `path`, for writing before renaming."""
+    return path.with_name(f"{TEMPORARY}{path.name}-{os.getpid()}-{next(_counter)}")
+
+
+def write_bytes(path: Path, data: bytes | memoryview, *, durable: bool = False) -> os.stat_result:
+    """Replace `path` by `data` in one step.
+
+    Parameters
+    ----------
+    path : Path
+        File; its directory must exist.
+    data : bytes-like
+        The new content.
+    durable : bool
+        Whether to wait until the data survives a power failure (fsync). Without it the data
+        survives the end of the process at any moment, which is what painting needs.
+
+    Returns
+    -------
+    os.stat_result
+        Of the file as written.
+
+    Raises
+    ------
+    OSError
+        If the file system refuses; the old content is then untouched.
+    """
+    draft = temporary(path)
+    try:
+        with draft.open("wb") as file:
+            file.write(data)
+            file.flush()
+            if durable:
+                os.fsync(file.fileno())
+            status = os.fstat(file.fileno())
+        _replace(draft, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            draft.unlink(missing_ok=True)
+        raise
+    return status
+
+
+def _replace(source: Path, target: Path) -> None:
+    """Rename over `target`; Windows refuses while a reader has it open, so try for a moment."""
+    for attempt in range(20):
+        try:
+            source.replace(target)
+        except PermissionError:
+            if os.name != "nt" or attempt == 19:
+                raise
+            time.sleep(0.01)
+        else:
+            return
+
+
+def write_json(path: Path, value: object, *, durable: bool = True) -> None:
+    """Replace `path` by `value` as JSON in one step.
+
+    Raises
+    ------
+    StorageError
+        If the file system refuses.
+    """
+    data = json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False).encode()
+    with storing(path):
+        write_bytes(path, data, durable=durable)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the JSON object in `path`.
+
+    Raises
+    ------
+    ProjectFormatError
+        If the file is missing, too large, not JSON or not an object.
+    """
+    try:
+        size = path.stat().st_size
+        if size > JSON_LIMIT:
+            raise ProjectFormatError(
+                f"{path} is too large", expected=f"at most {JSON_LIMIT} bytes", got=str(size)
+            )
+        value = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise ProjectFormatError(
+            f"Could not read {path}",
+            expected="a JSON object",
+            got=f"{type(error).__name__}: {error}",
+        ) from error
+    if not isinstance(value, dict):
+        raise ProjectFormatError(
+            f"Could not read {path}", expected="a JSON object", got=type(value).__name__
+        )
+    return value
+
+
+def write_group(path: Path, attributes: dict[str, Any]) -> None:
+    """Write `path` as a Zarr v3 group with these attributes, in one step."""
+    with storing(path):
+        path.mkdir(parents=True, exist_ok=True)
+    write_json(
+        path / "zarr.json", {"zarr_format": 3, "node_type": "group", "attributes": attributes}
+    )
+
+
+def read_group(path: Path) -> dict[str, Any]:
+    """Return the attributes of the Zarr v3 group at `path`.
+
+    Raises
+    ------
+    ProjectFormatError
+        If there is no such group.
+    """
+    meta = read_json(path / "zarr.json")
+    if meta.get("zarr_format") != 3 or meta.get("node_type") != "group":
+        raise ProjectFormatError(
+            f"{path / 'zarr.json'} is not a Zarr v3 group",
+            expected="zarr_format 3, node_type group",
+            got=f"zarr_format {meta.get('zarr_format')!r}, node_type {meta.get('node_type')!r}",
+        )
+    attributes = meta.get("attributes", {})
+    if not isinstance(attributes, dict):
+        raise ProjectFormatError(
+            f"{path / 'zarr.json'} is damaged",
+            expected="attributes as an object",
+            got=type(attributes).__name__,
+        )
+    return attributes
+
+
+def safe_name(name: str) -> str:
+    """Return `name` as a directory name that works on every system and stays in its directory.
+
+    Examples
+    --------
+    >>> safe_name("../x")
+    'x'
+    >>> safe_name("cells [DAPI] 1/2")
+    'cells [DAPI] 1_2'
+    """
+    text = re.sub(r'[\x00-\x1f<>:"/\\|?*\x7f\ud800-\udfff]', "_", name).strip()
+    text = text.encode()[:120].decode(errors="ignore").lstrip("._ ").rstrip(". ")
+    return f"x-{text}" if _RESERVED.match(text) else text or "unnamed"
+
+
+def check_name(name: str, what: str) -> str:
+    """Return `name` if it is a safe directory name.
+
+    Raises
+    ------
+    ProjectError
+        If it is not, for example because it leads outside the project.
+    """
+    if safe_name(name) != name:
+        raise ProjectError(
+            f"Unusable name for {what}", expected=repr(safe_name(name)), got=repr(name)
+        )
+    return name
+
+
+def replace_directory(draft: Path, target: Path) -> None:
+    """Put the finished directory `draft` in the place of `target`.
+
+    A directory cannot be replaced in one step, so the old one is moved aside first; whoever finds
+    only that, after a crash between the two steps, restores it with :func:`recover_directories`.
+    """
+    aside = target.with_name(f"{TEMPORARY}old-{target.name}")
+    if target.exists():
+        if aside.exists():
+            shutil.rmtree(aside)
+        target.rename(aside)
+    draft.rename(target)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def recover_directories(parent: Path) -> None:
+    """Finish or undo replacements in `parent` that a crash interrupted."""
+    marker = f"{TEMPORARY}old-"
+    for path in list(parent.glob(f"{TEMPORARY}*")) if parent.is_dir() else []:
+        target = parent / path.name.removeprefix(marker)
+        with contextlib.suppress(OSError):
+            if path.name.startswith(marker) and not target.exists():
+                path.rename(target)
+            elif time.time() - path.stat().st_mtime > 3600 or path.name.startswith(marker):
+                shutil.rmtree(path)
+
+
+def fsync_directory(path: Path) -> None:
+    """Make renames inside `path` survive a power failure, where the system can."""
+    if os.name == "nt":
+        return
+    with contextlib.suppress(OSError):
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -1,0 +1,439 @@
+"""One image of a project: its pixels, what is painted on it and what was predicted for it."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import zarr
+
+from napari_cas.errors import ImageError, ProjectError, ProjectFormatError
+from napari_cas.store import metadata
+from napari_cas.store.chunks import ChunkFiles
+from napari_cas.store.colors import image_label_colors
+from napari_cas.store.files import read_group, storing, write_group
+from napari_cas.store.labels import LabelArray
+from napari_cas.store.predicted import Predicted
+from napari_cas.store.sampling import Intensity
+from napari_cas.store.views import PredictionView
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from napari_cas.protocol import Box, Plane
+
+LABELS = {"regions": "int32", "corrections": "uint8", "prediction": "uint8"}
+"""The label arrays of an image and their types."""
+
+_CHUNK_LIMIT = 1 << 30
+
+
+class ImageEntry:
+    """One image of a project.
+
+    Parameters
+    ----------
+    folder : Path
+        Directory of the image in the project.
+    mode : {"r", "r+", "worker"}
+        How the project was opened: "r+" may write regions and corrections, "worker" the prediction
+        and the probabilities.
+    digest : callable
+        Gives the digest of a model of the project by name, "" if there is none.
+
+    Attributes
+    ----------
+    name : str
+        Name in the project.
+    axes : str
+        Canonical axes, a subset of "tczyx".
+    shape : tuple of int
+        Length per axis.
+    dtype : numpy.dtype
+        Stored type.
+    scale : tuple of float
+        Pixel size per axis.
+    units : tuple of str or None
+        Unit per axis, as OME-Zarr spells it.
+    channel_names : tuple of str
+        One per channel.
+    intensity : Intensity
+        Robust range of values per channel.
+
+    Raises
+    ------
+    ProjectFormatError
+        If the image is missing or damaged.
+    """
+
+    def __init__(
+        self, folder: Path, mode: str = "r", digest: Callable[[str], str] = lambda _: ""
+    ) -> None:
+        self.folder = folder
+        self.name = folder.name
+        self.mode = mode
+        self._arrays: dict[str, LabelArray] = {}
+        attributes = read_group(folder)
+        own = attributes.get("napari-cas", {})
+        own = own if isinstance(own, dict) else {}
+        reference = own.get("reference")
+        self.source = locate(reference, folder) if reference is not None else str(folder)
+        self._levels: list[zarr.Array[Any]] = []
+        self._open(attributes if reference is None else None)
+        self.intensity = Intensity.from_json(
+            own.get("intensity"), self.n_channels, str(folder / "zarr.json")
+        )
+        self.predicted = Predicted(folder / "predicted.json", mode, digest)
+        for label in LABELS:
+            self._label(label)
+
+    def _open(self, attributes: dict[str, Any] | None) -> None:
+        levels, meta = open_levels(self.source, attributes)
+        self._levels, self._meta = levels, meta
+        self.axes, self.scale, self.units = meta.axes, meta.scale, meta.units
+        self.shape = tuple(levels[0].shape[i] for i in meta.order)
+        self.dtype = np.dtype(levels[0].dtype)
+        count = self.n_channels
+        names = meta.channel_names[:count]
+        self.channel_names = (*names, *(f"channel {i}" for i in range(len(names), count)))
+
+    def __repr__(self) -> str:
+        return f"<ImageEntry {self.name!r} {self.axes} {self.shape} {self.dtype}>"
+
+    # Geometry ---------------------------------------------------------------------------------
+
+    @property
+    def plane_axes(self) -> str:
+        """Axes along which planes are counted, such as "tz"."""
+        return "".join(axis for axis in self.axes if axis in "tz")
+
+    @property
+    def planes_shape(self) -> tuple[int, ...]:
+        """Number of planes along each of these axes."""
+        return tuple(self.shape[self.axes.index(axis)] for axis in self.plane_axes)
+
+    @property
+    def plane_size(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.shape[-2], self.shape[-1]
+
+    @property
+    def n_channels(self) -> int:
+        """Number of channels; 1 without a channel axis."""
+        return self.shape[self.axes.index("c")] if "c" in self.axes else 1
+
+    @property
+    def label_axes(self) -> str:
+        """Axes of the label arrays: all but the channel."""
+        return self.axes.replace("c", "")
+
+    @property
+    def label_shape(self) -> tuple[int, ...]:
+        """Shape of the label arrays."""
+        return (*self.planes_shape, *self.plane_size)
+
+    @property
+    def label_scale(self) -> tuple[float, ...]:
+        """Pixel size per label axis."""
+        return tuple(self.scale[self.axes.index(axis)] for axis in self.label_axes)
+
+    @property
+    def label_units(self) -> tuple[str | None, ...]:
+        """Unit per label axis."""
+        return tuple(self.units[self.axes.index(axis)] for axis in self.label_axes)
+
+    def planes(self) -> Iterator[Plane]:
+        """Yield the indices of every plane, ``()`` alone in 2-D."""
+        yield from itertools.product(*(range(n) for n in self.planes_shape))
+
+    # Pixels -----------------------------------------------------------------------------------
+
+    @property
+    def levels(self) -> list[Any]:
+        """Arrays of all resolution levels in canonical axis order, full resolution first."""
+        if self._meta.order == tuple(range(len(self.axes))):
+            return list(self._levels)
+        import dask.array as da
+
+        return [da.from_zarr(level).transpose(self._meta.order) for level in self._levels]
+
+    def read(self, plane: Plane, box: Box) -> NDArray[Any]:
+        """Return the pixels of a rectangle, shape (C, h, w), in the stored type.
+
+        Parameters
+        ----------
+        plane : tuple of int
+            One index per axis of `plane_axes`.
+        box : Box
+            Rectangle; clipped to the image.
+
+        Raises
+        ------
+        ImageError
+            If there is no such plane or the pixels cannot be read.
+        """
+        if len(plane) != len(self.planes_shape) or not all(
+            0 <= i < n for i, n in zip(plane, self.planes_shape, strict=True)
+        ):
+            raise ImageError(
+                f"No such plane in {self.name}",
+                expected=f"indices below {self.planes_shape}",
+                got=str(tuple(plane)),
+            )
+        rows, columns = box.clip(*self.plane_size).slices
+        where: dict[str, int | slice] = {"y": rows, "x": columns, "c": slice(None)}
+        where.update(zip(self.plane_axes, (int(i) for i in plane), strict=True))
+        stored = [letter for _, letter in sorted(zip(self._meta.order, self.axes, strict=True))]
+        try:
+            block = np.asarray(self._levels[0][tuple(where[letter] for letter in stored)])
+        except Exception as error:
+            # Codecs, stores and networks raise whatever they like.
+            raise ImageError(
+                f"The pixels of {self.name} at {self.source} cannot be read",
+                expected="a complete image",
+                got=f"{type(error).__name__}: {error}",
+            ) from error
+        left = [letter for letter in stored if letter in "cyx"]
+        block = block.transpose([left.index(letter) for letter in "cyx" if letter in left])
+        return block if block.ndim == 3 else block[np.newaxis]
+
+    # Labels -----------------------------------------------------------------------------------
+
+    def _label(self, name: str) -> LabelArray:
+        if name not in self._arrays:
+            files = ChunkFiles.open(self.folder / "labels" / name / "0")
+            if files.shape != self.label_shape or files.dtype.name != LABELS[name]:
+                raise ProjectFormatError(
+                    f"{files.path} does not fit the image",
+                    expected=f"{LABELS[name]} of shape {self.label_shape}",
+                    got=f"{files.dtype.name} of shape {files.shape}",
+                )
+            mine = self.mode == ("worker" if name == "prediction" else "r+")
+            # The viewer's process is the only one that paints, so its own arrays need no checks.
+            follow = not (mine and name != "prediction")
+            self._arrays[name] = LabelArray(files, writeable=mine, follow=follow)
+        return self._arrays[name]
+
+    @property
+    def regions(self) -> LabelArray:
+        """Painted regions, int32, 0 where unpainted; written by the viewer's process only."""
+        return self._label("regions")
+
+    @property
+    def corrections(self) -> LabelArray:
+        """Corrections of the prediction, uint8: 0 none, v + 1 for label v; the viewer's."""
+        return self._label("corrections")
+
+    @property
+    def prediction(self) -> LabelArray:
+        """Prediction, uint8, channel + 1 or 0; written by the worker process only."""
+        return self._label("prediction")
+
+    @property
+    def prediction_view(self) -> PredictionView:
+        """The prediction with corrections on top, to be shown and painted."""
+        return PredictionView(self.prediction, self.corrections)
+
+    @property
+    def problems(self) -> list[str]:
+        """Damaged chunks met so far, a sentence each."""
+        return [text for array in self._arrays.values() for text in array.problems]
+
+    def flush(self) -> list[tuple[Plane, Box]]:
+        """Write everything painted to disk; see :meth:`LabelArray.flush`."""
+        written: list[tuple[Plane, Box]] = []
+        for array in self._arrays.values():
+            if array.writeable or array.dirty:
+                written += array.flush()
+        return written
+
+    def close(self) -> None:
+        """Let nothing more be painted."""
+        for array in self._arrays.values():
+            array.freeze()
+
+    # Probabilities ----------------------------------------------------------------------------
+
+    @property
+    def probabilities(self) -> zarr.Array[Any] | None:
+        """Channel probabilities, float16, shape (M, *label_shape); None if there are none."""
+        path = self.folder / "probabilities"
+        if not (path / "zarr.json").exists():
+            return None
+        array = zarr.open_array(str(path), mode="r+" if self.mode == "worker" else "r")
+        return array if array.shape[1:] == self.label_shape else None
+
+    def create_probabilities(self, channels: int) -> zarr.Array[Any]:
+        """Return the array of channel probabilities, made anew unless it has `channels` channels.
+
+        Raises
+        ------
+        ProjectError
+            If the project was not opened as the worker.
+        StorageError
+            If the file system refuses.
+        """
+        if self.mode != "worker":
+            raise ProjectError("Only the worker writes probabilities", got=f"mode {self.mode!r}")
+        old = self.probabilities
+        if old is not None and old.shape[0] == channels:
+            return old
+        chunk = (channels, *(1 for _ in self.planes_shape), *(min(256, n) for n in self.plane_size))
+        with storing(self.folder):
+            return zarr.create_array(
+                store=str(self.folder / "probabilities"),
+                shape=(channels, *self.label_shape),
+                chunks=chunk,
+                dtype="float16",
+                dimension_names=["channel", *self.label_axes],
+                overwrite=True,
+            )
+
+    def predicted_with(self, checkpoint: str) -> set[tuple[Plane, Box]]:
+        """Return planes and boxes that are already predicted with this model as it is now."""
+        return self.predicted.done(checkpoint)
+
+    def mark_predicted(self, checkpoint: str, tiles: Iterable[tuple[Plane, Box]]) -> None:
+        """Note that these tiles are predicted and on disk; forgets those of other models.
+
+        Raises
+        ------
+        ProjectError
+            If the project was not opened as the worker.
+        StorageError
+            If the file system refuses.
+        """
+        self.predicted.add(checkpoint, tiles)
+
+
+def open_levels(
+    source: str, attributes: dict[str, Any] | None = None
+) -> tuple[list[zarr.Array[Any]], metadata.ImageMetadata]:
+    """Open all resolution levels of an OME-Zarr image (0.4 or 0.5), local or by URL.
+
+    Raises
+    ------
+    ProjectFormatError
+        If it is no usable OME-Zarr image.
+    ImageError
+        If it cannot be reached or its axes cannot be used.
+    """
+    try:
+        group = zarr.open_group(source, mode="r")
+    except Exception as error:
+        # Missing libraries, unreachable hosts, foreign files: each store raises its own.
+        raise ImageError(
+            f"{source} cannot be opened",
+            expected="an OME-Zarr image",
+            got=f"{type(error).__name__}: {error}",
+        ) from error
+    meta = metadata.parse(attributes if attributes is not None else dict(group.attrs), source)
+    levels: list[zarr.Array[Any]] = []
+    for path in meta.paths:
+        try:
+            array = group[path]
+        except Exception as error:
+            raise ProjectFormatError(
+                f"{source}/{path} is damaged",
+                expected="a Zarr array",
+                got=f"{type(error).__name__}: {error}",
+            ) from error
+        levels.append(_check_level(array, f"{source}/{path}", len(meta.axes)))
+    return levels, meta
+
+
+def _check_level(array: object, where: str, ndim: int) -> zarr.Array[Any]:
+    if not isinstance(array, zarr.Array) or not _readable(array, ndim):
+        raise ProjectFormatError(
+            f"{where} is damaged",
+            expected=f"an array of numbers with {ndim} axes and chunks below 1 GiB",
+            got=repr(array)[:200],
+        )
+    return array
+
+
+def _readable(array: zarr.Array[Any], ndim: int) -> bool:
+    dtype = np.dtype(array.dtype)
+    chunk = math.prod(array.chunks) * dtype.itemsize
+    usable = array.ndim == ndim and 0 not in array.shape and dtype.kind in "iufb"
+    return usable and chunk <= _CHUNK_LIMIT
+
+
+def locate(reference: object, folder: Path) -> str:
+    """Return the URL or path of a referred image; a path is also looked for next to the project.
+
+    Raises
+    ------
+    ProjectFormatError
+        If the reference is damaged or the file is gone.
+    """
+    url = reference.get("url") if isinstance(reference, dict) else None
+    if not isinstance(url, str) or not url:
+        raise ProjectFormatError(
+            f"{folder / 'zarr.json'} is damaged", expected="a reference", got=repr(reference)[:200]
+        )
+    if "://" in url:
+        return url
+    relative = reference.get("relative") if isinstance(reference, dict) else None
+    candidates = [Path(url)]
+    if isinstance(relative, str):
+        candidates.append(Path(os.path.normpath(folder / relative)))
+    for path in candidates:
+        if path.exists():
+            return str(path)
+    raise ProjectFormatError(
+        f"The image that {folder.name} refers to is gone", expected=url, got="no such file"
+    )
+
+
+def write_labels(
+    folder: Path,
+    name: str,
+    axes: str,
+    shape: tuple[int, ...],
+    scale: Sequence[float],
+    units: Sequence[str | None],
+) -> None:
+    """Make the empty label arrays of an image.
+
+    Parameters
+    ----------
+    folder : Path
+        Directory of the image.
+    name : str
+        Name of the image.
+    axes : str
+        Label axes.
+    shape : tuple of int
+        Label shape.
+    scale, units : sequence
+        Pixel size and unit per label axis.
+
+    Raises
+    ------
+    StorageError
+        If the file system refuses.
+    """
+    listed = [label for label in LABELS if label != "corrections"]
+    write_group(folder / "labels", {"ome": {"version": metadata.OME_VERSION, "labels": listed}})
+    for label, dtype in LABELS.items():
+        entry = metadata.multiscales(f"{name} {label}", axes, ["0"], scale, units, method=None)
+        image_label: dict[str, Any] = {
+            "version": metadata.OME_VERSION,
+            "source": {"image": "../../"},
+        }
+        if label == "prediction":
+            image_label["colors"] = image_label_colors(range(1, 65))
+        ome = {
+            "version": metadata.OME_VERSION,
+            "multiscales": [entry],
+            "image-label": image_label,
+        }
+        write_group(folder / "labels" / label, {"ome": ome})
+        ChunkFiles.create(folder / "labels" / label / "0", shape, dtype, axes)

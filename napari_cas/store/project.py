@@ -1,0 +1,555 @@
+"""A project: one directory with images, what is painted on them, predictions and models."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
+
+from napari_cas.errors import (
+    CASError,
+    CheckpointError,
+    ImageError,
+    ProjectError,
+    ProjectFormatError,
+    StorageError,
+)
+from napari_cas.store import models
+from napari_cas.store.files import (
+    TEMPORARY,
+    check_name,
+    read_group,
+    read_json,
+    recover_directories,
+    safe_name,
+    storing,
+    temporary,
+    write_group,
+    write_json,
+)
+from napari_cas.store.image import ImageEntry, open_levels, write_labels
+from napari_cas.store.intake import Source, as_array, write_image
+from napari_cas.store.locking import WriteLock
+from napari_cas.store.sampling import sample_intensity
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from types import TracebackType
+
+    from numpy.typing import NDArray
+
+Mode: TypeAlias = Literal["r", "r+", "worker"]
+
+FORMAT_VERSION = 1
+"""Version of the layout on disk; newer ones are refused, never guessed at."""
+
+_LOCK = ".napari-cas.lock"
+
+
+class Project:
+    """One directory, readable by any OME-Zarr 0.5 tool.
+
+    Use :meth:`create` or :meth:`open`. Exactly one process has a project open as "r+" and writes
+    regions, corrections and state; exactly one worker writes predictions and models.
+
+    Attributes
+    ----------
+    path : Path
+        The directory.
+    mode : {"r", "r+", "worker"}
+        How it was opened.
+
+    Examples
+    --------
+    >>> import tempfile, numpy as np
+    >>> with Project.create(Path(tempfile.mkdtemp()) / "cells.zarr") as project:
+    ...     image = project.add_image("cells", np.arange(64).reshape(8, 8), "yx")
+    ...     image.regions[2:4, 2:4] = image.regions.new_id(())
+    ...     len(image.flush())
+    1
+    """
+
+    def __init__(self, path: Path, mode: Mode, lock: WriteLock | None) -> None:
+        self.path = path
+        self.mode = mode
+        self._lock = lock
+        self._entries: dict[str, ImageEntry] = {}
+        self._broken: dict[str, CASError] = {}
+        self._order: list[str] = []
+        self._notes: list[str] = []
+        self._load()
+
+    # Opening and closing ----------------------------------------------------------------------
+
+    @classmethod
+    def create(cls, path: str | Path) -> Self:
+        """Make a new project and open it for writing.
+
+        Raises
+        ------
+        ProjectError
+            If something is there already.
+        StorageError
+            If the file system refuses.
+        """
+        path = Path(path).resolve()
+        with storing(path):
+            if path.exists() and (not path.is_dir() or any(path.iterdir())):
+                raise ProjectError(
+                    f"{path} cannot become a project",
+                    expected="a new or empty directory",
+                    got="a file" if path.is_file() else "a directory with files",
+                    todo="Open it as a project or choose another name.",
+                )
+            path.mkdir(parents=True, exist_ok=True)
+        lock = WriteLock(path / _LOCK)
+        try:
+            for part in ("images", "models"):
+                write_group(path / part, {})
+            write_group(path, {"napari-cas": {"format": FORMAT_VERSION, "images": []}})
+            return cls(path, "r+", lock)
+        except BaseException:
+            lock.release()
+            raise
+
+    @classmethod
+    def open(cls, path: str | Path, mode: Mode = "r+") -> Self:
+        """Open a project.
+
+        Parameters
+        ----------
+        path : str or Path
+            Its directory.
+        mode : {"r+", "r", "worker"}
+            "r+" for the one viewer that paints, "r" to look at it, "worker" for the process that
+            trains and predicts while a viewer may have it open.
+
+        Raises
+        ------
+        ProjectFormatError
+            If there is no project, or one of a newer version.
+        ProjectLockedError
+            If "r+" is asked for and another process has it.
+        StorageError
+            If "r+" is asked for and the directory cannot be written.
+        """
+        path = Path(path).resolve()
+        _check_format(path)
+        if mode not in ("r", "r+", "worker"):
+            raise ProjectError("Unknown mode", expected="'r', 'r+' or 'worker'", got=repr(mode))
+        lock = WriteLock(path / _LOCK) if mode == "r+" else None
+        try:
+            if mode == "r+":
+                recover_directories(path / "models")
+                recover_directories(path / "images")
+            return cls(path, mode, lock)
+        except BaseException:
+            if lock is not None:
+                lock.release()
+            raise
+
+    def _load(self) -> None:
+        """Read the list of images; outside the worker also open each, to know what is damaged."""
+        self._order = self._listed()
+        if self.mode != "worker":
+            for name in self._order:
+                with contextlib.suppress(CASError):
+                    self.image(name)
+
+    def _listed(self) -> list[str]:
+        own = _check_format(self.path)
+        listed = own.get("images", [])
+        names: list[str] = []
+        for name in listed if isinstance(listed, list) else []:
+            if isinstance(name, str) and safe_name(name) == name:
+                names.append(name)
+            else:
+                self._notes.append(f"{self.path / 'zarr.json'} lists an unusable name: {name!r}.")
+        folder = self.path / "images"
+        found = sorted(p.name for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []
+        return list(dict.fromkeys([*names, *(n for n in found if safe_name(n) == n)]))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Project {self.path} {self.mode!r}, {len(self._order)} images>"
+
+    @property
+    def closed(self) -> bool:
+        """Whether :meth:`close` was called."""
+        return self.mode == "r+" and self._lock is None
+
+    def flush(self) -> None:
+        """Write everything painted to disk.
+
+        Raises
+        ------
+        StorageError
+            If the file system refuses part of it; that part stays in memory, the rest is written.
+        """
+        failed: StorageError | None = None
+        for entry in self._entries.values():
+            try:
+                entry.flush()
+            except StorageError as error:
+                failed = failed or error
+        if failed is not None:
+            raise failed
+
+    def close(self) -> None:
+        """Write everything to disk and give the lock back; does nothing the second time.
+
+        Raises
+        ------
+        StorageError
+            If something painted could not be written; the project then stays open.
+        """
+        self.flush()
+        for entry in self._entries.values():
+            entry.close()
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What is damaged or missing, a sentence each, naming the file."""
+        broken = [f"Image {name!r}: {error}" for name, error in self._broken.items()]
+        chunks = [text for entry in self._entries.values() for text in entry.problems]
+        return (*self._notes, *broken, *chunks)
+
+    # Images -----------------------------------------------------------------------------------
+
+    @property
+    def images(self) -> tuple[str, ...]:
+        """Names of the images that can be opened, in order."""
+        return tuple(name for name in self._order if name not in self._broken)
+
+    def image(self, name: str) -> ImageEntry:
+        """Return an image by name.
+
+        Raises
+        ------
+        ProjectError
+            If there is none.
+        ProjectFormatError
+            If it is damaged.
+        """
+        if name in self._entries:
+            return self._entries[name]
+        folder = self.path / "images" / check_name(name, "an image")
+        if name not in self._order and not folder.is_dir():
+            raise ProjectError(
+                f"No image {name!r} in {self.path}", expected=", ".join(self.images) or "none yet"
+            )
+        try:
+            entry = ImageEntry(folder, self.mode, self.model_digest)
+        except CASError as error:
+            self._broken[name] = error
+            raise
+        self._broken.pop(name, None)
+        if name not in self._order:
+            self._order.append(name)
+        self._entries[name] = entry
+        return entry
+
+    def add_image(
+        self,
+        name: str,
+        data: object,
+        axes: str,
+        *,
+        scale: Sequence[float] | None = None,
+        units: Sequence[str | None] | None = None,
+        channel_names: Sequence[str] | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> ImageEntry:
+        """Copy an image into the project, block by block, with its resolution pyramid.
+
+        Parameters
+        ----------
+        name : str
+            Its name; characters that file systems or paths give a meaning are replaced.
+        data : array-like
+            NumPy, Dask or Zarr array of integers, floats or booleans. Floats are stored as float32,
+            booleans as uint8.
+        axes : str
+            What each dimension of `data` is: letters t, c, z, y, x in any order, such as "yxc".
+        scale, units : sequence, optional
+            Pixel size and its unit per dimension of `data`.
+        channel_names : sequence of str, optional
+            One per channel.
+        progress : callable, optional
+            Called with blocks done and blocks in total; it may raise to stop, and nothing is left.
+
+        Raises
+        ------
+        ImageError
+            If the image cannot be used: type, axes, empty, not finite, constant.
+        ProjectError
+            If the name is taken or the project is not open for writing.
+        StorageError
+            If the file system refuses.
+        """
+        source = Source(as_array(data), axes)
+
+        def fill(draft: Path, unique: str) -> None:
+            write_image(
+                draft,
+                unique,
+                source,
+                scale=scale,
+                units=units,
+                channel_names=channel_names,
+                progress=progress,
+            )
+
+        return self._add(name, fill)
+
+    def add_reference(self, name: str, url: str | Path) -> ImageEntry:
+        """Refer to an existing OME-Zarr image (0.4 or 0.5); only labels are kept in the project.
+
+        Parameters
+        ----------
+        name : str
+            Its name in the project.
+        url : str or Path
+            A local path, or a URL that fsspec understands.
+
+        Raises
+        ------
+        ImageError, ProjectFormatError
+            If it cannot be reached or used.
+        ProjectError
+            If the name is taken or the project is not open for writing.
+        """
+        text = str(url)
+        local = "://" not in text
+        source = str(Path(text).resolve()) if local else text
+        levels, meta = open_levels(source)
+        if set(meta.axes) - set("tczyx") or min(levels[0].shape) < 1:
+            raise ImageError(f"{source} cannot be used", expected="axes t, c, z, y, x")
+        stored = [letter for _, letter in sorted(zip(meta.order, meta.axes, strict=True))]
+        intensity = sample_intensity(levels[0], "".join(stored))
+        reference = {"url": source}
+
+        def fill(draft: Path, unique: str) -> None:
+            if local:
+                final = self.path / "images" / unique
+                with contextlib.suppress(ValueError):  # another drive on Windows
+                    reference["relative"] = os.path.relpath(source, final)
+            own = {"reference": reference, "intensity": intensity.as_json()}
+            write_group(draft, {"napari-cas": own})
+
+        return self._add(name, fill)
+
+    def _add(self, name: str, fill: Callable[[Path, str], None]) -> ImageEntry:
+        self._check_writing()
+        unique = safe_name(name)
+        taken = {n.casefold() for n in self._order}
+        folder = self.path / "images" / unique
+        if unique.casefold() in taken or folder.exists():
+            raise ProjectError(
+                f"The project already has an image {unique!r}", todo="Choose another name."
+            )
+        draft = temporary(folder)
+        try:
+            fill(draft, unique)
+            _complete(draft, unique)
+            with storing(folder):
+                draft.rename(folder)
+        except BaseException:
+            shutil.rmtree(draft, ignore_errors=True)
+            raise
+        self._order.append(unique)
+        self._write_order()
+        return self.image(unique)
+
+    def remove_image(self, name: str) -> None:
+        """Remove an image with everything painted on it and predicted for it.
+
+        Raises
+        ------
+        ProjectError
+            If there is none or the project is not open for writing.
+        StorageError
+            If the file system refuses.
+        """
+        self._check_writing()
+        folder = self.path / "images" / check_name(name, "an image")
+        if name not in self._order:
+            raise ProjectError(f"No image {name!r} in {self.path}")
+        aside = temporary(folder)
+        with storing(folder), contextlib.suppress(FileNotFoundError):
+            folder.rename(aside)
+            shutil.rmtree(aside, ignore_errors=True)
+        entry = self._entries.pop(name, None)
+        if entry is not None:
+            entry.close()
+        self._broken.pop(name, None)
+        self._order.remove(name)
+        self._write_order()
+
+    def _write_order(self) -> None:
+        own = {"format": FORMAT_VERSION, "images": self._order}
+        write_group(self.path, {"napari-cas": own})
+
+    def _check_writing(self) -> None:
+        if self.mode != "r+" or self._lock is None:
+            raise ProjectError(
+                f"{self.path} is not open for writing",
+                expected="mode 'r+'",
+                got=f"mode {self.mode!r}" if not self.closed else "closed",
+            )
+
+    # Models -----------------------------------------------------------------------------------
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Names of the models, oldest first."""
+        folder = self.path / "models"
+        found = []
+        for path in folder.iterdir() if folder.is_dir() else ():
+            if not path.name.startswith(TEMPORARY):
+                with contextlib.suppress(OSError):
+                    found.append(((path / "model.json").stat().st_mtime_ns, path.name))
+        return tuple(name for _, name in sorted(found))
+
+    def _model(self, name: str) -> Path:
+        return self.path / "models" / check_name(name, "a model")
+
+    def save_model(
+        self, name: str, tensors: Mapping[str, NDArray[Any]], record: Mapping[str, Any]
+    ) -> None:
+        """Store a model in one step, replacing one of that name.
+
+        Raises
+        ------
+        CheckpointError
+            If it cannot be stored without loss.
+        ProjectError
+            If the project is open read-only or the name cannot be used.
+        StorageError
+            If the file system refuses.
+        """
+        if self.mode == "r":
+            raise ProjectError(f"{self.path} is open read-only", expected="mode 'worker' or 'r+'")
+        models.write_model(self._model(name), tensors, record)
+
+    def load_model(self, name: str) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+        """Return a model's tensors and record.
+
+        Raises
+        ------
+        CheckpointError
+            If it is missing, damaged or foreign.
+        """
+        return models.read_model(self._model(name))
+
+    def delete_model(self, name: str) -> None:
+        """Remove a model; does nothing if there is none.
+
+        Raises
+        ------
+        StorageError
+            If the file system refuses.
+        """
+        if self.mode == "r":
+            raise ProjectError(f"{self.path} is open read-only", expected="mode 'worker' or 'r+'")
+        models.delete_model(self._model(name))
+
+    def model_digest(self, name: str) -> str:
+        """Return the SHA-256 of a model's weights; "" if there is no such model."""
+        try:
+            return str(models.read_head(self._model(name)).get("sha256", ""))
+        except (CheckpointError, ProjectError):
+            return ""
+
+    # State ------------------------------------------------------------------------------------
+
+    def get_state(self) -> dict[str, Any]:
+        """Return what :meth:`set_state` stored; empty if nothing or damaged."""
+        path = self.path / "state.json"
+        if not path.exists():
+            return {}
+        try:
+            return read_json(path)
+        except ProjectFormatError as error:
+            note = f"{error} Starting without it."
+            if note not in self._notes:
+                self._notes.append(note)
+            return {}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Store a small JSON object in one step.
+
+        Raises
+        ------
+        ProjectError
+            If the project is not open for writing.
+        StorageError
+            If the file system refuses.
+        """
+        self._check_writing()
+        write_json(self.path / "state.json", dict(state))
+
+
+def _complete(draft: Path, name: str) -> None:
+    """Add the empty label arrays to a new image."""
+    attributes = read_group(draft)
+    own = attributes["napari-cas"]
+    source = own["reference"]["url"] if "reference" in own else str(draft)
+    levels, meta = open_levels(source)
+    keep = [i for i, axis in enumerate(meta.axes) if axis != "c"]
+    write_labels(
+        draft,
+        name,
+        "".join(meta.axes[i] for i in keep),
+        tuple(levels[0].shape[meta.order[i]] for i in keep),
+        [meta.scale[i] for i in keep],
+        [meta.units[i] for i in keep],
+    )
+
+
+def _check_format(path: Path) -> dict[str, Any]:
+    """Return our part of the project's metadata.
+
+    Raises
+    ------
+    ProjectFormatError
+        If there is no project here, or one of another version.
+    """
+    if not (path / "zarr.json").exists():
+        raise ProjectFormatError(
+            f"{path} is not a project",
+            expected="a directory made by napari-cas",
+            got="no zarr.json" if path.is_dir() else "no such directory",
+        )
+    own = read_group(path).get("napari-cas")
+    if not isinstance(own, dict) or "format" not in own:
+        raise ProjectFormatError(
+            f"{path} is not a project",
+            expected="'napari-cas' in the attributes of zarr.json",
+            got="another Zarr group",
+            todo="To annotate an OME-Zarr image, open it as an image.",
+        )
+    version = own["format"]
+    if not isinstance(version, int) or not 1 <= version <= FORMAT_VERSION:
+        raise ProjectFormatError(
+            f"{path} has an unknown format version",
+            expected=f"1 to {FORMAT_VERSION}",
+            got=repr(version),
+            todo="Update napari-cas to open projects of newer versions.",
+        )
+    return own

@@ -1,0 +1,128 @@
+"""The range of an image's values, estimated from a bounded number of pixels."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_cas.errors import ImageError, ProjectFormatError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from napari_cas.store.arraylike import ArrayLike
+
+_SIDE = 256
+_PLACES = 4
+_PLANES = 3
+
+
+@dataclass(frozen=True)
+class Intensity:
+    """Robust range of an image's values, the same for all its planes.
+
+    Attributes
+    ----------
+    low, high : tuple of float
+        0.1 and 99.9 percentile per channel, in the image's unit; high is above low.
+    """
+
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+    def as_json(self) -> dict[str, list[float]]:
+        """Return the value as JSON."""
+        return {"low": list(self.low), "high": list(self.high)}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any] | None, channels: int, where: str) -> Intensity:
+        """Read the value back.
+
+        Raises
+        ------
+        ProjectFormatError
+            If it is damaged.
+        """
+        try:
+            value = value or {}
+            low = tuple(float(v) for v in value["low"])
+            high = tuple(float(v) for v in value["high"])
+            valid = len(low) == len(high) == channels
+            if valid and all(
+                np.isfinite(a) and a < b < np.inf for a, b in zip(low, high, strict=True)
+            ):
+                return cls(low, high)
+        except (KeyError, TypeError, ValueError):
+            pass
+        raise ProjectFormatError(
+            f"{where} has no usable intensity range",
+            expected=f"low < high for {channels} channels",
+            got=repr(value)[:200],
+        )
+
+
+def sample_intensity(array: ArrayLike, axes: str) -> Intensity:
+    """Estimate the range of values from at most 48 squares of 256 pixels per channel.
+
+    Parameters
+    ----------
+    array : array-like
+        Full resolution, axes in the order of `axes`.
+    axes : str
+        Letters of t, c, z, y, x.
+
+    Raises
+    ------
+    ImageError
+        If a sampled pixel is not finite.
+    """
+    shape = tuple(array.shape)
+    channel = axes.find("c")
+    samples: list[list[NDArray[Any]]] = [[] for _ in range(shape[channel] if channel >= 0 else 1)]
+    for where in _places(shape, axes):
+        block = np.asarray(array[where])
+        parts = [block] if channel < 0 else np.moveaxis(block, channel, 0)
+        for values, part in zip(samples, parts, strict=True):
+            values.append(np.ravel(part))
+    pairs = [_range(np.concatenate(values)) for values in samples]
+    return Intensity(tuple(low for low, _ in pairs), tuple(high for _, high in pairs))
+
+
+def _places(shape: tuple[int, ...], axes: str) -> list[tuple[slice, ...]]:
+    """Return squares spread evenly over height, width and a few planes."""
+    choices = []
+    for axis, length in zip(axes, shape, strict=True):
+        if axis == "c":
+            choices.append([slice(None)])
+        elif axis in "yx":
+            side = min(_SIDE, length)
+            count = min(_PLACES, -(-length // side))
+            starts = np.unique(np.linspace(0, length - side, count).round().astype(int))
+            choices.append([slice(int(s), int(s) + side) for s in starts])
+        else:
+            planes = np.unique(np.linspace(0, length - 1, min(_PLANES, length)).round().astype(int))
+            choices.append([slice(int(p), int(p) + 1) for p in planes])
+    places = list(itertools.product(*choices))
+    step = max(1, len(places) // (_PLACES * _PLACES * _PLANES))
+    return places[::step]
+
+
+def _range(values: NDArray[Any]) -> tuple[float, float]:
+    if values.dtype.kind == "f":
+        bad = int(np.count_nonzero(~np.isfinite(values)))
+        if bad:
+            raise ImageError(
+                "The image has pixels that are not finite",
+                expected="finite numbers",
+                got=f"{bad} of {values.size} sampled pixels",
+            )
+    # method "nearest" sorts out two values instead of interpolating in float64.
+    low, high = (float(v) for v in np.percentile(values, [0.1, 99.9], method="nearest"))
+    if low == high:  # mostly background: take everything that was seen
+        low, high = float(values.min()), float(values.max())
+    return (low, high) if low < high else (low, low + 1.0)
