@@ -76,6 +76,12 @@ def panel_style(c: Colours) -> str:
     QPushButton#casPrimary {{ min-height: 24px; font-weight: bold; }}
     QPushButton#casPrimary[call="true"]:enabled {{ background: {c.accent}; color: white; }}
     QPushButton#casPrimary[call="true"]:enabled:hover {{ background: {c.accent}; }}
+    QToolButton {{ background: {c.foreground}; border-radius: 2px; padding: 4px 8px; color: {c.text}; }}
+    QToolButton:hover {{ background: {shade(c.foreground, 0.15, c.text)}; }}
+    QToolButton:disabled {{ color: {c.muted}; }}
+    QToolButton[popupMode="2"] {{ padding-right: 18px; }}
+    QToolButton::menu-indicator {{ subcontrol-position: right center; subcontrol-origin: padding;
+        right: 5px; }}
     QProgressBar#casProgress {{ max-height: 8px; min-height: 8px; }}
     """
 

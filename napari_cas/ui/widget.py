@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QEvent, QObject, QTimer
-from qtpy.QtWidgets import QVBoxLayout, QWidget
+from qtpy.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
 
 from napari_cas.session.background import BackgroundSession
 from napari_cas.ui.answers import Answers
@@ -46,6 +46,8 @@ class AnnotationWidget(QWidget):
         self.session = BackgroundSession(executor=executor, dispatch=self.dispatch)
         self.layers = LayerAdapter(self.viewer)
         self.panel = Panel(self.session.config)
+        # Expanding, or napari fills the lower half of the dock with a stretch.
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.panel)
@@ -67,10 +69,13 @@ class AnnotationWidget(QWidget):
         """Connect intents of the views, events of the layers and signals of the session."""
         self.intents.connect()
         self.answers.connect()
-        self.layers.view_moved.connect(self.settled.start)
+        self.layers.view_moved.connect(self._view_moved)
         self.settled.timeout.connect(self.intents.view_settled)
         self.viewer.events.theme.connect(self._follow_theme)
         self.answers.refresh()
+
+    def _view_moved(self) -> None:
+        self.settled.start()
 
     def _follow_theme(self, _event: object = None) -> None:
         self.panel.set_theme(str(self.viewer.theme))
