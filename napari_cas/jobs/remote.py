@@ -15,6 +15,9 @@ from typing import Any
 
 from napari_cas.errors import CASError, WorkerError
 
+_one_at_a_time = threading.Lock()
+"""A cluster's worker may have several threads; a process's warm model serves one job at a time."""
+
 WATCH_SECONDS = 0.5
 """How often the worker looks whether its parent still lives."""
 
@@ -32,7 +35,8 @@ def call(function: str, args: tuple[Any, ...]) -> Any:  # noqa: ANN401
     """
     try:
         module, _, name = function.partition(":")
-        return getattr(importlib.import_module(module), name)(*args)
+        with _one_at_a_time:
+            return getattr(importlib.import_module(module), name)(*args)
     except CASError as error:
         raise _portable(error) from None
     except Exception as error:

@@ -64,6 +64,7 @@ class SessionBase:
         self._image: ImageEntry | None = None
         self._view: Tile | None = None
         self._live = False
+        self._probabilities = False
         self.probabilities = False
         """Whether rounds write the channel probabilities of the view as well."""
 

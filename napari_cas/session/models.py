@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from napari_cas.config import ModelSpec
 from napari_cas.errors import CheckpointError, StorageError
+from napari_cas.store.models import decode_tensors
 
 if TYPE_CHECKING:
     from napari_cas.store import Project
@@ -27,7 +28,7 @@ def nothing_learnt() -> CheckpointError:
 
 
 def save(project: Project, name: str, path: str | Path) -> Path:
-    """Write a project's model into a directory of its own.
+    """Write a project's model into a directory of its own, as `napari_cas.load` reads it.
 
     Raises
     ------
@@ -61,20 +62,17 @@ def load(project: Project, path: str | Path) -> tuple[str, ModelSpec]:
     CheckpointError
         There is no model, or a damaged or foreign one.
     """
-    from safetensors import SafetensorError
-    from safetensors.numpy import load as from_bytes
-
     source = Path(path)
     folder = source.parent if source.is_file() else source
     record = _read_record(folder / RECORD)
     spec = _spec(record, folder)
     try:
-        tensors = from_bytes((folder / WEIGHTS).read_bytes())
-    except (OSError, SafetensorError, ValueError, KeyError) as error:
+        tensors = decode_tensors((folder / WEIGHTS).read_bytes(), str(folder / WEIGHTS))
+    except OSError as error:
         raise CheckpointError(
             f"The weights in {folder} cannot be read", expected=WEIGHTS, got=str(error)
         ) from error
-    name = _free_name(folder.name or "model", project.models)
+    name = _free_name(folder.resolve().name, project.models)
     project.save_model(name, tensors, record)
     return name, spec
 
@@ -91,6 +89,8 @@ def _read_record(path: Path) -> dict[str, object]:
             got=str(error),
             todo="Choose the directory that 'Save model' wrote.",
         ) from error
+    if isinstance(record, dict) and isinstance(record.get("record"), dict):
+        record = record["record"]  # taken straight out of a project's models/
     if not isinstance(record, dict):
         raise CheckpointError(f"{path} is not a model's record", expected="a JSON object")
     return record

@@ -11,12 +11,14 @@ from napari_cas.config import Config
 from napari_cas.errors import ImageError, ProjectLockedError, StorageError
 from napari_cas.protocol import Box, Tile
 from napari_cas.session.events import Message, NewImage
+from napari_cas.store import Project
+from napari_cas.store.files import safe_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from napari_cas.store import ImageEntry, Project
+    from napari_cas.store import ImageEntry
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +34,6 @@ def create(
     path: str | Path, images: Sequence[NewImage], warn: Callable[[BaseException | Message], None]
 ) -> Project:
     """Make a project with these images; nothing stays behind when one of them is refused."""
-    from napari_cas.store import Project
-
     project = Project.create(path)
     try:
         add_images(project, images, warn)
@@ -45,14 +45,15 @@ def create(
 
 def open_for_session(path: str | Path, warn: Callable[[BaseException | Message], None]) -> Project:
     """Open for writing, or read-only with a message when that cannot be."""
-    from napari_cas.store import Project
-
     try:
-        return Project.open(path, mode="r+")
+        project = Project.open(path, mode="r+")
     except (ProjectLockedError, StorageError) as error:
         project = Project.open(path, mode="r")
-        warn(error)
-        return project
+        text = f"{error.what}: the project is open read-only."
+        warn(Message("warning", text, error.todo or None))
+    for problem in project.problems:
+        warn(Message("warning", problem))
+    return project
 
 
 def add_images(
@@ -77,7 +78,8 @@ def add_images(
                 units=image.units,
                 channel_names=image.channel_names,
             )
-        _remark(entry, warn)
+        if entry.name != image.name:
+            warn(Message("info", f"Image {image.name!r} is called {entry.name!r} in the project."))
         names.append(entry.name)
     return tuple(names)
 
@@ -141,12 +143,9 @@ def _config(
 
 def _free_name(name: str, taken: Sequence[str]) -> str:
     """Return a name for an image that is safe as a folder and not taken."""
-    base = "".join(c if c.isalnum() or c in "-_. " else "_" for c in name).strip(" .") or "image"
+    base = safe_name(name)
+    used = {other.casefold() for other in taken}
     candidate, number = base, 2
-    while candidate in taken:
+    while candidate.casefold() in used:
         candidate, number = f"{base}-{number}", number + 1
     return candidate
-
-
-def _remark(entry: ImageEntry, warn: Callable[[BaseException | Message], None]) -> None:
-    """Say what is odd about an image that was taken in."""

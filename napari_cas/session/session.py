@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from napari_cas.errors import ProjectError, RegionError
+from napari_cas.errors import ProjectError, RegionError, StorageError
 from napari_cas.protocol import Box, Tile
 from napari_cas.session import exporting, models, objects, painted, projects, transfer
 from napari_cas.session.base import SessionBase
+from napari_cas.session.events import Message
 from napari_cas.session.work import Work
 
 if TYPE_CHECKING:
@@ -97,6 +98,18 @@ class Session(SessionBase):
         if live and self.image is not None and painted.trainable(self._opened()):
             self._work.train_soon()
 
+    @property
+    def probabilities(self) -> bool:
+        """Whether rounds and tiles write the channel probabilities too."""
+        return self._probabilities
+
+    @probabilities.setter
+    def probabilities(self, wanted: bool) -> None:
+        new = wanted and not self._probabilities
+        self._probabilities = wanted
+        if new and self.checkpoint is not None and self.writable:
+            self._work.predict_view()
+
     # -- projects and images --------------------------------------------------------------------
 
     def create_project(self, path: str | Path, images: Sequence[NewImage] = ()) -> None:
@@ -158,14 +171,23 @@ class Session(SessionBase):
         self.image_changed.emit(self._image)
 
     def close_project(self) -> None:
-        """Save and close the project; the worker stays warm for the next one."""
+        """Save and close the project; the worker stays warm for the next one.
+
+        Raises
+        ------
+        StorageError
+            Strokes cannot be saved; the project stays open, so that nothing is lost.
+        """
         if self._project is None:
             return
         self._work.stop_all()
-        self.flush()
-        project, self._project, self._image, self._view = self._project, None, None, None
+        try:
+            self._project.close()
+        except StorageError as error:
+            self._warn(Message.of(error))
+            raise
+        self._project, self._image, self._view = None, None, None
         self._work.forget()
-        project.close()
         self._work.update_state()
         self.image_changed.emit(None)
         self.images_changed.emit(())
@@ -173,9 +195,15 @@ class Session(SessionBase):
         self.project_changed.emit(None)
 
     def close(self) -> None:
-        """Save and close the project and end the worker process. The session can be used again."""
-        self.close_project()
+        """Save and close the project and end the worker process. The session can be used again.
+
+        Raises
+        ------
+        StorageError
+            Strokes cannot be saved; the worker has ended, the project stays open.
+        """
         self._work.close()
+        self.close_project()
 
     # -- annotating -----------------------------------------------------------------------------
 

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from napari_cas.jobs import Executor
-    from napari_cas.protocol import Tile
+    from napari_cas.protocol import Box, Plane, Tile
     from napari_cas.session.session import Session
+    from napari_cas.store import Project
 
 WARM_UP = "napari_cas.engine.worker:warm_up"
 LIVE_SECONDS = 0.2
@@ -186,6 +187,7 @@ class Work:
             checkpoint=checkpoint,
             round=number,
             train=self._trains,
+            probabilities=self._session.probabilities,
         )
 
     def _reported(self, report: RoundReport) -> None:
@@ -269,7 +271,13 @@ class Work:
         project, checkpoint = self._session.project, self.checkpoint
         if project is None or checkpoint is None:
             return
-        request = TilesRequest(str(project.path), self._session.config, checkpoint, ())
+        request = TilesRequest(
+            str(project.path),
+            self._session.config,
+            checkpoint,
+            (),
+            probabilities=self._session.probabilities,
+        )
         self._tiles = TileQueue(
             self.executor,
             request,
@@ -279,6 +287,7 @@ class Work:
             on_progress=partial(self._tell, "tiles"),
             on_warning=self._retried,
             on_finished=self._tiles_finished,
+            done=_predicted_before(project, checkpoint),
         )
         self._tell("tiles", *self._tiles.progress)
         self._tiles.start(self._session.view)
@@ -390,3 +399,15 @@ class Work:
     def _tell(self, what: str, done: int, total: int) -> None:
         text = "Fine-tuning" if what == "rounds" and self._trains else "Predicting"
         self._session.progressed.emit(Progress(done, total, text))
+
+
+def _predicted_before(project: Project, checkpoint: str) -> Callable[[Tile], bool]:
+    """Return what says of a tile whether this model has predicted it; one look per image."""
+    known: dict[str, set[tuple[Plane, Box]]] = {}
+
+    def done(tile: Tile) -> bool:
+        if tile.image not in known:
+            known[tile.image] = project.image(tile.image).predicted_with(checkpoint)
+        return (tile.plane, tile.box) in known[tile.image]
+
+    return done

@@ -138,7 +138,9 @@ def test_shutdown_in_the_middle_of_a_job_leaves_nothing(findable, tmp_path):
 
 def run_script(path, text, **options):
     path.write_text(textwrap.dedent(text))
-    return subprocess.Popen([sys.executable, str(path)], stdout=subprocess.PIPE, text=True, **options)
+    return subprocess.Popen(
+        [sys.executable, str(path)], stdout=subprocess.PIPE, text=True, **options
+    )
 
 
 def test_an_unguarded_script_runs_once_and_ends_with_its_worker(tmp_path):

@@ -1,0 +1,161 @@
+"""Rounds and tiles on the workers of a Dask cluster: the same requests, the same results.
+
+On the machine with the GPU, ``dask scheduler`` and ``dask worker tcp://host:8786 --nthreads 1
+--resources GPU=1``; here, ``DaskExecutor("tcp://host:8786", resources={"GPU": 1})``. The project
+must be reachable under the same path there.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any, Self
+
+from napari_cas.errors import CASError, WorkerDiedError, WorkerError
+from napari_cas.jobs import remote
+from napari_cas.protocol import TilesRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import TracebackType
+
+CONNECT_SECONDS = 10.0
+
+
+class DaskExecutor:
+    """An executor whose workers belong to a Dask scheduler.
+
+    Rounds keep to one worker, whose network and features are warm; batches of tiles spread over
+    all.
+
+    Parameters
+    ----------
+    address : str
+        Of the scheduler, such as ``"tcp://host:8786"``.
+    resources : mapping of str to float, optional
+        What a worker must offer, such as ``{"GPU": 1}``.
+    security : distributed.Security, optional
+        TLS certificates, for ``tls://`` addresses.
+    timeout : float
+        Seconds to wait for the scheduler.
+
+    Raises
+    ------
+    WorkerError
+        The extra ``distributed`` is not installed, or the scheduler cannot be reached.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        *,
+        resources: Mapping[str, float] | None = None,
+        security: Any = None,  # noqa: ANN401 - a class of an optional dependency
+        timeout: float = CONNECT_SECONDS,
+    ) -> None:
+        try:
+            from distributed import Client
+        except ImportError as error:
+            raise WorkerError(
+                "Dask's scheduler needs an extra package",
+                expected="distributed",
+                got=str(error),
+                todo='Install it with: pip install "napari-cas[distributed]".',
+            ) from error
+        self._address, self._resources = address, dict(resources or {})
+        try:
+            connect: Any = Client
+            self._client = connect(
+                address, timeout=timeout, security=security, set_as_default=False
+            )
+        except (OSError, ValueError, TypeError) as error:
+            raise WorkerError(
+                f"The Dask scheduler at {address} cannot be reached",
+                got=str(error) or type(error).__name__,
+                todo="Check that it runs ('dask scheduler') and that no firewall is in between.",
+            ) from error
+
+    @property
+    def slots(self) -> int:
+        """Number of workers that offer the resources, but at least 1: jobs wait for the first."""
+        return max(len(self._workers()), 1)
+
+    def submit(self, function: str, *args: Any) -> Future[Any]:  # noqa: ANN401
+        """Run ``"module:function"`` with `args` on a worker; see :class:`LocalExecutor`."""
+        spread = any(isinstance(arg, TilesRequest) for arg in args)
+        home = [] if spread else self._workers()[:1]
+        inner: Any = self._client.submit(
+            remote.call,
+            function,
+            args,
+            pure=False,
+            workers=home or None,
+            allow_other_workers=bool(home),
+            resources=self._resources or None,
+        )
+        future: Future[Any] = Future()
+        future.add_done_callback(lambda ours: inner.cancel() if ours.cancelled() else None)
+        inner.add_done_callback(lambda theirs: self._hand_over(theirs, future))
+        return future
+
+    def shutdown(self) -> None:
+        """Leave the scheduler; its workers stay, for others."""
+        self._client.close(timeout=2)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.shutdown()
+
+    def _workers(self) -> list[str]:
+        """Return the addresses of the workers that offer what is asked for, in a fixed order."""
+        found: dict[str, Any] = self._client.scheduler_info(n_workers=-1)["workers"]
+        return sorted(
+            address
+            for address, worker in found.items()
+            if all(worker["resources"].get(k, 0) >= v for k, v in self._resources.items())
+        )
+
+    def _hand_over(self, theirs: Any, ours: Future[Any]) -> None:  # noqa: ANN401
+        """Copy Dask's outcome into the caller's future, in our words."""
+        if ours.cancelled() or not ours.set_running_or_notify_cancel():
+            return
+        try:
+            error = (
+                self._lost("was cancelled or the connection lost")
+                if theirs.status == "cancelled"
+                else theirs.exception()
+            )
+            result = theirs.result() if error is None else None
+        except Exception as failure:
+            error, result = failure, None
+        if error is None:
+            ours.set_result(result)
+        else:
+            ours.set_exception(self._in_our_words(error))
+
+    def _in_our_words(self, error: BaseException) -> CASError:
+        from distributed import KilledWorker
+
+        if isinstance(error, CASError):
+            return error
+        if isinstance(error, KilledWorker):
+            return WorkerDiedError(
+                "Workers of the Dask cluster died under the job",
+                got=str(error),
+                todo="Look into the workers' logs; memory may be short there.",
+            )
+        lost = self._lost(f"ended with {type(error).__name__}")
+        lost.details = str(error)
+        return lost
+
+    def _lost(self, what: str) -> WorkerError:
+        return WorkerError(
+            f"The job at the Dask scheduler {self._address} {what}",
+            todo="Check that the scheduler runs and that napari-cas is installed on its workers.",
+        )
