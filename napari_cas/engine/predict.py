@@ -1,0 +1,97 @@
+"""From an image to labels, tile by tile, the same as in one go."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from napari_cas.engine.features import FeatureCache, tile_features
+from napari_cas.engine.tiling import grid, intersection, overlapping, window, with_halo
+from napari_cas.models import QuickModel, SegmentationModel
+from napari_cas.models.pyramid import crop
+from napari_cas.protocol import Box, Plane
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from napari_cas.engine.sources import Source
+
+
+class Prediction(NamedTuple):
+    """What a model says about a plane or a part of it.
+
+    Attributes
+    ----------
+    labels : ndarray
+        (Y, X) uint8, 1..M: the most probable channel plus one.
+    probabilities : ndarray
+        (M, Y, X) float32, summing to one over channels.
+    """
+
+    labels: NDArray[np.uint8]
+    probabilities: NDArray[np.float32]
+
+
+@torch.no_grad()
+def predict_box(
+    model: SegmentationModel,
+    source: Source,
+    plane: Plane,
+    box: Box,
+    tile: int,
+    cache: FeatureCache,
+) -> Prediction:
+    """Predict a box of a plane.
+
+    Parameters
+    ----------
+    model : SegmentationModel
+        In evaluation mode.
+    source : Source
+        Where pixels come from.
+    plane, box
+        What to predict, inside the plane.
+    tile : int
+        Side of a tile in pixels.
+    cache : FeatureCache
+        Frozen features are looked up and left here.
+
+    Returns
+    -------
+    Prediction
+        Of the box.
+    """
+    labels = np.zeros(box.shape, np.uint8)
+    probabilities = np.zeros((model.channels, *box.shape), np.float32)
+    for piece in overlapping(grid(source.size, tile), box):
+        part = intersection(piece, box)
+        soft = torch.softmax(_logits(model, source, plane, piece, part, cache), dim=0)
+        inside = Box(part.y0 - box.y0, part.x0 - box.x0, part.y1 - box.y0, part.x1 - box.x0)
+        labels[inside.slices] = (soft.argmax(0) + 1).to(torch.uint8).cpu().numpy()
+        probabilities[(slice(None), *inside.slices)] = soft.cpu().numpy()
+    return Prediction(labels, probabilities)
+
+
+def _logits(
+    model: SegmentationModel,
+    source: Source,
+    plane: Plane,
+    tile: Box,
+    part: Box,
+    cache: FeatureCache,
+) -> Tensor:
+    """Return logits (M, h, w) of `part` of a tile."""
+    if isinstance(model, QuickModel):
+        pyramid = tile_features(model, source, plane, tile, cache)
+        view = window(part, tile, model.stride)
+        logits = model.head.map(crop(pyramid, view))[0]
+        y0, x0 = tile.y0 + view.y0, tile.x0 + view.x0
+    else:
+        outer = with_halo(tile, model.halo, source.size)
+        image = torch.from_numpy(source.read(plane, outer))[None].to(model.mixing.device)
+        logits = model(image)[0]
+        y0, x0 = outer.y0, outer.x0
+    return logits[:, part.y0 - y0 : part.y1 - y0, part.x0 - x0 : part.x1 - x0]

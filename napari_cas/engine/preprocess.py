@@ -1,0 +1,100 @@
+"""From stored pixels to the 0–255 scale that every network here takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_cas.errors import ImageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+LOW, HIGH = 0.1, 99.9
+"""Percentiles that become 0 and 255; what lies outside goes on linearly, by at most one range."""
+
+_SAMPLE = 1_000_000
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """An affine map per channel: `low` becomes 0, `high` becomes 255.
+
+    Attributes
+    ----------
+    low, high : ndarray
+        Shape (C,), float32. Equal for a constant channel, which becomes 0.
+    """
+
+    low: NDArray[np.float32]
+    high: NDArray[np.float32]
+
+    @classmethod
+    def of_range(cls, low: ArrayLike, high: ArrayLike, dtype: DTypeLike) -> Scaling:
+        """Return the scaling for robust ranges per channel.
+
+        Three channels of 8 bits are a colour image: they share one range, so that hues stay.
+        """
+        lows = np.atleast_1d(np.asarray(low, np.float32))
+        highs = np.atleast_1d(np.asarray(high, np.float32))
+        if len(lows) == 3 and np.dtype(dtype) == np.uint8:
+            lows = np.full_like(lows, lows.min())
+            highs = np.full_like(highs, highs.max())
+        return cls(lows, highs)
+
+    @classmethod
+    def of_image(cls, image: NDArray[np.generic]) -> Scaling:
+        """Return the scaling of an image (C, Y, X) from its own percentiles."""
+        flat = image.reshape(image.shape[0], -1)
+        step = max(1, flat.shape[1] // _SAMPLE)
+        low, high = np.percentile(flat[:, ::step].astype(np.float64), (LOW, HIGH), axis=1)
+        return cls.of_range(low, high, image.dtype)
+
+    def apply(self, image: NDArray[np.generic]) -> NDArray[np.float32]:
+        """Map (C, h, w) to float32 on the 0–255 scale."""
+        span = self.high - self.low
+        gain = np.where(span > 0, 255.0 / np.where(span > 0, span, 1), 0).astype(np.float32)
+        scaled = (image.astype(np.float32) - self.low[:, None, None]) * gain[:, None, None]
+        return np.clip(scaled, -255.0, 510.0, out=scaled)
+
+
+def principal_mixing(
+    samples: Sequence[NDArray[np.float32]],
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return how C > 3 channels become three: their first principal components.
+
+    Parameters
+    ----------
+    samples : sequence of ndarray
+        Each (C, P), pixels on the 0–255 scale.
+
+    Returns
+    -------
+    mixing : ndarray
+        Shape (3, C): components with a fixed sign, scaled so that two deviations fill the range.
+    offset : ndarray
+        Shape (3,), brings the mean to 127.
+    """
+    pixels = np.concatenate(samples, axis=1).astype(np.float64)
+    mean = pixels.mean(1, keepdims=True)
+    values, vectors = np.linalg.eigh(np.cov(pixels))
+    components = vectors[:, ::-1][:, :3].T
+    # The sign of an eigenvector is arbitrary; brighter stays brighter.
+    components *= np.where(components.sum(1, keepdims=True) < 0, -1, 1)
+    deviations = np.sqrt(np.clip(values[::-1][:3], 1e-6, None))[:, None]
+    mixing = components * np.minimum(64.0 / deviations, 8.0)
+    return mixing.astype(np.float32), (127.0 - mixing @ mean)[:, 0].astype(np.float32)
+
+
+def check_channels(wanted: int, got: int, name: str) -> None:
+    """Raise ImageError unless an image has the channels its network was made for."""
+    if wanted != got:
+        raise ImageError(
+            f"Image '{name}' has another number of channels than the painted ones",
+            expected=str(wanted),
+            got=str(got),
+            todo="Keep images of different kinds in different projects.",
+        )

@@ -1,0 +1,234 @@
+"""What one optimiser step sees: painted pixels for a head on frozen features."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import NamedTuple, TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from napari_cas.engine.device import generator
+from napari_cas.engine.features import FeatureCache, tile_features
+from napari_cas.engine.tiling import grid, overlapping
+from napari_cas.errors import RegionError
+from napari_cas.losses import RegionIndex, index_regions
+from napari_cas.models.pyramid import gather
+
+if TYPE_CHECKING:
+    from napari_cas.models.quick import QuickModel
+    from napari_cas.protocol import Box, Plane
+    from napari_cas.engine.sources import Source
+    from collections.abc import Iterator, Sequence
+
+PIXELS_PER_STEP = 4096
+REGIONS_PER_STEP = 128
+_POOL = 65_536
+_PER_REGION = (32, 1024)
+_PROBES = 2048
+
+
+class Batch(NamedTuple):
+    """What one step is computed from.
+
+    Attributes
+    ----------
+    inputs : Tensor
+        (P, D) features of pixels, or (B, C, H, W) crops.
+    regions : RegionIndex
+        Of the logits' shape: (1, P) or (B, H, W).
+    """
+
+    inputs: Tensor
+    regions: RegionIndex
+
+
+class PaintedTile(NamedTuple):
+    """A tile of the prediction grid that holds paint."""
+
+    source: Source
+    plane: Plane
+    box: Box
+    regions: np.ndarray[tuple[int, int], np.dtype[np.int64]]
+
+
+def painted_tiles(sources: Sequence[Source], tile: int) -> list[PaintedTile]:
+    """Find the tiles with paint; only painted chunks are looked at."""
+    found = []
+    for source in sources:
+        tiles = grid(source.size, tile)
+        wanted = {(plane, t) for plane, box in source.painted() for t in overlapping(tiles, box)}
+        for plane, box in sorted(wanted):
+            regions = source.regions(plane, box)
+            if regions.any():
+                found.append(PaintedTile(source, plane, box, regions))
+    return found
+
+
+def check_regions(tiles: Sequence[PaintedTile]) -> int:
+    """Return the number of painted regions over all planes.
+
+    Raises
+    ------
+    RegionError
+        If nothing is painted, or no plane has two regions to tell apart.
+    """
+    ids: dict[tuple[str, Plane], set[int]] = {}
+    for t in tiles:
+        found = ids.setdefault((t.source.name, t.plane), set())
+        found.update(np.unique(t.regions[t.regions != 0]).tolist())
+    total = sum(map(len, ids.values()))
+    if not total:
+        raise RegionError(
+            "Nothing is painted yet",
+            todo="Paint a stroke on each of two areas that look different.",
+        )
+    if max(map(len, ids.values())) < 2:
+        raise RegionError(
+            "Only one region is painted",
+            expected="two or more regions on one plane",
+            got=f"{total} region{'s' if total > 1 else ''}, no two on one plane",
+            todo="Start a new region and paint something that looks different.",
+        )
+    return total
+
+
+@dataclass(frozen=True)
+class _TileSample:
+    """Pixels drawn from one tile, independent of all other tiles."""
+
+    ids: Tensor
+    features: Tensor
+    probes: Tensor
+
+
+class PixelSampler:
+    """Features at painted pixels, gathered once per round; each step draws from them.
+
+    Every region of a step gives the same number of pixels, whatever its size, so that its descriptor is
+    estimated equally well.
+
+    Parameters
+    ----------
+    model : QuickModel
+        Its stem makes the features.
+    tiles : sequence of PaintedTile
+        What is painted.
+    cache : FeatureCache
+        Holds features of tiles and samples between rounds.
+    seed : int
+        Seed of all draws.
+    """
+
+    def __init__(
+        self, model: QuickModel, tiles: Sequence[PaintedTile], cache: FeatureCache, seed: int
+    ) -> None:
+        self._seed = seed
+        samples = list(_draw(model, tiles, cache, seed))
+        planes = {
+            key: i for i, key in enumerate(dict.fromkeys((t.source.name, t.plane) for t in tiles))
+        }
+        plane = torch.cat(
+            [
+                torch.full_like(s.ids, planes[t.source.name, t.plane])
+                for s, t in zip(samples, tiles, strict=True)
+            ]
+        )
+        regions = index_regions(torch.cat([s.ids for s in samples])[None], plane[None])
+        order = torch.argsort(regions.index[0], stable=True)
+        device = samples[0].features.device
+        self.features = torch.cat([s.features for s in samples])[order.to(device)]
+        self.probes = torch.cat([s.probes for s in samples])
+        self.count, self.plane, self.ids = regions.count, regions.plane, regions.ids
+        self._start = self.count.cumsum(0) - self.count
+        self.digest = _digest(tiles)
+
+    def batch(self, step: int) -> Batch:
+        """Return the pixels of one step; the same for the same seed, step and paint."""
+        rng = generator(self._seed, step)
+        chosen = self._choose_regions(rng)
+        each = max(8, PIXELS_PER_STEP // len(chosen))
+        drawn = torch.rand(len(chosen), each, generator=rng)
+        index = self._start[chosen, None] + (drawn * self.count[chosen, None]).long()
+        regions = index_regions(
+            chosen[:, None].expand(-1, each).reshape(1, -1) + 1,
+            self.plane[chosen, None].expand(-1, each).reshape(1, -1),
+        )
+        device = self.features.device
+        return Batch(self.features[index.flatten().to(device)], regions.to(device))
+
+    def _choose_regions(self, rng: torch.Generator) -> Tensor:
+        """Return whole planes at random until REGIONS_PER_STEP are reached."""
+        if len(self.plane) <= REGIONS_PER_STEP:
+            return torch.arange(len(self.plane))
+        taken, total = [], 0
+        for plane in torch.randperm(int(self.plane[-1]) + 1, generator=rng):
+            regions = (self.plane == plane).nonzero()[:, 0]
+            regions = regions[torch.randperm(len(regions), generator=rng)[:REGIONS_PER_STEP]]
+            if taken and total + len(regions) > REGIONS_PER_STEP:
+                break
+            taken.append(regions)
+            total += len(regions)
+        return torch.cat(taken).sort().values
+
+
+def _draw(
+    model: QuickModel, tiles: Sequence[PaintedTile], cache: FeatureCache, seed: int
+) -> Iterator[_TileSample]:
+    """Draw pixels and their features from each tile, or take last round's where nothing changed."""
+    pieces = sum(len(np.unique(t.regions)) for t in tiles)
+    # Powers of two: painting one more region rarely changes how many pixels the others give.
+    limit = 2 ** int(np.log2(max(_POOL / pieces, 1)))
+    limit = min(max(limit, _PER_REGION[0]), _PER_REGION[1])
+    probes = max(16, min(_PROBES, 4 * _PROBES // len(tiles)))
+    for tile in tiles:
+        name, plane, box = tile.source.name, tile.plane, tile.box
+        digest = hashlib.blake2b(np.ascontiguousarray(tile.regions), digest_size=8).hexdigest()
+        key = ("sample", name, plane, box, digest, limit, probes, seed)
+        sample = cache.get(key, _TileSample)
+        if sample is None:
+            pyramid = tile_features(model, tile.source, plane, box, cache)
+            rng = np.random.default_rng([seed, *map(int, box), *plane])
+            y, x = _pick(tile.regions, limit, rng)
+            qy, qx = (
+                rng.integers(box.shape[0], size=probes),
+                rng.integers(box.shape[1], size=probes),
+            )
+            sample = _TileSample(
+                torch.from_numpy(tile.regions[y, x]),
+                gather(pyramid, *_indices(y, x, pyramid[0].device)),
+                gather(pyramid, *_indices(qy, qx, pyramid[0].device)),
+            )
+            held = sample.features.numel() + sample.probes.numel()
+            cache.put(key, sample, 4 * held)
+        yield sample
+
+
+def _indices(y: np.ndarray, x: np.ndarray, device: torch.device) -> tuple[Tensor, Tensor]:
+    return torch.from_numpy(y).to(device), torch.from_numpy(x).to(device)
+
+
+def _pick(
+    regions: np.ndarray, limit: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return rows and columns of at most `limit` random pixels per region."""
+    flat = regions.ravel()
+    painted = np.flatnonzero(flat)
+    painted = painted[rng.permutation(len(painted))]
+    order = np.argsort(flat[painted], kind="stable")
+    painted = painted[order]
+    _, start, count = np.unique(flat[painted], return_index=True, return_counts=True)
+    rank = np.arange(len(painted)) - np.repeat(start, count)
+    rows, columns = np.unravel_index(painted[rank < limit], regions.shape)
+    return rows, columns
+
+
+def _digest(tiles: Sequence[PaintedTile]) -> str:
+    """Return a digest of where what is painted."""
+    total = hashlib.blake2b(digest_size=16)
+    for t in tiles:
+        total.update(repr((t.source.name, t.plane, tuple(t.box))).encode())
+        total.update(np.ascontiguousarray(t.regions))
+    return total.hexdigest()

@@ -1,0 +1,109 @@
+"""Where pixels and regions come from: arrays in memory or the images of a project."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+import numpy as np
+
+from napari_cas.engine.preprocess import Scaling
+from napari_cas.protocol import Box, Plane
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from numpy.typing import NDArray
+
+    from napari_cas.store import ImageEntry
+
+Array: TypeAlias = "NDArray[np.float32]"
+
+
+class Source(Protocol):
+    """One image: planes of (C, Y, X) pixels, some of them painted."""
+
+    @property
+    def name(self) -> str:
+        """Name, unique among the sources of one fit."""
+
+    @property
+    def channels(self) -> int:
+        """Number of channels C."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of a plane in pixels."""
+
+    def read(self, plane: Plane, box: Box) -> Array:
+        """Return (C, h, w) float32 on the 0–255 scale."""
+
+    def painted(self) -> Iterator[tuple[Plane, Box]]:
+        """Yield boxes outside of which nothing is painted."""
+
+    def regions(self, plane: Plane, box: Box) -> NDArray[np.int64]:
+        """Return region ids (h, w), 0 where unpainted."""
+
+
+class ArraySource:
+    """An image in memory, already checked.
+
+    Parameters
+    ----------
+    name : str
+        Any name.
+    image : ndarray
+        (C, Y, X), any real dtype, finite.
+    regions : ndarray, optional
+        (Y, X) of integers, 0 where unpainted.
+    """
+
+    def __init__(
+        self, name: str, image: NDArray[np.generic], regions: NDArray[np.generic] | None = None
+    ) -> None:
+        self.name = name
+        self._image = image
+        self._regions = regions
+        self.channels = image.shape[0]
+        self.size = (image.shape[1], image.shape[2])
+        self.scaling = Scaling.of_image(image)
+
+    def read(self, plane: Plane, box: Box) -> Array:  # noqa: ARG002  # only plane () exists
+        """Return (C, h, w) float32 on the 0–255 scale."""
+        rows, columns = box.slices
+        return self.scaling.apply(self._image[:, rows, columns])
+
+    def painted(self) -> Iterator[tuple[Plane, Box]]:
+        """Yield the bounding box of what is painted."""
+        if self._regions is None:
+            return
+        rows, columns = np.nonzero(self._regions.any(1))[0], np.nonzero(self._regions.any(0))[0]
+        if len(rows):
+            yield (), Box(int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1)
+
+    def regions(self, plane: Plane, box: Box) -> NDArray[np.int64]:  # noqa: ARG002
+        """Return region ids (h, w), 0 where unpainted."""
+        if self._regions is None:
+            return np.zeros(box.shape, np.int64)
+        return self._regions[box.slices].astype(np.int64)
+
+
+class EntrySource:
+    """An image of a project on disk."""
+
+    def __init__(self, entry: ImageEntry) -> None:
+        self._entry = entry
+        self.name = entry.name
+        self.channels = entry.n_channels
+        self.size = entry.plane_size
+        self.scaling = Scaling.of_range(entry.intensity.low, entry.intensity.high, entry.dtype)
+
+    def read(self, plane: Plane, box: Box) -> Array:
+        """Return (C, h, w) float32 on the 0–255 scale."""
+        return self.scaling.apply(self._entry.read(plane, box))
+
+    def painted(self) -> Iterator[tuple[Plane, Box]]:
+        """Yield the chunks that exist on disk."""
+        yield from self._entry.regions.painted_chunks()
+
+    def regions(self, plane: Plane, box: Box) -> NDArray[np.int64]:
+        """Return region ids (h, w), 0 where unpainted."""
+        return np.asarray(self._entry.regions[(*plane, *box.slices)]).astype(np.int64)

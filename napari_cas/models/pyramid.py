@@ -1,0 +1,93 @@
+"""Feature pyramids on one nested grid, so that tiles fit together to the last bit.
+
+TensorFlow's "same" padding, which EfficientNet-Lite was trained with, puts cell i of stride s on pixel
+s·i + s − 1 and not on the centre of its block. The grids of all strides are therefore nested, and
+bilinear interpolation by steps of two equals bilinear interpolation in one go. A level of a tile of
+height h carries h/s + 1 rows: one before the tile, which the first pixels are interpolated from.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, TypeAlias
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+STRIDES = (1, 2, 4, 8, 16)
+
+Pyramid: TypeAlias = tuple[Tensor, ...]
+"""One tensor per stride of `STRIDES`: (B, C_s, H/s + 1, W/s + 1), the first row and column before the
+tile."""
+
+
+class Window(NamedTuple):
+    """Part of a padded image in pixels; all four are multiples of the largest stride."""
+
+    y0: int
+    x0: int
+    y1: int
+    x1: int
+
+
+def with_margin(levels: list[Tensor], window: Window) -> Pyramid:
+    """Cut `window` out of the levels of a larger image, with one row and column before it."""
+    return tuple(_cut(level, s, window) for level, s in zip(levels, STRIDES, strict=True))
+
+
+def _cut(level: Tensor, stride: int, window: Window) -> Tensor:
+    y0, x0, y1, x1 = (v // stride for v in window)
+    padded = F.pad(level, (1, 0, 1, 0), mode="replicate")
+    return padded[..., y0 : y1 + 1, x0 : x1 + 1].contiguous()
+
+
+def crop(pyramid: Pyramid, window: Window) -> Pyramid:
+    """Cut `window`, relative to the pyramid's own tile, out of a pyramid (views, no copies)."""
+    return tuple(
+        level[..., window.y0 // s : window.y1 // s + 1, window.x0 // s : window.x1 // s + 1]
+        for level, s in zip(pyramid, STRIDES, strict=True)
+    )
+
+
+def double(level: Tensor) -> Tensor:
+    """Interpolate a level with its margin to twice the resolution, again with its margin."""
+    height, width = level.shape[-2] - 1, level.shape[-1] - 1
+    up = F.interpolate(
+        level, size=(2 * height + 1, 2 * width + 1), mode="bilinear", align_corners=True
+    )
+    return up
+
+
+def gather(pyramid: Pyramid, y: Tensor, x: Tensor) -> Tensor:
+    """Interpolate all levels at pixels.
+
+    Parameters
+    ----------
+    pyramid : Pyramid
+        Of one tile, batch size 1.
+    y, x : Tensor
+        Shape (P,), int64, pixels relative to the tile.
+
+    Returns
+    -------
+    Tensor
+        (P, D) features, D the sum of all levels' channels.
+    """
+    return torch.cat(
+        [_gather_level(level[0], s, y, x) for level, s in zip(pyramid, STRIDES, strict=True)], dim=1
+    )
+
+
+def _gather_level(level: Tensor, stride: int, y: Tensor, x: Tensor) -> Tensor:
+    """Interpolate one level (C, h + 1, w + 1) at pixels, exactly as :func:`double` repeated would."""
+    # Pixel p lies at (p + 1)/s on the grid whose cell 0 is the margin, on pixel −1.
+    row, column = (y + 1) // stride, (x + 1) // stride
+    fy = ((y + 1) % stride).to(level.dtype) / stride
+    fx = ((x + 1) % stride).to(level.dtype) / stride
+    row2 = (row + 1).clamp(max=level.shape[1] - 1)
+    column2 = (column + 1).clamp(max=level.shape[2] - 1)
+    if stride == 1:
+        return level[:, row, column].T
+    above = torch.lerp(level[:, row, column], level[:, row, column2], fx)
+    below = torch.lerp(level[:, row2, column], level[:, row2, column2], fx)
+    return torch.lerp(above, below, fy).T

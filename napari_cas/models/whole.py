@@ -1,0 +1,99 @@
+"""Torchvision's segmentation networks with M channels, fine-tuned whole."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from napari_cas.models.base import SegmentationModel, pad_to_stride
+from napari_cas.models.weights import (
+    DOWNLOAD_ERRORS,
+    load_fitting,
+    offline_error,
+    read_weights,
+)
+
+if TYPE_CHECKING:
+    from napari_cas.config import ModelName
+
+_IMAGENET_MEAN = (0.485, 0.456, 0.406)
+_IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
+
+
+class WholeModel(SegmentationModel):
+    """FCN [1]_ or DeepLabV3 [2]_ on a ResNet, or LR-ASPP [3]_ on MobileNetV3.
+
+    Parameters
+    ----------
+    name : str
+        Name of torchvision's builder.
+    in_channels, channels : int
+        Image channels C, softmax channels M.
+    weights : str
+        'default': torchvision's weights, trained on COCO with VOC labels, downloaded once; the last layer
+        starts at random because its channels mean something else here. 'none': all random. Or a file.
+
+    References
+    ----------
+    .. [1] Long et al., "Fully convolutional networks for semantic segmentation", CVPR 2015.
+    .. [2] Chen et al., "Rethinking atrous convolution for semantic image segmentation", 2017.
+    .. [3] Howard et al., "Searching for MobileNetV3", ICCV 2019.
+    """
+
+    stride = 32
+    halo = 192
+    learning_rate = 1e-4
+
+    def __init__(
+        self, name: ModelName, in_channels: int, channels: int, weights: str = "default"
+    ) -> None:
+        super().__init__(in_channels, channels)
+        self.net = _build(name, channels, weights)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return logits (B, M, H, W) of an image (B, C, H, W) on the 0–255 scale."""
+        height, width = image.shape[-2:]
+        rgb = pad_to_stride(self.to_rgb(image), self.stride) / 255.0
+        mean = torch.tensor(_IMAGENET_MEAN, device=rgb.device)[:, None, None]
+        deviation = torch.tensor(_IMAGENET_DEVIATION, device=rgb.device)[:, None, None]
+        logits: Tensor = self.net((rgb - mean) / deviation)["out"]
+        return logits[..., :height, :width]
+
+    def learned(self) -> dict[str, Tensor]:
+        """Return all tensors of the network."""
+        return self.state_dict()
+
+    def train(self, mode: bool = True) -> WholeModel:
+        """Switch dropout only: running statistics of a few crops would spoil batch normalisation."""
+        super().train(mode)
+        for module in self.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eval()
+        return self
+
+
+def _build(name: ModelName, channels: int, weights: str) -> nn.Module:
+    """Build torchvision's network and load what fits."""
+    from torchvision.models import get_model, get_model_weights
+
+    net: nn.Module = get_model(
+        name, weights=None, weights_backbone=None, num_classes=channels, **_options(name)
+    )
+    if weights == "default":
+        try:
+            found: Any = get_model_weights(name).DEFAULT.get_state_dict(
+                progress=False, check_hash=True
+            )
+        except DOWNLOAD_ERRORS as error:
+            raise offline_error(name, error) from error
+        load_fitting(net, found, f"torchvision's {name}")
+    elif weights != "none":
+        load_fitting(net, read_weights(weights), weights)
+    return net
+
+
+def _options(name: str) -> dict[str, bool]:
+    """Leave out the auxiliary classifiers: they would be trained for nothing."""
+    return {} if name.startswith("lraspp") else {"aux_loss": False}
