@@ -8,11 +8,14 @@ from napari.utils.notifications import show_error, show_info, show_warning
 
 from napari_cas.errors import CASError
 from napari_cas.session import Message, Progress, State
-from napari_cas.ui import extras, facts, guide
+from napari_cas.ui import facts, guide
 from napari_cas.ui.activity import Activity
+from napari_cas.ui.extras import Extras
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from napari.layers import Layer
 
     from napari_cas.config import Config
     from napari_cas.protocol import RoundReport, Tile, WorkerInfo
@@ -40,6 +43,7 @@ class Answers:
     def __init__(self, session: Session, layers: LayerAdapter, panel: Panel) -> None:
         self.session, self.layers, self.panel = session, layers, panel
         self.activity = Activity()
+        self.extras = Extras(layers)
         self.counter = facts.RegionCounter()
         self.adding = False
         self._problem: Message | None = None
@@ -59,7 +63,7 @@ class Answers:
             (session.regions_changed, self._regions),
             (layers.region_chosen, self._region_chosen),
             (layers.chosen_changed, self.show_chosen),
-            (layers.extra_removed, self._extra_removed),
+            (layers.result_removed, self._result_removed),
         ]
 
     def connect(self) -> None:
@@ -160,7 +164,8 @@ class Answers:
             predicted=entry is not None and self.session.checkpoint is not None,
             writable=self.session.writable,
         )
-        extras.update(self.layers, entry)
+        self.extras.forget()
+        self.extras.update(entry)
         self._images(self.session.images)
         self.refresh()
 
@@ -194,7 +199,7 @@ class Answers:
         seconds = report.seconds.get("total")
         took = f", {seconds:.1f} s a round" if seconds else ""
         self.panel.train.show_status(f"Fine-tuning: step {report.steps} on {report.device}{took}")
-        extras.update(self.layers, self.session.image)
+        self.extras.update(self.session.image)
 
     def _predicted(self, tile: Tile) -> None:
         self.layers.refresh(tile)
@@ -239,5 +244,7 @@ class Answers:
         self.panel.train.show_region(self.layers.region_colour())
         self.refresh()
 
-    def _extra_removed(self, kind: str) -> None:
-        self.panel.results.show_layer(kind, on=False)
+    def _result_removed(self, layer: Layer) -> None:
+        kind = self.extras.removed(layer)
+        if kind is not None:
+            self.panel.results.show_layer(kind, on=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 # napari injects the viewer into commands by this annotation, so it must exist at run time.
-from napari.viewer import Viewer
+from napari.viewer import Viewer  # noqa: TC002
 
 if TYPE_CHECKING:
     from napari_cas.ui.widget import AnnotationWidget

@@ -14,7 +14,7 @@ class QtDispatcher(QObject):
     """A callable that runs what it is given in the thread it was made in, later.
 
     A queued signal is the one way from any thread into Qt's that needs no timer there and keeps the
-    order of calls. After :meth:`close` calls are dropped: a worker may outlive the window by a moment.
+    order of calls. After :meth:`close` calls are dropped: a worker may outlive the window a moment.
     """
 
     _called = Signal(object)

@@ -1,4 +1,4 @@
-"""Make napari layers of a project's pixels: images at all resolutions, probabilities, uncertainty."""
+"""Make napari layers of a project's pixels: images at all resolutions, and results."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def image_layers(entry: ImageEntry) -> list[Image]:
     entry : ImageEntry
         Stored in the order t, c, z, y, x, at several resolutions.
     """
-    scale = tuple(entry.scale[entry.axes.index(axis)] for axis in entry.label_axes)
+    scale = entry.label_scale
     levels = [_lazy(level) for level in entry.levels]
     limits = list(zip(entry.intensity.low, entry.intensity.high, strict=True))
     if "c" not in entry.axes:
@@ -83,7 +83,7 @@ def _grey(
 def _lazy(level: Any) -> Any:
     import dask.array as da
 
-    return da.from_zarr(level)
+    return level if isinstance(level, da.Array) else da.from_zarr(level)
 
 
 def _channel(level: Any, axis: int, index: int) -> Any:

@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_cas.ui import display
+
 if TYPE_CHECKING:
+    from napari.layers import Layer
     from numpy.typing import NDArray
 
     from napari_cas.store import ImageEntry
@@ -61,9 +64,52 @@ def make(kind: str, entry: ImageEntry) -> Any:
     return Uncertainty(probabilities) if kind == "uncertainty" else probabilities
 
 
-def update(layers: LayerAdapter, entry: ImageEntry | None) -> None:
-    """Redraw the optional layers that are wanted, making those that could not be made before."""
-    for kind in layers.wanted_extras() if entry is not None else ():
-        data = None if entry is None else make(kind, entry)
-        if data is not None:
-            layers.show_extra(kind, data)
+class Extras:
+    """Shows the optional layers that the annotator has ticked, as far as there is data.
+
+    Parameters
+    ----------
+    layers : LayerAdapter
+        Where they are shown.
+    """
+
+    def __init__(self, layers: LayerAdapter) -> None:
+        self._layers = layers
+        self._shown: dict[str, Layer] = {}
+        self.wanted: set[str] = set()
+
+    def update(self, entry: ImageEntry | None) -> None:
+        """Redraw the layers that are wanted, making those that could not be made before."""
+        for kind in sorted(self.wanted) if entry is not None else ():
+            data = None if entry is None else make(kind, entry)
+            if entry is None or data is None:
+                continue
+            layer = self._shown.get(kind)
+            if layer is not None:
+                layer.data = data
+            else:
+                layer = self._shown[kind] = display.extra_layer(kind, data, entry.label_scale)
+                self._layers.insert(layer)
+
+    def want(self, kind: str, *, on: bool) -> None:
+        """Note whether the layer of a kind is wanted; take it away when not."""
+        if on:
+            self.wanted.add(kind)
+            return
+        self.wanted.discard(kind)
+        layer = self._shown.pop(kind, None)
+        if layer is not None:
+            self._layers.remove(layer)
+
+    def forget(self) -> None:
+        """Another image is shown: its layers are yet to be made."""
+        self._shown.clear()
+
+    def removed(self, layer: Layer) -> str | None:
+        """Note that the annotator deleted a layer; return its kind if it was ours."""
+        for kind, shown in self._shown.items():
+            if shown is layer:
+                del self._shown[kind]
+                self.wanted.discard(kind)
+                return kind
+        return None

@@ -5,15 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from napari.layers import Labels
 
 from napari_cas.session import Message, State
-from napari_cas.ui import extras, paths, sources
+from napari_cas.ui import paths, sources
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from napari.layers import Image
+    from numpy.typing import NDArray
 
     from napari_cas.config import Config, DeviceName
     from napari_cas.protocol import Box, Plane
@@ -277,22 +279,27 @@ class Intents:
 
     def show_extra(self, kind: str, *, on: bool) -> None:
         """Show or hide the layer of probabilities or of uncertainty."""
-        self.layers.want_extra(kind, on=on)
-        self.session.probabilities = bool(self.layers.wanted_extras())
-        if not on:
-            self.layers.hide_extra(kind)
-            return
-        extras.update(self.layers, self.session.image)
-        if self.session.checkpoint is not None:
-            self.predict_view()
+        self.answers.extras.want(kind, on=on)
+        self.session.probabilities = bool(self.answers.extras.wanted)
+        if on:
+            self.answers.extras.update(self.session.image)
+            if self.session.checkpoint is not None:
+                self.predict_view()
 
     def split(self) -> None:
         """Show the connected pieces of the prediction as a new Labels layer."""
         if self.session.image is not None:
             future = self.session.split_into_objects_later()
             future.add_done_callback(
-                lambda done: None if done.exception() else self.layers.add_objects(done.result())
+                lambda done: None if done.exception() else self._show_objects(done.result())
             )
+
+    def _show_objects(self, objects: NDArray[np.int32]) -> None:
+        entry = self.session.image
+        if entry is not None and objects.shape == entry.label_shape:
+            self.layers.give(Labels(objects, name=f"{entry.name} objects", scale=entry.label_scale))
+            found = int(objects.max(initial=0))
+            self.panel.train.show_status(f"{found} objects, in a Labels layer of their own.")
 
     # -- model and export -----------------------------------------------------------------------
 

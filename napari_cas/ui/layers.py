@@ -1,8 +1,8 @@
 """The one place that touches the viewer's layers: shows a project's image, strokes and prediction.
 
-The annotator owns the layer list. So layers are held as objects, never looked up by name; any of them
-may have been renamed, hidden, reordered or deleted; and nothing here changes the active layer, the
-selection, a mode or a visibility that the annotator chose.
+The annotator owns the layer list. So layers are held as objects, never looked up by name; any of
+them may have been renamed, hidden, reordered or deleted; and nothing here changes the active layer,
+the selection, a mode or a visibility that the annotator chose.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 import psygnal
 from napari.layers import Image, Labels
 
-from napari_cas.protocol import Box, Plane, Tile
-from napari_cas.ui import display, edits
+from napari_cas.ui import display, where
 from napari_cas.ui.looks import (
     PREDICTION_OPACITY,
     REGIONS_OPACITY,
@@ -26,10 +25,10 @@ from napari_cas.ui.looks import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    import numpy as np
     from napari.components import ViewerModel
     from napari.layers import Layer
 
+    from napari_cas.protocol import Box, Plane, Tile
     from napari_cas.store import ImageEntry
 
 
@@ -52,8 +51,8 @@ class LayerAdapter:
     """The brush paints another region, or the layer was replaced."""
     view_moved = psygnal.Signal()
     """Another plane or another part of the image is shown."""
-    extra_removed = psygnal.Signal(str)
-    """The annotator deleted the "probabilities" or "uncertainty" layer."""
+    result_removed = psygnal.Signal(object)
+    """The annotator deleted a layer that was shown with `insert`."""
 
     def __init__(self, viewer: ViewerModel) -> None:
         # napari hands plugins a proxy whose layers are proxies too: no two of them are identical.
@@ -61,11 +60,10 @@ class LayerAdapter:
         self._entry: ImageEntry | None = None
         self._own: dict[str, list[Layer]] = {}
         self._added: list[Layer] = []
-        self._extras: dict[str, Layer] = {}
+        self._results: list[Layer] = []
         self._looks: dict[str, Look] = {}
         self._last_edit: tuple[Plane, Box] | None = None
         self._quiet = False
-        self._wanted: set[str] = set()
         self.regions: Labels | None = None
         self.prediction: Labels | None = None
         scene = getattr(self._viewer, "scene", self._viewer)  # napari < 0.9 has no scene
@@ -94,7 +92,7 @@ class LayerAdapter:
 
     def image_layers(self) -> list[Image]:
         """Return all image layers that are not results of ours."""
-        ours = set(map(id, self._extras.values()))
+        ours = set(map(id, self._results))
         return [
             layer
             for layer in self._viewer.layers
@@ -180,11 +178,11 @@ class LayerAdapter:
             if layer is not None:
                 self._looks[role] = Look.of(layer)
                 self._forget(layer)
-        for layer in [self.regions, self.prediction, *self._added, *self._extras.values()]:
+        for layer in [self.regions, self.prediction, *self._added, *self._results]:
             if layer is not None and layer in self._viewer.layers:
                 self._viewer.layers.remove(layer)
         self.regions = self.prediction = None
-        self._added, self._extras = [], {}
+        self._added, self._results = [], []
 
     def ensure_regions(self, *, writable: bool = True) -> None:
         """Bring the regions layer back if it was deleted, and make it active, brush in hand."""
@@ -197,16 +195,19 @@ class LayerAdapter:
         self.region_chosen.emit()
 
     def _add_regions(self, entry: ImageEntry, writable: bool) -> Labels:
-        layer = Labels(entry.regions, name="regions", opacity=REGIONS_OPACITY, scale=_scale(entry))
+        layer = Labels(
+            entry.regions, name="regions", opacity=REGIONS_OPACITY, scale=entry.label_scale
+        )
         layer.brush_size = brush_size(*entry.plane_size)
-        layer.mode = "paint"
-        if "regions" in self._looks:
-            self._looks["regions"].give(layer)
-        layer.editable = writable
         layer.events.paint.connect(self._region_painted)
         layer.events.set_data.connect(self._maybe_undone)
         layer.events.selected_label.connect(self._label_chosen)
         self._viewer.add_layer(layer)
+        # Only now: napari's tool buttons follow the events of a layer that is in the list.
+        layer.mode = "paint"
+        if "regions" in self._looks:
+            self._looks["regions"].give(layer)
+        layer.editable = writable and entry.regions.writeable
         return layer
 
     def ensure_prediction(self) -> None:
@@ -219,15 +220,15 @@ class LayerAdapter:
             name="prediction",
             opacity=PREDICTION_OPACITY,
             colormap=prediction_colours(),
-            scale=_scale(entry),
+            scale=entry.label_scale,
         )
         layer.brush_size = brush_size(*entry.plane_size)
-        if "prediction" in self._looks:
-            self._looks["prediction"].give(layer)
         layer.events.paint.connect(self._prediction_painted)
         layer.events.set_data.connect(self._maybe_undone)
         with self._silently(), self._selection_kept():
             self._viewer.layers.insert(self._below_regions(), layer)
+            if "prediction" in self._looks:
+                self._looks["prediction"].give(layer)
         self.prediction = layer
 
     def refresh(self, tile: Tile) -> None:
@@ -252,81 +253,40 @@ class LayerAdapter:
 
     # -- more layers ----------------------------------------------------------------------------
 
-    def wanted_extras(self) -> tuple[str, ...]:
-        """Return the kinds of optional layers that the annotator wants to see."""
-        return tuple(sorted(self._wanted))
-
-    def want_extra(self, kind: str, *, on: bool) -> None:
-        """Remember whether the optional layer of a kind is wanted."""
-        (self._wanted.add if on else self._wanted.discard)(kind)
-
-    def show_extra(self, kind: str, data: Any) -> None:
-        """Show or update the optional layer of a kind.
-
-        Parameters
-        ----------
-        kind : {"probabilities", "uncertainty"}
-            Which.
-        data : array-like
-            ``(M, *label_shape)`` probabilities, or the label shape, in 0–1.
-        """
-        if self._entry is None:
-            return
-        layer = self._extras.get(kind)
-        if layer is not None:
-            layer.data = data
-            return
-        layer = display.extra_layer(kind, data, _scale(self._entry))
-        self._extras[kind] = layer
+    def insert(self, layer: Layer) -> None:
+        """Show a result of ours under the regions; the adapter takes it away with the image."""
+        self._results.append(layer)
         with self._silently(), self._selection_kept():
             self._viewer.layers.insert(self._below_regions(), layer)
 
-    def hide_extra(self, kind: str) -> None:
-        """Remove the optional layer of a kind."""
-        layer = self._extras.pop(kind, None)
-        if layer is not None and layer in self._viewer.layers:
-            with self._silently(), self._selection_kept():
+    def remove(self, layer: Layer) -> None:
+        """Take a result of ours away."""
+        with self._silently(), self._selection_kept():
+            self._results = [other for other in self._results if other is not layer]
+            if layer in self._viewer.layers:
                 self._viewer.layers.remove(layer)
 
-    def add_objects(self, objects: np.ndarray) -> None:
-        """Show objects as a new Labels layer, which from now on is the annotator's own."""
-        if self._entry is None:
-            return
-        layer = Labels(objects, name=f"{self._entry.name} objects", scale=_scale(self._entry))
+    def give(self, layer: Layer) -> None:
+        """Add a layer that from now on is the annotator's own."""
         with self._selection_kept():
-            self._viewer.add_layer(layer)
+            self._viewer.layers.append(layer)
 
     # -- where the annotator is -----------------------------------------------------------------
 
     def plane(self) -> Plane:
         """Return the indices along the leading axes of the plane shown."""
         layer = self.regions or self.prediction
-        if layer is None:
-            return ()
-        return edits.plane_of(layer, self._viewer.dims.point)
+        return () if layer is None else where.plane_of(layer, self._viewer.dims.point)
 
     def view(self) -> tuple[Plane, Box] | None:
         """Return the plane and the box of pixels that are on the screen, or None."""
         layer = self.regions or self.prediction
-        if layer is None or self._viewer.dims.ndisplay != 2:
-            return None
-        if tuple(self._viewer.dims.order[-2:]) != (
-            self._viewer.dims.ndim - 2,
-            self._viewer.dims.ndim - 1,
-        ):
-            return None
-        (y0, x0), (y1, x1) = layer.corner_pixels[:, -2:]
-        return self.plane(), Box(int(y0), int(x0), int(y1) + 1, int(x1) + 1)
+        return None if layer is None else where.view_of(layer, self._viewer.dims)
 
     def under_cursor(self) -> tuple[int, tuple[int, int]] | None:
         """Return the predicted label under the cursor and its (row, column), or None."""
         layer = self.prediction
-        if layer is None:
-            return None
-        position = self._viewer.cursor.position
-        value = layer.get_value(position, world=True)
-        at = layer.world_to_data(position)[-2:]
-        return (int(value), (round(at[0]), round(at[1]))) if value else None
+        return None if layer is None else where.label_at(layer, self._viewer.cursor.position)
 
     def predicted_label(self) -> int:
         """Return the label selected in the prediction layer, 0 without one."""
@@ -353,7 +313,7 @@ class LayerAdapter:
         self.painted.emit()
 
     def _prediction_painted(self, event: Any) -> None:
-        for plane, box in edits.touched(event.value):
+        for plane, box in where.touched(event.value):
             self._last_edit = plane, box
             self.corrected.emit(plane, box)
 
@@ -390,10 +350,9 @@ class LayerAdapter:
             self._forget(layer)
             self.prediction = None
         self._added = [other for other in self._added if other is not layer]
-        for kind in [kind for kind, extra in self._extras.items() if extra is layer]:
-            del self._extras[kind]
-            self._wanted.discard(kind)
-            self.extra_removed.emit(kind)
+        if any(other is layer for other in self._results) and not self._quiet:
+            self._results = [other for other in self._results if other is not layer]
+            self.result_removed.emit(layer)
         self._selection_changed()
 
     def _forget(self, layer: Labels | None) -> None:
@@ -429,8 +388,3 @@ class LayerAdapter:
         selection.replace_selection(layer for layer in chosen if layer in self._viewer.layers)
         if active is None or active in self._viewer.layers:
             selection.active = active if len(chosen) <= 1 else selection.active
-
-
-def _scale(entry: ImageEntry) -> tuple[float, ...]:
-    """Return the pixel size along the label axes."""
-    return tuple(entry.scale[entry.axes.index(axis)] for axis in entry.label_axes)

@@ -106,6 +106,7 @@ class LossPlot(QWidget):
         self._steps.setData(edges, [*used[:1], *used] if used else [0], stepMode=None)
         self._channels.setYRange(0, max([*used, 3]) + 0.5, padding=0)
         self._describe()
+        self.setVisible(bool(steps))
 
     def _describe(self) -> None:
         used = f"Channels in use: {self._used[-1][1]}" if self._used else "Channels in use: –"

@@ -28,9 +28,7 @@ class Colours:
     error: str
 
 
-DARK = Colours(
-    "#23242b", "#2e333e", "#f0f1f2", "#565f6c", "#4560c4", "#e3b617", "#99121f"
-)
+DARK = Colours("#23242b", "#2e333e", "#f0f1f2", "#565f6c", "#4560c4", "#e3b617", "#99121f")
 """napari's dark theme, until the viewer has told which one it has."""
 
 
@@ -76,7 +74,8 @@ def panel_style(c: Colours) -> str:
     QPushButton#casPrimary {{ min-height: 24px; font-weight: bold; }}
     QPushButton#casPrimary[call="true"]:enabled {{ background: {c.accent}; color: white; }}
     QPushButton#casPrimary[call="true"]:enabled:hover {{ background: {c.accent}; }}
-    QToolButton {{ background: {c.foreground}; border-radius: 2px; padding: 4px 8px; color: {c.text}; }}
+    QToolButton {{ background: {c.foreground}; border-radius: 2px; padding: 4px 8px;
+        color: {c.text}; }}
     QToolButton:hover {{ background: {shade(c.foreground, 0.15, c.text)}; }}
     QToolButton:disabled {{ color: {c.muted}; }}
     QToolButton[popupMode="2"] {{ padding-right: 18px; }}

@@ -87,9 +87,8 @@ class AnnotationWidget(QWidget):
         if event.type() == QEvent.Type.Show and self._window is None:
             self._window = self.window()
             self._window.installEventFilter(self)
-        elif event.type() == QEvent.Type.ParentChange and self._window is not None:
-            if self.parent() is None:
-                self.shut_down()
+        elif event.type() == QEvent.Type.ParentChange and self._window and self.parent() is None:
+            self.shut_down()
         return bool(super().event(event))
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802 - Qt's name

@@ -1,4 +1,4 @@
-"""The buttons of everyday work: new region, fine-tune and predict, cancel, live, device, progress."""
+"""The controls of everyday work: new region, fine-tune and predict, cancel, live, device."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a commit to a Labels layer's history touched, and which plane is shown."""
+"""Where things are: what a stroke touched, what is shown, what is under the cursor."""
 
 from __future__ import annotations
 
@@ -64,3 +64,38 @@ def plane_of(layer: Labels, point: Sequence[float]) -> Plane:
         int(np.clip(round(at), 0, size - 1))
         for at, size in zip(inside, layer.data.shape[:-2], strict=True)
     )
+
+
+def view_of(layer: Labels, dims: Any) -> tuple[Plane, Box] | None:
+    """Return the plane and the box of pixels on the screen; None unless y and x are displayed.
+
+    Parameters
+    ----------
+    layer : Labels
+        Its last two axes are y and x.
+    dims : Dims
+        The viewer's.
+    """
+    if dims.ndisplay != 2 or tuple(dims.order[-2:]) != (dims.ndim - 2, dims.ndim - 1):
+        return None
+    (y0, x0), (y1, x1) = layer.corner_pixels[:, -2:]
+    height, width = layer.data.shape[-2:]
+    box = Box(int(y0), int(x0), int(y1) + 1, int(x1) + 1).clip(height, width)
+    return plane_of(layer, dims.point), box
+
+
+def label_at(layer: Labels, position: Sequence[float]) -> tuple[int, tuple[int, int]] | None:
+    """Return the label at a point of the world and its (row, column), or None where there is none.
+
+    Parameters
+    ----------
+    layer : Labels
+        Its last two axes are y and x.
+    position : sequence of float
+        World coordinates.
+    """
+    value = layer.get_value(position, world=True)
+    if not value:
+        return None
+    row, column = layer.world_to_data(position)[-2:]
+    return int(value), (round(row), round(column))
