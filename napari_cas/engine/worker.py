@@ -72,7 +72,7 @@ def warm_up(config: Config) -> WorkerInfo:
     model = create_model(config.model).to(device)
     with torch.no_grad():
         model(torch.zeros(1, 3, 128, 128, device=device))
-    return WorkerInfo(str(device), available_devices(), os.getpid(), torch.__version__)
+    return WorkerInfo(str(device), available_devices(), os.getpid(), str(torch.__version__))
 
 
 def run_round(request: RoundRequest) -> RoundReport:

@@ -131,7 +131,7 @@ class DaskExecutor:
                 if theirs.status == "cancelled"
                 else theirs.exception()
             )
-            result = theirs.result() if error is None else None
+            result = remote.unpack(theirs.result()) if error is None else None
         except Exception as failure:
             error, result = failure, None
         if error is None:

@@ -131,10 +131,13 @@ def _hand_over(theirs: Future[Any], ours: Future[Any]) -> None:
     if theirs.cancelled() or not (ours.running() or ours.set_running_or_notify_cancel()):
         return
     error = theirs.exception()
-    if error is None:
-        ours.set_result(theirs.result())
-    else:
+    if error is not None:
         ours.set_exception(_in_our_words(error))
+        return
+    try:
+        ours.set_result(remote.unpack(theirs.result()))
+    except WorkerError as refused:
+        ours.set_exception(refused)
 
 
 def _in_our_words(error: BaseException) -> CASError:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import faulthandler
 import importlib
+import io
 import os
+import pickle
 import signal
 import sys
 import threading
@@ -22,8 +24,13 @@ WATCH_SECONDS = 0.5
 """How often the worker looks whether its parent still lives."""
 
 
-def call(function: str, args: tuple[Any, ...]) -> Any:  # noqa: ANN401
+def call(function: str, args: tuple[Any, ...]) -> bytes:
     """Look ``"module:function"`` up here, in the worker, and run it.
+
+    Returns
+    -------
+    bytes
+        The result for :func:`unpack`: pickled here, so that the caller decides what it loads.
 
     Raises
     ------
@@ -36,11 +43,46 @@ def call(function: str, args: tuple[Any, ...]) -> Any:  # noqa: ANN401
     try:
         module, _, name = function.partition(":")
         with _one_at_a_time:
-            return getattr(importlib.import_module(module), name)(*args)
+            return pickle.dumps(getattr(importlib.import_module(module), name)(*args))
     except CASError as error:
         raise _portable(error) from None
     except Exception as error:
         raise _described(error) from None
+
+
+class _Messages(pickle.Unpickler):
+    """Loads plain values and our own messages; anything else would import who knows what."""
+
+    def find_class(self, module: str, name: str) -> Any:  # noqa: ANN401
+        if (module in _MESSAGES and "." not in name) or (module, name) in _PLAIN:
+            return super().find_class(module, name)
+        raise pickle.UnpicklingError(f"{module}.{name}")
+
+
+_MESSAGES = {"napari_cas.protocol", "napari_cas.config"}
+_PLAIN = {("builtins", name) for name in ("complex", "bytearray", "frozenset", "set", "slice")}
+
+
+def unpack(packed: bytes) -> Any:  # noqa: ANN401
+    """Return a result as :func:`call` packed it.
+
+    Only messages and plain values are loaded. This is what keeps torch out of napari's process for
+    good: even ``torch.__version__`` is an instance of a class of torch's.
+
+    Raises
+    ------
+    WorkerError
+        The result holds something else.
+    """
+    try:
+        return _Messages(io.BytesIO(packed)).load()
+    except pickle.UnpicklingError as error:
+        raise WorkerError(
+            "The worker sent something that may not be loaded here",
+            expected="a message of napari_cas.protocol",
+            got=str(error),
+            todo="This is a bug; please report it.",
+        ) from error
 
 
 def initialise(parent: int, nice: int) -> None:

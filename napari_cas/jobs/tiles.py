@@ -189,7 +189,7 @@ class TileQueue:
 
     def _reported(self, report: TilesReport) -> None:
         self._finished_tiles.update(report.done)
-        seconds = report.seconds.get("total", 0.0)
+        seconds = report.seconds.get("total") or sum(report.seconds.values())
         if seconds > 0 and report.done:
             wanted = BATCH_SECONDS * len(report.done) / seconds
             self._batch = int(min(max(wanted, 1), 2 * self._batch, MAX_BATCH))

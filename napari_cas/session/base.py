@@ -10,7 +10,7 @@ import psygnal
 from napari_cas.config import Config
 from napari_cas.errors import CASError, ConfigError, ProjectError
 from napari_cas.protocol import RoundReport, Tile, WorkerInfo
-from napari_cas.session import projects
+from napari_cas.session import models, projects
 from napari_cas.session.dispatch import Dispatch, DispatchQueue
 from napari_cas.session.events import Message, Progress, State
 
@@ -115,6 +115,18 @@ class SessionBase:
         """What the worker said of itself when it was last warmed up."""
         return self._work.worker
 
+    @property
+    def probabilities(self) -> bool:
+        """Whether rounds and tiles write the channel probabilities too."""
+        return self._probabilities
+
+    @probabilities.setter
+    def probabilities(self, wanted: bool) -> None:
+        new = wanted and not self._probabilities
+        self._probabilities = wanted
+        if new and self.checkpoint is not None and self.writable:
+            self._work.predict_view()
+
     # -- waiting (scripts and tests) ------------------------------------------------------------
 
     @property
@@ -157,6 +169,12 @@ class SessionBase:
         if self._image is None or self._view is None:
             raise ProjectError("No image is selected", todo="Open an image and start annotating.")
         return self._image, self._view
+
+    def _learnt(self) -> bool:
+        """Whether there is a model to predict with; if not, say so."""
+        if self.checkpoint is None:
+            self._warn(models.nothing_learnt())
+        return self.checkpoint is not None and self.writable
 
     def _remember(self) -> None:
         """Write what a reopened project must restore; a full disk must not stop the annotator."""

@@ -14,6 +14,8 @@ from napari_cas.protocol import Box, Tile
 from napari_cas.session import exporting, models, objects, painted, projects, transfer
 from napari_cas.session.base import SessionBase
 from napari_cas.session.events import Message
+from napari_cas.session.saving import Saver
+from napari_cas.session.timers import Timers
 from napari_cas.session.work import Work
 
 if TYPE_CHECKING:
@@ -59,7 +61,11 @@ class Session(SessionBase):
         dispatch: Dispatch | None = None,
     ) -> None:
         super().__init__(config=config, dispatch=dispatch)
-        self._work = Work(self, executor, self._remember)
+        timers = Timers(self.dispatch)
+        self._saver = Saver(
+            lambda: self._project if self.writable else None, timers, self.messaged.emit
+        )
+        self._work = Work(self, executor, timers, self._remember)
 
     # -- settings -------------------------------------------------------------------------------
 
@@ -97,18 +103,6 @@ class Session(SessionBase):
         self.live_changed.emit(live)
         if live and self.image is not None and painted.trainable(self._opened()):
             self._work.train_soon()
-
-    @property
-    def probabilities(self) -> bool:
-        """Whether rounds and tiles write the channel probabilities too."""
-        return self._probabilities
-
-    @probabilities.setter
-    def probabilities(self, wanted: bool) -> None:
-        new = wanted and not self._probabilities
-        self._probabilities = wanted
-        if new and self.checkpoint is not None and self.writable:
-            self._work.predict_view()
 
     # -- projects and images --------------------------------------------------------------------
 
@@ -276,7 +270,7 @@ class Session(SessionBase):
 
     def flush(self) -> bool:
         """Save all strokes and corrections; return whether everything is on disk."""
-        return self._work.flush()
+        return self._saver.flush()
 
     # -- learning and predicting ----------------------------------------------------------------
 
@@ -407,9 +401,3 @@ class Session(SessionBase):
         self.checkpoint_changed.emit(self.checkpoint)
         if state.image is not None:
             self.select_image(state.image)
-
-    def _learnt(self) -> bool:
-        """Whether there is a model to predict with; if not, say so."""
-        if self.checkpoint is None:
-            self._warn(models.nothing_learnt())
-        return self.checkpoint is not None and self.writable

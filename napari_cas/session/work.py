@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from napari_cas.errors import StorageError
 from napari_cas.jobs import LocalExecutor, Outcome, PlaneWork, RoundChain, TileQueue
 from napari_cas.jobs.job import Callbacks, RetriedJob
 from napari_cas.protocol import RoundReport, RoundRequest, TilesReport, TilesRequest, WorkerInfo
@@ -19,13 +17,12 @@ if TYPE_CHECKING:
     from napari_cas.jobs import Executor
     from napari_cas.protocol import Box, Plane, Tile
     from napari_cas.session.session import Session
+    from napari_cas.session.timers import Timers
     from napari_cas.store import Project
 
 WARM_UP = "napari_cas.engine.worker:warm_up"
 LIVE_SECONDS = 0.2
 """Pause after a stroke before live training starts: strokes often come in pairs."""
-RETRY_SECONDS = 3.0
-"""Pause before strokes that the disk refused are written again."""
 
 
 class Work:
@@ -36,7 +33,11 @@ class Work:
     """
 
     def __init__(
-        self, session: Session, executor: Executor | None, remember: Callable[[], None]
+        self,
+        session: Session,
+        executor: Executor | None,
+        timers: Timers,
+        remember: Callable[[], None],
     ) -> None:
         self._session, self._remember = session, remember
         self.checkpoint: str | None = None
@@ -48,7 +49,7 @@ class Work:
         self._tiles: TileQueue | None = None
         self._warming: RetriedJob | None = None
         self._again = self._resume_all = self._view_moved = False
-        self._timers: dict[str, threading.Timer] = {}
+        self._timers = timers
         self._said: set[str] = set()
         self._state = State.NO_PROJECT
 
@@ -143,14 +144,14 @@ class Work:
 
     def train_soon(self) -> None:
         """Train after a short pause, or once more if rounds already run."""
-        self._later("train", LIVE_SECONDS, self._session.fine_tune)
+        self._timers.start("train", LIVE_SECONDS, self._session.fine_tune)
 
     def train(self) -> None:
         """Start a chain of rounds, or ask for one more after the present one."""
         if self._chain is not None and self._trains and not self._chain.cancelled:
             self._again = True
             return
-        self._cancel_timer("train")
+        self._timers.cancel("train")
         if self._tiles is not None:
             self._again = True
             self._tiles.cancel()
@@ -320,7 +321,7 @@ class Work:
     def cancel(self) -> None:
         """Let what runs finish, and start nothing after it."""
         self._again = self._resume_all = self._view_moved = False
-        self._cancel_timer("train")
+        self._timers.cancel("train")
         for active in (self._chain, self._tiles):
             if active is not None:
                 active.cancel()
@@ -333,57 +334,10 @@ class Work:
             if active is not None:
                 active.abandon()
         self._chain = self._tiles = None
-        for name in tuple(self._timers):
-            self._cancel_timer(name)
+        self._timers.cancel_all()
         self.update_state()
 
-    # -- saving strokes -------------------------------------------------------------------------
-
-    def flush(self) -> bool:
-        """Write strokes of all images to disk; keep trying when the disk refuses."""
-        project = self._session.project
-        if project is None or not self._session.writable:
-            return True
-        try:
-            project.flush()
-        except StorageError as error:
-            self._session.messaged.emit(Message.of(error))
-            self._later("flush", RETRY_SECONDS, self._flush_again)
-            return False
-        self._cancel_timer("flush")
-        return True
-
-    def _flush_again(self) -> None:
-        project = self._session.project
-        if project is None:
-            return
-        try:
-            project.flush()
-        except StorageError:
-            self._later("flush", RETRY_SECONDS, self._flush_again)
-        else:
-            self._session.messaged.emit(Message("info", "All strokes are saved again."))
-
     # -- small things ---------------------------------------------------------------------------
-
-    def _later(self, name: str, seconds: float, function: Callable[[], None]) -> None:
-        """Run a function in the owner's thread after a pause; a new call starts the pause anew."""
-        self._cancel_timer(name)
-        timer = threading.Timer(seconds, lambda: self._session.dispatch(due))
-
-        def due() -> None:
-            if self._timers.get(name) is timer:
-                del self._timers[name]
-                function()
-
-        timer.daemon = True
-        self._timers[name] = timer
-        timer.start()
-
-    def _cancel_timer(self, name: str) -> None:
-        timer = self._timers.pop(name, None)
-        if timer is not None:
-            timer.cancel()
 
     def _tell_rounds(self, finished: int = 0) -> None:
         if self._chain is None:

@@ -61,7 +61,7 @@ def write_model(
         If the file system refuses; the old model is then untouched.
     """
     try:
-        weights = save({name: np.ascontiguousarray(value) for name, value in tensors.items()})
+        weights = save({name: np.asarray(value, order="C") for name, value in tensors.items()})
         digest = hashlib.sha256(weights).hexdigest()
         head = {
             "format": FORMAT,

@@ -42,6 +42,13 @@ def test_neither_side_imports_torch(executor):
     assert "torch" not in sys.modules
 
 
+def test_results_that_would_import_something_here_are_refused(executor):
+    with pytest.raises(WorkerError, match="may not be loaded") as caught:
+        executor.submit("work_functions:version_like_torchs").result(WAIT)
+    assert "work_functions.Version" in caught.value.got
+    assert "work_functions" not in sys.modules
+
+
 def test_two_executors_do_not_share_or_end_each_others_worker(executor):
     with LocalExecutor() as other:
         theirs = other.submit("os:getpid").result(WAIT)

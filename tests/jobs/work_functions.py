@@ -38,6 +38,14 @@ def refuse_foreign():
     raise ForeignError("Wrong model", todo="Take another.")
 
 
+class Version(str):
+    """A string of a class of its own, as ``torch.__version__`` is."""
+
+
+def version_like_torchs():
+    return {"version": Version("2.9")}
+
+
 def divide(a, b):
     return a / b
 

@@ -1,0 +1,292 @@
+"""The session on a real project, without a worker: annotating, correcting, remembering."""
+
+import os
+
+import numpy as np
+import pytest
+
+from napari_cas.config import Config, ModelSpec
+from napari_cas.errors import CheckpointError, ProjectError, RegionError
+from napari_cas.protocol import Box, Tile
+from napari_cas.session import Message, NewImage, Session, State
+from napari_cas.store import Project
+
+
+def picture(shape=(80, 100), seed=0):
+    return np.random.default_rng(seed).integers(0, 255, shape, dtype=np.uint8)
+
+
+class Heard:
+    """Everything a session says."""
+
+    def __init__(self, session):
+        self.messages, self.states, self.regions, self.images = [], [], [], []
+        session.messaged.connect(self.messages.append)
+        session.state_changed.connect(self.states.append)
+        session.regions_changed.connect(lambda: self.regions.append(1))
+        session.image_changed.connect(self.images.append)
+
+    @property
+    def texts(self):
+        return [str(message) for message in self.messages]
+
+
+@pytest.fixture
+def session():
+    session = Session()
+    session.heard = Heard(session)
+    yield session
+    session.close()
+
+
+@pytest.fixture
+def opened(session, tmp_path):
+    session.create_project(tmp_path / "p.zarr", [NewImage("cells", picture(), "yx")])
+    return session
+
+
+def predict_by_hand(project, name, plane, labels):
+    """Write a prediction as the worker does: through a project opened as the worker."""
+    with Project.open(project, mode="worker") as writing:
+        entry = writing.image(name)
+        entry.prediction[plane] = labels
+        entry.prediction.flush()
+
+
+def test_nothing_is_open_at_first(session):
+    assert session.state is State.NO_PROJECT
+    assert (session.project, session.image, session.images) == (None, None, ())
+    assert session.idle
+    with pytest.raises(ProjectError, match="No image is selected"):
+        session.new_region()
+
+
+def test_creating_selects_the_first_image_and_looks_at_it(opened):
+    assert opened.state is State.READY
+    assert opened.images == ("cells",)
+    assert opened.image.name == "cells"
+    assert opened.view == Tile("cells", (), Box(0, 0, 80, 100))
+    assert opened.writable
+    assert [entry.name for entry in opened.heard.images] == ["cells"]
+
+
+def test_a_stroke_is_on_disk_when_the_brush_lifts(opened, tmp_path):
+    opened.image.regions[3:9, 4:20] = opened.new_region()
+    opened.stroke_finished()
+    with Project.open(tmp_path / "p.zarr", mode="r") as other:
+        assert (np.asarray(other.image("cells").regions[3:9, 4:20]) == 1).all()
+    assert opened.new_region() == 2
+
+
+def test_reopening_restores_image_settings_and_strokes(opened, tmp_path):
+    opened.add_images([NewImage("more", picture((64, 64)), "yx")])
+    opened.select_image("more")
+    opened.config = Config(model=ModelSpec(channels=5))
+    opened.image.regions[1:5, 1:5] = 7
+    opened.close_project()
+    assert opened.state is State.NO_PROJECT
+    again = Session()
+    again.open_project(tmp_path / "p.zarr")
+    assert again.image.name == "more"
+    assert again.config.model.channels == 5
+    assert again.images == ("cells", "more")
+    assert int(again.image.regions[2, 2]) == 7
+    again.close()
+
+
+def test_a_second_session_reads_only_and_says_so(opened, tmp_path):
+    other = Session()
+    heard = Heard(other)
+    other.open_project(tmp_path / "p.zarr")
+    assert not other.writable
+    assert "read-only" in heard.texts[0]
+    other.fine_tune()
+    assert "read-only" in heard.texts[-1]
+    with pytest.raises(ProjectError, match="read-only"):
+        other.add_images([NewImage("x", picture(), "yx")])
+    other.close()
+    assert opened.writable
+
+
+def test_names_that_are_taken_or_unsafe_get_another(opened):
+    names = opened.add_images(
+        [NewImage("cells", picture(), "yx"), NewImage("../x", picture(), "yx")]
+    )
+    assert names == ("cells-2", "x")
+    assert any("'cells-2'" in text for text in opened.heard.texts)
+
+
+@pytest.mark.parametrize(
+    ("data", "axes", "match"),
+    [
+        (np.full((20, 20), np.nan), "yx", "finite|NaN"),
+        (np.zeros((20, 20)), "yx", "."),
+        (picture((4, 20, 20)), "yx", "axes|letters"),
+        (None, "yx", "no pixels"),
+    ],
+)
+def test_images_that_cannot_be_used_are_refused_with_a_reason(opened, data, axes, match):
+    with pytest.raises(Exception, match=match) as caught:
+        opened.add_images([NewImage("bad", data, axes)])
+    assert str(caught.value)
+    assert opened.images == ("cells",)
+
+
+def test_nothing_painted_is_a_message_that_says_what_to_do(opened):
+    opened.fine_tune()
+    (message,) = opened.heard.messages
+    assert "Nothing is painted" in message.text
+    assert "Paint" in message.action
+    assert opened.state is State.READY
+
+
+def test_one_region_only_is_a_message_too(opened):
+    opened.image.regions[0:5, 0:5] = 1
+    opened.fine_tune()
+    (message,) = opened.heard.messages
+    assert "takes two" in message.text
+    assert opened.idle
+
+
+def test_two_regions_on_different_planes_are_still_one_each(session, tmp_path):
+    session.create_project(tmp_path / "p", [NewImage("stack", picture((3, 40, 40)), "zyx")])
+    session.image.regions[0, :5, :5] = 1
+    session.image.regions[2, :5, :5] = 2
+    session.fine_tune()
+    assert "takes two" in session.heard.messages[-1].text
+
+
+def test_predicting_before_learning_says_so(opened):
+    opened.predict_view()
+    opened.predict_all()
+    assert [m.text for m in opened.heard.messages] == ["Nothing has been learnt yet."] * 2
+    with pytest.raises(CheckpointError, match="Nothing has been learnt"):
+        opened.save_model("nowhere")
+
+
+def test_the_view_is_clipped_and_a_large_one_cut_around_its_centre(session, tmp_path):
+    session.create_project(tmp_path / "p", [NewImage("wide", picture((300, 4000)), "yx")])
+    assert session.view.box == Box(0, 1488, 300, 2512)
+    session.set_view((), Box(-50, -50, 100, 200))
+    assert session.view.box == Box(0, 0, 100, 200)
+    session.set_view((), Box(400, 0, 500, 100))  # beside the image: nothing to look at
+    assert session.view.box == Box(0, 0, 100, 200)
+
+
+def test_accepting_a_segment_makes_a_region_and_spares_strokes(opened, tmp_path):
+    labels = np.zeros((80, 100), np.uint8)
+    labels[:, :50], labels[:, 50:] = 1, 2
+    predict_by_hand(tmp_path / "p.zarr", "cells", (), labels)
+    opened.image.regions[10:20, 10:20] = 3  # a stroke where 1 is predicted
+    opened.image.regions[0:5, 60:65] = 9  # one where 2 is
+    region = opened.accept_as_region(1)
+    assert region == 3  # the painted region that carries this label
+    regions = np.asarray(opened.image.regions[...])
+    assert (regions[:, :50] == 3).all()
+    assert (regions[0:5, 60:65] == 9).all()
+    assert (regions[5:, 50:] == 0).all()
+    assert opened.heard.regions == [1]
+    assert not opened.image.regions.dirty
+
+
+def test_accepting_at_a_place_takes_the_connected_piece_only(opened, tmp_path):
+    labels = np.ones((80, 100), np.uint8)
+    labels[10:20, 10:20] = labels[40:50, 40:60] = 2
+    predict_by_hand(tmp_path / "p.zarr", "cells", (), labels)
+    region = opened.accept_as_region(2, (45, 50))
+    assert region == 1
+    regions = np.asarray(opened.image.regions[...])
+    assert (regions[40:50, 40:60] == 1).all()
+    assert np.count_nonzero(regions) == 200
+    with pytest.raises(RegionError, match="no segment"):
+        opened.accept_as_region(2, (0, 0))
+    with pytest.raises(RegionError, match="no segment"):
+        opened.accept_as_region(5)
+
+
+def test_a_correction_teaches_and_overrides_strokes(opened, tmp_path):
+    labels = np.ones((80, 100), np.uint8)
+    labels[:, 50:] = 2
+    predict_by_hand(tmp_path / "p.zarr", "cells", (), labels)
+    opened.image.regions[10:20, 10:20] = 4
+    opened.image.regions[10:20, 60:70] = 5
+    opened.image.prediction_view[12:14, 10:30] = 2
+    opened.corrected((), Box(12, 10, 14, 30))
+    regions = np.asarray(opened.image.regions[...])
+    assert (regions[12:14, 10:30] == 5).all()  # label 2 is region 5, over the stroke as well
+    assert (regions[10:12, 10:20] == 4).all()
+    assert int(opened.image.prediction_view[13, 25]) == 2
+
+
+def test_a_correction_to_a_label_without_a_region_makes_one(opened, tmp_path):
+    predict_by_hand(tmp_path / "p.zarr", "cells", (), np.ones((80, 100), np.uint8))
+    opened.image.prediction_view[0:3, 0:3] = 6
+    opened.corrected((), Box(0, 0, 3, 3))
+    assert (np.asarray(opened.image.regions[0:3, 0:3]) == 1).all()
+
+
+def test_erasing_a_prediction_teaches_nothing(opened, tmp_path):
+    predict_by_hand(tmp_path / "p.zarr", "cells", (), np.ones((80, 100), np.uint8))
+    opened.image.prediction_view[0:3, 0:3] = 0
+    opened.corrected((), Box(0, 0, 3, 3))
+    assert not np.asarray(opened.image.regions[...]).any()
+    assert int(opened.image.prediction_view[1, 1]) == 0
+    assert not opened.image.corrections.dirty
+
+
+def test_resetting_keeps_strokes_and_drops_corrections(opened, tmp_path):
+    predict_by_hand(tmp_path / "p.zarr", "cells", (), np.ones((80, 100), np.uint8))
+    opened.image.regions[5:9, 5:9] = 2
+    opened.image.prediction_view[0:3, 0:3] = 6
+    opened.corrected((), Box(0, 0, 3, 3))
+    opened.reset_model()
+    assert int(opened.image.prediction_view[1, 1]) == 1
+    assert int(opened.image.regions[6, 6]) == 2
+    assert int(opened.image.regions[1, 1]) > 0
+    assert opened.checkpoint is None
+
+
+def test_splitting_into_objects(opened, tmp_path):
+    labels = np.ones((80, 100), np.uint8)
+    labels[10:20, 10:20] = labels[40:50, 40:60] = 2
+    labels[70:72, 70:72] = 2  # too small
+    predict_by_hand(tmp_path / "p.zarr", "cells", (), labels)
+    objects = opened.split_into_objects(min_size=20, label=2)
+    assert objects.dtype == np.int32
+    assert sorted(np.bincount(objects.ravel())[1:]) == [100, 200]
+    assert opened.split_into_objects(min_size=1).max() == 4
+
+
+def test_a_disk_that_refuses_keeps_the_stroke_and_saves_it_later(opened, tmp_path):
+    """A directory in a chunk's place makes the system refuse the write, as a full disk would."""
+    folder = tmp_path / "p.zarr" / "images" / "cells" / "labels" / "regions"
+    opened.image.regions[0:5, 0:5] = 1
+    opened.stroke_finished()
+    (chunk,) = [p for p in folder.rglob("*") if p.is_file() and p.name == "0"]
+    chunk.unlink()
+    chunk.mkdir()
+    (chunk / "in the way").touch()
+    opened.image.regions[0:5, 0:5] = 2
+    opened.stroke_finished()
+    assert opened.heard.messages[-1].level == "error"
+    assert opened.image.regions.dirty
+    assert int(opened.image.regions[1, 1]) == 2
+    (chunk / "in the way").unlink()
+    chunk.rmdir()
+    assert opened.run_until_idle(20)
+    assert not opened.image.regions.dirty
+    assert "saved again" in opened.heard.texts[-1]
+
+
+def test_messages_of_errors_carry_what_to_do():
+    message = Message.of(RegionError("Odd", expected="this", got="that", todo="Do so."))
+    assert message.text == "Odd: expected this, got that."
+    assert message.action == "Do so."
+    assert Message.of(ValueError("x")).text == "ValueError: x"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="directories are always writable on Windows")
+def test_a_missing_project_is_an_error_and_leaves_the_session_as_it_was(opened, tmp_path):
+    with pytest.raises(ProjectError):
+        opened.open_project(tmp_path / "nothing.zarr")
+    assert opened.image.name == "cells"
