@@ -76,7 +76,7 @@ class ChunkFiles:
 
     @classmethod
     def create(
-        cls, path: Path, shape: tuple[int, ...], dtype: str, axes: str, *, durable: bool = True
+        cls, path: Path, shape: tuple[int, ...], dtype: str, axes: str, *, durable: bool = False
     ) -> ChunkFiles:
         """Write the metadata of an empty array.
 

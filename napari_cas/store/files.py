@@ -108,7 +108,7 @@ def _replace(source: Path, target: Path) -> None:
             return
 
 
-def write_json(path: Path, value: object, *, durable: bool = True) -> None:
+def write_json(path: Path, value: object, *, durable: bool = False) -> None:
     """Replace `path` by `value` as JSON in one step.
 
     Raises
@@ -149,13 +149,12 @@ def read_json(path: Path) -> dict[str, Any]:
     return value
 
 
-def write_group(path: Path, attributes: dict[str, Any]) -> None:
+def write_group(path: Path, attributes: dict[str, Any], *, durable: bool = False) -> None:
     """Write `path` as a Zarr v3 group with these attributes, in one step."""
     with storing(path):
         path.mkdir(parents=True, exist_ok=True)
-    write_json(
-        path / "zarr.json", {"zarr_format": 3, "node_type": "group", "attributes": attributes}
-    )
+    value = {"zarr_format": 3, "node_type": "group", "attributes": attributes}
+    write_json(path / "zarr.json", value, durable=durable)
 
 
 def read_group(path: Path) -> dict[str, Any]:

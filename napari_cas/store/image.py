@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,24 +11,20 @@ import zarr
 from napari_cas.errors import ImageError, ProjectError, ProjectFormatError
 from napari_cas.store import metadata
 from napari_cas.store.chunks import ChunkFiles
-from napari_cas.store.colors import image_label_colors
-from napari_cas.store.files import read_group, storing, write_group
+from napari_cas.store.files import read_group, storing
 from napari_cas.store.labels import LabelArray
+from napari_cas.store.levels import LABELS, locate, open_levels
 from napari_cas.store.predicted import Predicted
 from napari_cas.store.sampling import Intensity
 from napari_cas.store.views import PredictionView
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
     from napari_cas.protocol import Box, Plane
-
-LABELS = {"regions": "int32", "corrections": "uint8", "prediction": "uint8"}
-"""The label arrays of an image and their types."""
-
-_CHUNK_LIMIT = 1 << 30
 
 
 class ImageEntry:
@@ -101,7 +94,7 @@ class ImageEntry:
         self.dtype = np.dtype(levels[0].dtype)
         count = self.n_channels
         names = meta.channel_names[:count]
-        self.channel_names = (*names, *(f"channel {i}" for i in range(len(names), count)))
+        self.channel_names = (*names, *metadata.default_channel_names(count)[len(names) :])
 
     def __repr__(self) -> str:
         return f"<ImageEntry {self.name!r} {self.axes} {self.shape} {self.dtype}>"
@@ -310,130 +303,3 @@ class ImageEntry:
             If the file system refuses.
         """
         self.predicted.add(checkpoint, tiles)
-
-
-def open_levels(
-    source: str, attributes: dict[str, Any] | None = None
-) -> tuple[list[zarr.Array[Any]], metadata.ImageMetadata]:
-    """Open all resolution levels of an OME-Zarr image (0.4 or 0.5), local or by URL.
-
-    Raises
-    ------
-    ProjectFormatError
-        If it is no usable OME-Zarr image.
-    ImageError
-        If it cannot be reached or its axes cannot be used.
-    """
-    try:
-        group = zarr.open_group(source, mode="r")
-    except Exception as error:
-        # Missing libraries, unreachable hosts, foreign files: each store raises its own.
-        raise ImageError(
-            f"{source} cannot be opened",
-            expected="an OME-Zarr image",
-            got=f"{type(error).__name__}: {error}",
-        ) from error
-    meta = metadata.parse(attributes if attributes is not None else dict(group.attrs), source)
-    levels: list[zarr.Array[Any]] = []
-    for path in meta.paths:
-        try:
-            array = group[path]
-        except Exception as error:
-            raise ProjectFormatError(
-                f"{source}/{path} is damaged",
-                expected="a Zarr array",
-                got=f"{type(error).__name__}: {error}",
-            ) from error
-        levels.append(_check_level(array, f"{source}/{path}", len(meta.axes)))
-    return levels, meta
-
-
-def _check_level(array: object, where: str, ndim: int) -> zarr.Array[Any]:
-    if not isinstance(array, zarr.Array) or not _readable(array, ndim):
-        raise ProjectFormatError(
-            f"{where} is damaged",
-            expected=f"an array of numbers with {ndim} axes and chunks below 1 GiB",
-            got=repr(array)[:200],
-        )
-    return array
-
-
-def _readable(array: zarr.Array[Any], ndim: int) -> bool:
-    dtype = np.dtype(array.dtype)
-    chunk = math.prod(array.chunks) * dtype.itemsize
-    usable = array.ndim == ndim and 0 not in array.shape and dtype.kind in "iufb"
-    return usable and chunk <= _CHUNK_LIMIT
-
-
-def locate(reference: object, folder: Path) -> str:
-    """Return the URL or path of a referred image; a path is also looked for next to the project.
-
-    Raises
-    ------
-    ProjectFormatError
-        If the reference is damaged or the file is gone.
-    """
-    url = reference.get("url") if isinstance(reference, dict) else None
-    if not isinstance(url, str) or not url:
-        raise ProjectFormatError(
-            f"{folder / 'zarr.json'} is damaged", expected="a reference", got=repr(reference)[:200]
-        )
-    if "://" in url:
-        return url
-    relative = reference.get("relative") if isinstance(reference, dict) else None
-    candidates = [Path(url)]
-    if isinstance(relative, str):
-        candidates.append(Path(os.path.normpath(folder / relative)))
-    for path in candidates:
-        if path.exists():
-            return str(path)
-    raise ProjectFormatError(
-        f"The image that {folder.name} refers to is gone", expected=url, got="no such file"
-    )
-
-
-def write_labels(
-    folder: Path,
-    name: str,
-    axes: str,
-    shape: tuple[int, ...],
-    scale: Sequence[float],
-    units: Sequence[str | None],
-) -> None:
-    """Make the empty label arrays of an image.
-
-    Parameters
-    ----------
-    folder : Path
-        Directory of the image.
-    name : str
-        Name of the image.
-    axes : str
-        Label axes.
-    shape : tuple of int
-        Label shape.
-    scale, units : sequence
-        Pixel size and unit per label axis.
-
-    Raises
-    ------
-    StorageError
-        If the file system refuses.
-    """
-    listed = [label for label in LABELS if label != "corrections"]
-    write_group(folder / "labels", {"ome": {"version": metadata.OME_VERSION, "labels": listed}})
-    for label, dtype in LABELS.items():
-        entry = metadata.multiscales(f"{name} {label}", axes, ["0"], scale, units, method=None)
-        image_label: dict[str, Any] = {
-            "version": metadata.OME_VERSION,
-            "source": {"image": "../../"},
-        }
-        if label == "prediction":
-            image_label["colors"] = image_label_colors(range(1, 65))
-        ome = {
-            "version": metadata.OME_VERSION,
-            "multiscales": [entry],
-            "image-label": image_label,
-        }
-        write_group(folder / "labels" / label, {"ome": ome})
-        ChunkFiles.create(folder / "labels" / label / "0", shape, dtype, axes)

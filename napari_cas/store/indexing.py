@@ -82,7 +82,7 @@ class IndexedArray(ABC):
         """Set the elements at `points` to `values`, shape (n,); the last of equal points wins."""
 
     def __getitem__(self, key: object) -> Any:  # noqa: ANN401 - an array or a scalar
-        items = expand(key, self.ndim)
+        items = expand(key, self.shape)
         if not any(isinstance(item, np.ndarray) for item in items):
             ranges, flips, keep = plan(items, self.shape)
             block = self.read_box(ranges)[flips]
@@ -95,7 +95,7 @@ class IndexedArray(ABC):
 
     def __setitem__(self, key: object, value: ArrayLike) -> None:
         values = self.checked(value)
-        items = expand(key, self.ndim)
+        items = expand(key, self.shape)
         if not any(isinstance(item, np.ndarray) for item in items):
             ranges, flips, keep = plan(items, self.shape)
             shape = tuple(len(ranges[axis]) for axis in keep)
@@ -139,7 +139,7 @@ def _broadcast(values: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
     return np.broadcast_to(values, shape)
 
 
-def expand(key: object, ndim: int) -> list[Any]:
+def expand(key: object, shape: tuple[int, ...]) -> list[Any]:
     """Return one int, slice or integer array per axis.
 
     Raises
@@ -154,7 +154,7 @@ def expand(key: object, ndim: int) -> list[Any]:
         if isinstance(item, (list, np.ndarray)) or hasattr(item, "__array__"):
             array = np.asarray(item)
             if array.dtype == bool:
-                items.extend(_mask_indices(array, items, ndim))
+                items.extend(_mask_indices(array, items, shape))
             elif array.ndim == 0 and array.dtype.kind in "iu":
                 items.append(int(array))
             elif array.dtype.kind in "iu" or array.size == 0:
@@ -165,20 +165,18 @@ def expand(key: object, ndim: int) -> list[Any]:
             items.append(item)
         else:
             items.append(item.__index__())
-    return _fill(items, ndim)
+    return _fill(items, len(shape))
 
 
 def _mask_indices(
-    mask: NDArray[Any], before: Sequence[Any], ndim: int
+    mask: NDArray[Any], before: Sequence[Any], shape: tuple[int, ...]
 ) -> tuple[NDArray[np.intp], ...]:
-    if mask.ndim == 0 or len(before) + mask.ndim > ndim + (Ellipsis in _scalars(before)):
-        raise IndexError("too many indices for array")
+    if any(item is Ellipsis for item in before):
+        raise IndexError("a mask after an ellipsis is not supported")
+    wanted = shape[len(before) : len(before) + mask.ndim]
+    if mask.ndim == 0 or mask.shape != wanted:
+        raise IndexError(f"mask of shape {mask.shape} where {wanted} was expected")
     return tuple(np.asarray(index, np.intp) for index in np.nonzero(mask))
-
-
-def _scalars(items: Sequence[Any]) -> list[Any]:
-    """Return the items that can be compared by identity (arrays compare element by element)."""
-    return [item for item in items if not isinstance(item, np.ndarray)]
 
 
 def _fill(items: list[Any], ndim: int) -> list[Any]:

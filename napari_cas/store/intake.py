@@ -256,9 +256,8 @@ def write_image(
         intensity = sample_intensity(levels[0], source.canonical)
     entry = metadata.multiscales(name, source.canonical, paths, spacing, named_units)
     ome: dict[str, Any] = {"version": metadata.OME_VERSION, "multiscales": [entry]}
-    if "c" in source.canonical:
-        limits = _limits(source.dtype, tally)
-        ome["omero"] = metadata.omero(names, intensity.low, intensity.high, limits)
+    limits = _limits(source.dtype, tally)
+    ome["omero"] = metadata.omero(names, intensity.low, intensity.high, limits)
     own = {"intensity": intensity.as_json()}
     write_group(folder, {"ome": ome, "napari-cas": own})
 
@@ -318,7 +317,7 @@ def _names(source: Source, names: Sequence[str] | None) -> list[str]:
     count = source.shape[source.canonical.index("c")] if "c" in source.canonical else 1
     if names is None:
         rgb = count == 3 and source.axes.endswith("c")
-        return ["red", "green", "blue"] if rgb else [f"channel {i}" for i in range(count)]
+        return ["red", "green", "blue"] if rgb else metadata.default_channel_names(count)
     if len(names) != count:
         raise ImageError("Unusable channel names", expected=f"{count}", got=f"{len(names)}")
     return [str(name) for name in names]

@@ -13,10 +13,11 @@ import numpy as np
 from napari_cas.errors import ProjectError, StorageError
 from napari_cas.store.chunks import CHUNK, ChunkFiles, DamagedChunkError, Key, Stamp
 from napari_cas.store.files import storage_error
+from napari_cas.store.grid import by_chunk, grid_keys, keys_within, overlap, touches
 from napari_cas.store.indexing import IndexedArray, Points, Ranges
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -136,7 +137,7 @@ class LabelArray(IndexedArray):
             for key in self._touched(ranges):
                 block = self._load(key, fresh=fresh)
                 if block is not None:
-                    inside, outside = _overlap(key, ranges)
+                    inside, outside = overlap(key, ranges)
                     out[outside] = block[inside]
         return out
 
@@ -144,8 +145,8 @@ class LabelArray(IndexedArray):
         """Set the elements at all combinations of `ranges`; only what differs becomes dirty."""
         self._check_writeable()
         with self._lock:
-            for key in self._grid_keys(ranges):
-                inside, outside = _overlap(key, ranges)
+            for key in grid_keys(ranges):
+                inside, outside = overlap(key, ranges)
                 part = values[outside]
                 block = self._load(key)
                 if block is None:
@@ -161,7 +162,7 @@ class LabelArray(IndexedArray):
         """Return the elements at `points`; for `fresh` see :meth:`read_box`."""
         out = np.zeros(points[0].shape, self.dtype)
         with self._lock:
-            for key, where, rows, columns in _by_chunk(points):
+            for key, where, rows, columns in by_chunk(points):
                 block = self._load(key, fresh=fresh)
                 if block is not None:
                     out[where] = block[rows, columns]
@@ -171,7 +172,7 @@ class LabelArray(IndexedArray):
         """Set the elements at `points`; the last of equal points wins."""
         self._check_writeable()
         with self._lock:
-            for key, where, rows, columns in _by_chunk(points):
+            for key, where, rows, columns in by_chunk(points):
                 part = values[where]
                 block = self._load(key)
                 if block is None:
@@ -190,34 +191,9 @@ class LabelArray(IndexedArray):
 
     # Chunks -----------------------------------------------------------------------------------
 
-    def _grid_keys(self, ranges: Ranges) -> Iterable[Key]:
-        """Return the chunks that `ranges` touch."""
-        if any(not r for r in ranges):
-            return ()
-        rows, columns = (
-            _chunks_of(r) if r.step <= CHUNK else sorted({i // CHUNK for i in r})
-            for r in ranges[-2:]
-        )
-        return itertools.product(*ranges[:-2], rows, columns)
-
     def _touched(self, ranges: Ranges) -> Iterable[Key]:
         """Return the chunks that `ranges` touch, without those known to be empty."""
-        if self._follow or any(not r for r in ranges):
-            return self._grid_keys(ranges)
-        known = self._index()
-        number = 1
-        for r in (*ranges[:-2], *map(_chunks_of, ranges[-2:])):
-            number *= len(r)
-        if number <= len(known):
-            return (key for key in self._grid_keys(ranges) if key in known)
-        rows, columns = map(_chunks_of, ranges[-2:])
-        return [
-            key
-            for key in known
-            if key[-2] in rows
-            and key[-1] in columns
-            and all(i in r for i, r in zip(key[:-2], ranges[:-2], strict=True))
-        ]
+        return grid_keys(ranges) if self._follow else keys_within(self._index(), ranges)
 
     def _index(self) -> set[Key]:
         """Return the chunks that exist on disk or in memory (only without other writers)."""
@@ -354,7 +330,7 @@ class LabelArray(IndexedArray):
             for key in [k for k in self._cache if k not in self._dirty]:
                 if plane is not None and key[:-2] != tuple(plane):
                     continue
-                if box is not None and not _touches(self.files.box(key)[1], box):
+                if box is not None and not touches(self.files.box(key)[1], box):
                     continue
                 self._forget(key)
             if not self._dirty:
@@ -411,42 +387,3 @@ class LabelArray(IndexedArray):
 
 def _cost(cached: _Cached) -> int:
     return 256 + (0 if cached.block is None else cached.block.nbytes)
-
-
-def _chunks_of(r: range) -> range:
-    return range(r[0] // CHUNK, r[-1] // CHUNK + 1) if r else range(0)
-
-
-def _touches(a: Box, b: Box) -> bool:
-    return a.y0 < b.y1 and b.y0 < a.y1 and a.x0 < b.x1 and b.x0 < a.x1
-
-
-def _overlap(key: Key, ranges: Ranges) -> tuple[tuple[slice, slice], tuple[int | slice, ...]]:
-    """Return where `ranges` lie inside a chunk, and where that is in an array of their shape."""
-    inside: list[slice] = []
-    outside: list[int | slice] = [
-        (index - r.start) // r.step for index, r in zip(key[:-2], ranges[:-2], strict=True)
-    ]
-    for index, r in zip(key[-2:], ranges[-2:], strict=True):
-        start = index * CHUNK
-        first = max(0, -(-(start - r.start) // r.step))
-        last = min(len(r), -(-(start + CHUNK - r.start) // r.step))
-        low = r.start + first * r.step - start
-        inside.append(slice(low, low + (last - first - 1) * r.step + 1, r.step))
-        outside.append(slice(first, last))
-    return (inside[0], inside[1]), tuple(outside)
-
-
-def _by_chunk(
-    points: Points,
-) -> Iterator[tuple[Key, NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]]:
-    """Yield chunk, positions in `points`, rows and columns in the chunk; order is kept."""
-    if not points[0].size:
-        return
-    keys = np.stack([*points[:-2], points[-2] // CHUNK, points[-1] // CHUNK])
-    order = np.lexsort(keys[::-1])
-    ordered = keys[:, order]
-    cuts = np.flatnonzero((ordered[:, 1:] != ordered[:, :-1]).any(0)) + 1
-    for where in np.split(order, cuts):
-        key = tuple(int(i) for i in keys[:, where[0]])
-        yield key, where, points[-2][where] % CHUNK, points[-1][where] % CHUNK

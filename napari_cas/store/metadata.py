@@ -90,6 +90,11 @@ def unit_name(unit: str | None) -> str | None:
     return _UNITS.get(unit, str(unit))
 
 
+def default_channel_names(count: int) -> list[str]:
+    """Return names for channels that have none."""
+    return ["intensity"] if count == 1 else [f"channel {i}" for i in range(count)]
+
+
 def multiscales(
     name: str,
     axes: str,

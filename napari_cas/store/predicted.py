@@ -44,7 +44,7 @@ class Predicted:
             raise ProjectError("Only the worker predicts", got=f"mode {self._mode!r}")
         done = self.done(checkpoint) | {(tuple(plane), Box(*box)) for plane, box in tiles}
         listed = [[list(plane), list(box)] for plane, box in sorted(done)]
-        write_json(self._path, {"model": self._key(checkpoint), "tiles": listed}, durable=False)
+        write_json(self._path, {"model": self._key(checkpoint), "tiles": listed})
 
     def forget(self) -> None:
         """Note that nothing is predicted."""

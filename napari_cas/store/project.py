@@ -6,49 +6,38 @@ import contextlib
 import os
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Self
 
 from napari_cas.errors import (
     CASError,
-    CheckpointError,
     ImageError,
     ProjectError,
-    ProjectFormatError,
     StorageError,
 )
-from napari_cas.store import models
 from napari_cas.store.files import (
-    TEMPORARY,
     check_name,
-    read_group,
-    read_json,
     recover_directories,
     safe_name,
     storing,
     temporary,
     write_group,
-    write_json,
 )
-from napari_cas.store.image import ImageEntry, open_levels, write_labels
+from napari_cas.store.image import ImageEntry
 from napari_cas.store.intake import Source, as_array, write_image
+from napari_cas.store.levels import add_labels, open_levels
 from napari_cas.store.locking import WriteLock
+from napari_cas.store.root import FORMAT_VERSION, Mode, ProjectRoot, check_format
 from napari_cas.store.sampling import sample_intensity
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
     from types import TracebackType
 
-    from numpy.typing import NDArray
-
-Mode: TypeAlias = Literal["r", "r+", "worker"]
-
-FORMAT_VERSION = 1
-"""Version of the layout on disk; newer ones are refused, never guessed at."""
 
 _LOCK = ".napari-cas.lock"
 
 
-class Project:
+class Project(ProjectRoot):
     """One directory, readable by any OME-Zarr 0.5 tool.
 
     Use :meth:`create` or :meth:`open`. Exactly one process has a project open as "r+" and writes
@@ -72,13 +61,11 @@ class Project:
     """
 
     def __init__(self, path: Path, mode: Mode, lock: WriteLock | None) -> None:
-        self.path = path
-        self.mode = mode
+        super().__init__(path, mode)
         self._lock = lock
         self._entries: dict[str, ImageEntry] = {}
         self._broken: dict[str, CASError] = {}
         self._order: list[str] = []
-        self._notes: list[str] = []
         self._load()
 
     # Opening and closing ----------------------------------------------------------------------
@@ -136,7 +123,7 @@ class Project:
             If "r+" is asked for and the directory cannot be written.
         """
         path = Path(path).resolve()
-        _check_format(path)
+        check_format(path)
         if mode not in ("r", "r+", "worker"):
             raise ProjectError("Unknown mode", expected="'r', 'r+' or 'worker'", got=repr(mode))
         lock = WriteLock(path / _LOCK) if mode == "r+" else None
@@ -159,7 +146,7 @@ class Project:
                     self.image(name)
 
     def _listed(self) -> list[str]:
-        own = _check_format(self.path)
+        own = check_format(self.path)
         listed = own.get("images", [])
         names: list[str] = []
         for name in listed if isinstance(listed, list) else []:
@@ -366,7 +353,7 @@ class Project:
         draft = temporary(folder)
         try:
             fill(draft, unique)
-            _complete(draft, unique)
+            add_labels(draft, unique)
             with storing(folder):
                 draft.rename(folder)
         except BaseException:
@@ -403,7 +390,7 @@ class Project:
 
     def _write_order(self) -> None:
         own = {"format": FORMAT_VERSION, "images": self._order}
-        write_group(self.path, {"napari-cas": own})
+        write_group(self.path, {"napari-cas": own}, durable=True)
 
     def _check_writing(self) -> None:
         if self.mode != "r+" or self._lock is None:
@@ -412,144 +399,3 @@ class Project:
                 expected="mode 'r+'",
                 got=f"mode {self.mode!r}" if not self.closed else "closed",
             )
-
-    # Models -----------------------------------------------------------------------------------
-
-    @property
-    def models(self) -> tuple[str, ...]:
-        """Names of the models, oldest first."""
-        folder = self.path / "models"
-        found = []
-        for path in folder.iterdir() if folder.is_dir() else ():
-            if not path.name.startswith(TEMPORARY):
-                with contextlib.suppress(OSError):
-                    found.append(((path / "model.json").stat().st_mtime_ns, path.name))
-        return tuple(name for _, name in sorted(found))
-
-    def _model(self, name: str) -> Path:
-        return self.path / "models" / check_name(name, "a model")
-
-    def save_model(
-        self, name: str, tensors: Mapping[str, NDArray[Any]], record: Mapping[str, Any]
-    ) -> None:
-        """Store a model in one step, replacing one of that name.
-
-        Raises
-        ------
-        CheckpointError
-            If it cannot be stored without loss.
-        ProjectError
-            If the project is open read-only or the name cannot be used.
-        StorageError
-            If the file system refuses.
-        """
-        if self.mode == "r":
-            raise ProjectError(f"{self.path} is open read-only", expected="mode 'worker' or 'r+'")
-        models.write_model(self._model(name), tensors, record)
-
-    def load_model(self, name: str) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-        """Return a model's tensors and record.
-
-        Raises
-        ------
-        CheckpointError
-            If it is missing, damaged or foreign.
-        """
-        return models.read_model(self._model(name))
-
-    def delete_model(self, name: str) -> None:
-        """Remove a model; does nothing if there is none.
-
-        Raises
-        ------
-        StorageError
-            If the file system refuses.
-        """
-        if self.mode == "r":
-            raise ProjectError(f"{self.path} is open read-only", expected="mode 'worker' or 'r+'")
-        models.delete_model(self._model(name))
-
-    def model_digest(self, name: str) -> str:
-        """Return the SHA-256 of a model's weights; "" if there is no such model."""
-        try:
-            return str(models.read_head(self._model(name)).get("sha256", ""))
-        except (CheckpointError, ProjectError):
-            return ""
-
-    # State ------------------------------------------------------------------------------------
-
-    def get_state(self) -> dict[str, Any]:
-        """Return what :meth:`set_state` stored; empty if nothing or damaged."""
-        path = self.path / "state.json"
-        if not path.exists():
-            return {}
-        try:
-            return read_json(path)
-        except ProjectFormatError as error:
-            note = f"{error} Starting without it."
-            if note not in self._notes:
-                self._notes.append(note)
-            return {}
-
-    def set_state(self, state: Mapping[str, Any]) -> None:
-        """Store a small JSON object in one step.
-
-        Raises
-        ------
-        ProjectError
-            If the project is not open for writing.
-        StorageError
-            If the file system refuses.
-        """
-        self._check_writing()
-        write_json(self.path / "state.json", dict(state))
-
-
-def _complete(draft: Path, name: str) -> None:
-    """Add the empty label arrays to a new image."""
-    attributes = read_group(draft)
-    own = attributes["napari-cas"]
-    source = own["reference"]["url"] if "reference" in own else str(draft)
-    levels, meta = open_levels(source)
-    keep = [i for i, axis in enumerate(meta.axes) if axis != "c"]
-    write_labels(
-        draft,
-        name,
-        "".join(meta.axes[i] for i in keep),
-        tuple(levels[0].shape[meta.order[i]] for i in keep),
-        [meta.scale[i] for i in keep],
-        [meta.units[i] for i in keep],
-    )
-
-
-def _check_format(path: Path) -> dict[str, Any]:
-    """Return our part of the project's metadata.
-
-    Raises
-    ------
-    ProjectFormatError
-        If there is no project here, or one of another version.
-    """
-    if not (path / "zarr.json").exists():
-        raise ProjectFormatError(
-            f"{path} is not a project",
-            expected="a directory made by napari-cas",
-            got="no zarr.json" if path.is_dir() else "no such directory",
-        )
-    own = read_group(path).get("napari-cas")
-    if not isinstance(own, dict) or "format" not in own:
-        raise ProjectFormatError(
-            f"{path} is not a project",
-            expected="'napari-cas' in the attributes of zarr.json",
-            got="another Zarr group",
-            todo="To annotate an OME-Zarr image, open it as an image.",
-        )
-    version = own["format"]
-    if not isinstance(version, int) or not 1 <= version <= FORMAT_VERSION:
-        raise ProjectFormatError(
-            f"{path} has an unknown format version",
-            expected=f"1 to {FORMAT_VERSION}",
-            got=repr(version),
-            todo="Update napari-cas to open projects of newer versions.",
-        )
-    return own

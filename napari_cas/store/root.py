@@ -1,0 +1,160 @@
+"""What a project keeps besides images: its format, its models and its state."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from napari_cas.errors import CheckpointError, ProjectError, ProjectFormatError
+from napari_cas.store import models
+from napari_cas.store.files import TEMPORARY, check_name, read_group, read_json, write_json
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+Mode: TypeAlias = Literal["r", "r+", "worker"]
+
+FORMAT_VERSION = 1
+"""Version of the layout on disk; newer ones are refused, never guessed at."""
+
+
+class ProjectRoot:
+    """The models and the state of a project; see :class:`~napari_cas.store.project.Project`."""
+
+    path: Path
+    mode: Mode
+
+    def __init__(self, path: Path, mode: Mode) -> None:
+        self.path = path
+        self.mode = mode
+        self._notes: list[str] = []
+
+    def _check_writing(self) -> None:
+        raise NotImplementedError  # pragma: no cover - the project says when it may be written
+
+    # Models -----------------------------------------------------------------------------------
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Names of the models, oldest first."""
+        folder = self.path / "models"
+        found = []
+        for path in folder.iterdir() if folder.is_dir() else ():
+            if not path.name.startswith(TEMPORARY):
+                with contextlib.suppress(OSError):
+                    found.append(((path / "model.json").stat().st_mtime_ns, path.name))
+        return tuple(name for _, name in sorted(found))
+
+    def _model(self, name: str) -> Path:
+        return self.path / "models" / check_name(name, "a model")
+
+    def save_model(
+        self, name: str, tensors: Mapping[str, NDArray[Any]], record: Mapping[str, Any]
+    ) -> None:
+        """Store a model in one step, replacing one of that name.
+
+        Raises
+        ------
+        CheckpointError
+            If it cannot be stored without loss.
+        ProjectError
+            If the project is open read-only or the name cannot be used.
+        StorageError
+            If the file system refuses.
+        """
+        if self.mode == "r":
+            raise ProjectError(f"{self.path} is open read-only", expected="mode 'worker' or 'r+'")
+        models.write_model(self._model(name), tensors, record)
+
+    def load_model(self, name: str) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+        """Return a model's tensors and record.
+
+        Raises
+        ------
+        CheckpointError
+            If it is missing, damaged or foreign.
+        """
+        return models.read_model(self._model(name))
+
+    def delete_model(self, name: str) -> None:
+        """Remove a model; does nothing if there is none.
+
+        Raises
+        ------
+        StorageError
+            If the file system refuses.
+        """
+        if self.mode == "r":
+            raise ProjectError(f"{self.path} is open read-only", expected="mode 'worker' or 'r+'")
+        models.delete_model(self._model(name))
+
+    def model_digest(self, name: str) -> str:
+        """Return the SHA-256 of a model's weights; "" if there is no such model."""
+        try:
+            return str(models.read_head(self._model(name)).get("sha256", ""))
+        except (CheckpointError, ProjectError):
+            return ""
+
+    # State ------------------------------------------------------------------------------------
+
+    def get_state(self) -> dict[str, Any]:
+        """Return what :meth:`set_state` stored; empty if nothing or damaged."""
+        path = self.path / "state.json"
+        if not path.exists():
+            return {}
+        try:
+            return read_json(path)
+        except ProjectFormatError as error:
+            note = f"{error} Starting without it."
+            if note not in self._notes:
+                self._notes.append(note)
+            return {}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Store a small JSON object in one step.
+
+        Raises
+        ------
+        ProjectError
+            If the project is not open for writing.
+        StorageError
+            If the file system refuses.
+        """
+        self._check_writing()
+        write_json(self.path / "state.json", dict(state))
+
+
+def check_format(path: Path) -> dict[str, Any]:
+    """Return our part of the project's metadata.
+
+    Raises
+    ------
+    ProjectFormatError
+        If there is no project here, or one of another version.
+    """
+    if not (path / "zarr.json").exists():
+        raise ProjectFormatError(
+            f"{path} is not a project",
+            expected="a directory made by napari-cas",
+            got="no zarr.json" if path.is_dir() else "no such directory",
+        )
+    own = read_group(path).get("napari-cas")
+    if not isinstance(own, dict) or "format" not in own:
+        raise ProjectFormatError(
+            f"{path} is not a project",
+            expected="'napari-cas' in the attributes of zarr.json",
+            got="another Zarr group",
+            todo="To annotate an OME-Zarr image, open it as an image.",
+        )
+    version = own["format"]
+    if not isinstance(version, int) or not 1 <= version <= FORMAT_VERSION:
+        raise ProjectFormatError(
+            f"{path} has an unknown format version",
+            expected=f"1 to {FORMAT_VERSION}",
+            got=repr(version),
+            todo="Update napari-cas to open projects of newer versions.",
+        )
+    return own
