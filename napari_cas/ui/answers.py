@@ -182,6 +182,18 @@ class Answers:
             self.panel.train.show_progress(0, 0 if state in texts else 1)
         self.refresh()
 
+    def _progressed(self, step: Progress) -> None:
+        self.activity.show(step)
+        # A bar that moves until the first piece is done: it may be long in coming.
+        self.panel.train.show_progress(step.done, step.total if step.done else 0)
+        if step.finished:
+            return
+        if self.session.worker is None and step.done == 0:
+            self.panel.train.show_status(f"{step.text}, as soon as the worker has started…")
+        elif step.text != "Fine-tuning":
+            of = f" {step.done} of {step.total}" if step.total > 1 else "…"
+            self.panel.train.show_status(f"{step.text}{of}")
+
     def _summary(self) -> str:
         """Return what the last training came to."""
         reports = self.session.reports
@@ -203,13 +215,6 @@ class Answers:
 
     def _predicted(self, tile: Tile) -> None:
         self.layers.refresh(tile)
-
-    def _progressed(self, step: Progress) -> None:
-        self.activity.show(step)
-        self.panel.train.show_progress(step.done, step.total)
-        if not step.finished and step.text != "Fine-tuning":
-            of = f" {step.done} of {step.total}" if step.total > 1 else "…"
-            self.panel.train.show_status(f"{step.text}{of}")
 
     def _device(self, _worker: WorkerInfo) -> None:
         self._devices()

@@ -385,6 +385,8 @@ class LayerAdapter:
         selection = self._viewer.layers.selection
         active, chosen = selection.active, set(selection)
         yield
-        selection.replace_selection(layer for layer in chosen if layer in self._viewer.layers)
-        if active is None or active in self._viewer.layers:
-            selection.active = active if len(chosen) <= 1 else selection.active
+        kept = {layer for layer in chosen if layer in self._viewer.layers}
+        if active in kept:
+            selection.active = active
+        selection.intersection_update(kept)
+        selection.update(kept)

@@ -97,6 +97,17 @@ class LossPlot(QWidget):
         for report in reports:
             self.add(report)
 
+    def curve(self, term: str) -> tuple[list[int], list[float]]:
+        """Return the steps and values of one term, as drawn.
+
+        Parameters
+        ----------
+        term : {"total", "uniformer", "discriminator"}
+            Which.
+        """
+        steps, values = self._curves[term].getData()
+        return list(map(int, steps)), list(map(float, values))
+
     def _draw(self) -> None:
         steps = [point.step for point in self._points]
         for name, curve in self._curves.items():

@@ -67,6 +67,7 @@ class StartView(QWidget):
         self.sample.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         self.sample.setMenu(QMenu(self.sample))
         self._suggested = ""
+        self._names: list[str] = []
         self._lay_out()
 
     def _lay_out(self) -> None:
@@ -102,8 +103,9 @@ class StartView(QWidget):
         self.summary.setText(short or "no image layer selected")
         self.start.setEnabled(bool(names))
         visible = len(names) > 1 and may_be_channels
-        if visible != self.choice.isVisibleTo(self):
+        if list(names) != self._names:  # what was chosen for other layers says nothing about these
             self.choice.setCurrentIndex(int(are_channels))
+            self._names = list(names)
         self.choice.setVisible(visible)
         self._choice_label.setVisible(visible)
 

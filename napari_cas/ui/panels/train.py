@@ -56,6 +56,7 @@ class TrainView(QWidget):
         self.live.toggled.connect(self.live_toggled.emit)
         self.device = QComboBox()
         self.device.setToolTip("Where the network runs")
+        self.device.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
         self.device.activated.connect(
             lambda i: self.device_chosen.emit(str(self.device.itemData(i)))
         )

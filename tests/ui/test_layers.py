@@ -1,0 +1,197 @@
+"""The adapter against a real viewer model and a real project."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from napari.layers import Image
+
+from napari_cas.protocol import Box, Tile
+from napari_cas.ui.layers import LayerAdapter
+from napari_cas.ui.where import touched
+
+
+@pytest.fixture
+def adapter(model_viewer):
+    made = LayerAdapter(model_viewer)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def flat(project, ramp):
+    return project.add_image("flat", ramp(64, 80), "yx", scale=(0.5, 0.5))
+
+
+@pytest.fixture
+def stack(project, ramp):
+    return project.add_image("stack", ramp(5, 40, 60), "zyx")
+
+
+def heard(signal):
+    calls = []
+    signal.connect(lambda *args: calls.append(args))
+    return calls
+
+
+def test_showing_an_image_makes_the_brush_ready(adapter, model_viewer, flat):
+    adapter.show(flat, predicted=False)
+    assert [layer.name for layer in model_viewer.layers] == ["flat", "regions"]
+    regions = model_viewer.layers["regions"]
+    assert model_viewer.layers.selection.active is regions
+    assert (str(regions.mode), regions.selected_label) == ("paint", 1)
+    assert tuple(regions.scale) == (0.5, 0.5)
+
+
+def test_the_annotators_own_layer_is_used_and_never_removed(adapter, model_viewer, flat, stack):
+    own = model_viewer.add_image(np.zeros((64, 80), np.uint8), name="mine")
+    adapter.own("flat", [own])
+    adapter.show(flat, predicted=False)
+    assert [layer.name for layer in model_viewer.layers] == ["mine", "regions"]
+    adapter.show(stack, predicted=False)
+    assert own in model_viewer.layers
+    assert not own.visible
+    adapter.show(flat, predicted=False)
+    assert own.visible
+    assert "stack" not in model_viewer.layers
+
+
+def test_a_stroke_is_announced_once_and_undo_and_redo_too(adapter, flat):
+    adapter.show(flat, predicted=False)
+    painted = heard(adapter.painted)
+    adapter.painted.connect(flat.flush)
+    with adapter.regions.block_history():
+        adapter.regions.paint((10, 10), 1)
+        adapter.regions.paint((10, 14), 1)
+    assert len(painted) == 1
+    assert not flat.regions.dirty
+    before = flat.regions.ids(())[1]
+    adapter.regions.undo()
+    assert len(painted) == 2
+    assert flat.regions.ids(()) == {}
+    adapter.regions.redo()
+    assert flat.regions.ids(()) == {1: before}
+    assert not flat.regions.dirty
+
+
+def test_a_correction_tells_plane_and_box(adapter, stack):
+    adapter.show(stack, predicted=True)
+    corrected = heard(adapter.corrected)
+    adapter.prediction.paint((2, 20, 30), 3)
+    ((plane, box),) = corrected
+    assert plane == (2,)
+    assert box.y0 <= 20 < box.y1
+    assert box.x0 <= 30 < box.x1
+    assert stack.corrections[2, 20, 30] == 4
+
+
+def test_the_prediction_comes_without_touching_what_is_active(adapter, model_viewer, flat):
+    adapter.show(flat, predicted=False)
+    adapter.regions.mode = "fill"
+    adapter.refresh(Tile("flat", (), Box(0, 0, 64, 80)))
+    assert [layer.name for layer in model_viewer.layers] == ["flat", "prediction", "regions"]
+    assert model_viewer.layers.selection.active is adapter.regions
+    assert set(model_viewer.layers.selection) == {adapter.regions}
+    assert str(adapter.regions.mode) == "fill"
+
+
+def test_refreshing_redraws_the_same_layer_only_where_it_is_shown(adapter, model_viewer, stack):
+    adapter.show(stack, predicted=True)
+    layer = adapter.prediction
+    model_viewer.dims.set_current_step(0, 3)
+    redrawn = []
+    layer.events.set_data.connect(lambda _: redrawn.append(1))
+    adapter.refresh(Tile("stack", (1,), Box(0, 0, 40, 60)))
+    adapter.refresh(Tile("other", (3,), Box(0, 0, 40, 60)))
+    assert not redrawn
+    adapter.refresh(Tile("stack", (3,), Box(0, 0, 40, 60)))
+    assert len(redrawn) == 1
+    assert adapter.prediction is layer
+
+
+def test_what_the_annotator_chose_survives_another_image(adapter, flat, stack):
+    adapter.show(flat, predicted=True)
+    adapter.regions.brush_size = 23
+    adapter.regions.opacity = 0.4
+    adapter.regions.mode = "polygon"
+    adapter.prediction.visible = False
+    adapter.show(stack, predicted=True)
+    assert adapter.regions.brush_size == 23
+    assert adapter.regions.opacity == 0.4
+    assert str(adapter.regions.mode) == "polygon"
+    assert not adapter.prediction.visible
+
+
+def test_undo_never_reaches_into_another_image(adapter, project, flat, ramp):
+    other = project.add_image("other", ramp(64, 80), "yx")
+    adapter.show(flat, predicted=False)
+    adapter.regions.paint((10, 10), 1)
+    adapter.show(other, predicted=False)
+    adapter.regions.undo()
+    assert flat.regions.ids(()) != {}
+    assert other.regions.ids(()) == {}
+
+
+def test_deleted_layers_do_no_harm_and_come_back(adapter, model_viewer, flat):
+    adapter.show(flat, predicted=True)
+    model_viewer.layers.remove(adapter.regions)
+    model_viewer.layers.remove(adapter.prediction)
+    assert adapter.regions is None
+    adapter.refresh_regions()
+    adapter.refresh(Tile("flat", (), Box(0, 0, 64, 80)))
+    assert adapter.prediction is not None
+    adapter.choose_region(4)
+    assert adapter.regions.selected_label == 4
+    model_viewer.layers.clear()
+    assert adapter.view() is None
+    adapter.show(None, predicted=False)
+    assert len(model_viewer.layers) == 0
+
+
+def test_taking_ours_away_leaves_the_annotators_layers(adapter, model_viewer, flat):
+    notes = model_viewer.add_points(np.zeros((1, 2)), name="notes")
+    adapter.show(flat, predicted=True)
+    adapter.insert(Image(np.zeros((64, 80)), name="uncertainty"))
+    adapter.show(None, predicted=False)
+    assert list(model_viewer.layers) == [notes]
+
+
+def test_view_and_plane(adapter, model_viewer, stack):
+    adapter.show(stack, predicted=False)
+    model_viewer.dims.set_current_step(0, 4)
+    assert adapter.view() == ((4,), Box(0, 0, 40, 60))
+    model_viewer.dims.ndisplay = 3
+    assert adapter.view() is None
+
+
+def test_under_the_cursor(adapter, model_viewer, flat):
+    adapter.show(flat, predicted=True)
+    adapter.prediction.paint((10, 12), 5)
+    model_viewer.cursor.position = (5.0, 6.0)  # half a micrometre a pixel
+    assert adapter.under_cursor() == (5, (10, 12))
+    model_viewer.cursor.position = (30.0, 30.0)
+    assert adapter.under_cursor() is None
+
+
+def test_chosen_images(adapter, model_viewer):
+    assert adapter.chosen() == []
+    one = model_viewer.add_image(np.zeros((8, 8)))
+    model_viewer.layers.selection.clear()
+    assert adapter.chosen() == [one]
+    two = model_viewer.add_image(np.zeros((8, 8)))
+    assert adapter.chosen() == [two]
+    model_viewer.layers.selection = {one, two}
+    assert adapter.chosen() == [one, two]
+
+
+def test_read_only_projects_cannot_be_painted(adapter, flat):
+    adapter.show(flat, predicted=False, writable=False)
+    assert not adapter.regions.editable
+
+
+def test_touched_boxes_of_old_and_new_history():
+    indices = (np.array([1, 1]), np.array([4, 9]), np.array([7, 3]))
+    slices = (slice(1, 2), slice(0, 5), slice(6, 8))
+    assert touched([(indices, None, 1)]) == [((1,), Box(4, 3, 10, 8))]
+    assert touched([(indices, None, 1), (slices, None, None, 1)]) == [((1,), Box(0, 3, 10, 8))]
+    assert touched([(tuple(np.array([], int) for _ in range(2)), None, 1)]) == []

@@ -1,0 +1,242 @@
+"""Each view shows what it is told and emits what is intended, without knowing anybody."""
+
+from __future__ import annotations
+
+import pytest
+from qtpy.QtCore import Qt
+
+from napari_cas.config import Config, ModelSpec
+from napari_cas.protocol import LossPoint, RoundReport
+from napari_cas.ui.panel import Panel
+from napari_cas.ui.panels.images import ImagesView
+from napari_cas.ui.panels.project import ProjectView
+from napari_cas.ui.panels.results import ResultsView
+from napari_cas.ui.panels.settings import ConfigForm
+from napari_cas.ui.panels.start import StartView
+from napari_cas.ui.panels.train import TrainView
+from napari_cas.ui.plot import LossPlot
+
+
+@pytest.fixture
+def add(qtbot):
+    """Show a view and have it deleted at the end."""
+
+    def show(view):
+        qtbot.addWidget(view)
+        view.show()
+        return view
+
+    return show
+
+
+def test_start_emits_path_reading_and_choice(add, qtbot):
+    view = add(StartView())
+    view.show_layers(["a", "b"], may_be_channels=True, are_channels=True)
+    view.show_axes(("zyx", "tyx"))
+    view.suggest_path("/tmp/a.zarr")
+    view.axes.setCurrentIndex(1)
+    with qtbot.waitSignal(view.start_requested) as caught:
+        qtbot.mouseClick(view.start, Qt.MouseButton.LeftButton)
+    assert caught.args == ["/tmp/a.zarr", True, "tyx"]
+
+
+def test_start_offers_choices_only_where_there_are_any(add):
+    view = add(StartView())
+    view.show_layers(["a"], may_be_channels=False, are_channels=False)
+    view.show_axes(("yx",))
+    assert not view.choice.isVisible()
+    assert not view.axes.isVisible()
+    assert view.start.isEnabled()
+    view.show_layers([], may_be_channels=False, are_channels=False)
+    assert not view.start.isEnabled()
+
+
+def test_start_keeps_a_path_that_was_typed(add):
+    view = add(StartView())
+    view.suggest_path("/one.zarr")
+    view.suggest_path("/two.zarr")
+    assert view.path.text() == "/two.zarr"
+    view.path.setText("/mine.zarr")
+    view.suggest_path("/three.zarr")
+    assert view.path.text() == "/mine.zarr"
+
+
+def test_samples_are_in_the_menu(add, qtbot):
+    view = add(StartView())
+    view.show_samples([("cells", "Cells"), ("cat", "A cat")])
+    assert [action.text() for action in view.sample.menu().actions()] == ["Cells", "A cat"]
+    with qtbot.waitSignal(view.sample_requested) as caught:
+        view.sample.menu().actions()[1].trigger()
+    assert caught.args == ["cat"]
+
+
+def test_images_step_and_know_their_ends(add, qtbot):
+    view = add(ImagesView())
+    view.show_images(("a", "b", "c"), "a")
+    assert not view.previous.isEnabled()
+    assert view.next.isEnabled()
+    with qtbot.waitSignal(view.stepped) as caught:
+        qtbot.mouseClick(view.next, Qt.MouseButton.LeftButton)
+    assert caught.args == [1]
+    with qtbot.assertNotEmitted(view.selected):
+        view.show_images(("a", "b", "c"), "c")
+    assert not view.next.isEnabled()
+
+
+def test_train_buttons_follow_the_state(add, qtbot):
+    view = add(TrainView())
+    view.show_busy(busy=True)
+    assert view.cancel.isEnabled()
+    assert not view.run.isEnabled()
+    view.show_busy(busy=False, can_run=True)
+    with qtbot.waitSignal(view.run_requested):
+        qtbot.mouseClick(view.run, Qt.MouseButton.LeftButton)
+    view.show_busy(busy=False, can_run=False)
+    assert not view.run.isEnabled()
+
+
+def test_showing_live_and_device_emits_nothing(add, qtbot):
+    view = add(TrainView())
+    with qtbot.assertNotEmitted(view.live_toggled), qtbot.assertNotEmitted(view.device_chosen):
+        view.show_live(True)
+        view.show_devices(("auto", "cpu", "cuda"), "auto", "cuda:0")
+    assert view.device.currentText() == "auto (cuda:0)"
+    with qtbot.waitSignal(view.live_toggled) as caught:
+        view.live.click()
+    assert caught.args == [False]
+
+
+def test_progress_moves_rests_and_ends(add):
+    view = add(TrainView())
+    view.show_progress(3, 10)
+    assert (view.progress.value(), view.progress.maximum()) == (3, 10)
+    view.show_progress(0, 0)
+    assert view.progress.maximum() == 0
+    view.show_progress(10, 10)
+    assert view.progress.value() == 0
+
+
+def test_results_need_a_model(add, qtbot):
+    view = add(ResultsView())
+    view.show_available(trained=False, busy=False)
+    assert not any(w.isEnabled() for w in (view.accept, view.split, view.predict_all))
+    view.show_available(trained=True, busy=True)
+    assert view.accept.isEnabled()
+    assert not view.predict_all.isEnabled()
+    with qtbot.assertNotEmitted(view.probabilities_toggled):
+        view.show_layer("probabilities", on=True)
+    assert view.probabilities.isChecked()
+
+
+def test_project_shows_its_name_and_whether_it_is_writable(add):
+    view = add(ProjectView())
+    view.show_project("/data/cells.zarr", writable=False)
+    assert view.name.text() == "cells.zarr (read only)"
+    assert view.name.toolTip() == "/data/cells.zarr"
+
+
+# -- the form -------------------------------------------------------------------------------------
+
+
+def fields(model, path=()):
+    for name, field in type(model).model_fields.items():
+        value = getattr(model, name)
+        if hasattr(type(value), "model_fields"):
+            yield from fields(value, (*path, name))
+        else:
+            yield (*path, name), field
+
+
+def test_every_setting_has_a_widget_with_its_tooltip(add):
+    form = add(ConfigForm(Config()))
+    for path, field in fields(Config()):
+        if path == ("device",):
+            continue
+        assert form.widgets[path].tooltip == field.description
+
+
+def test_editing_a_field_gives_a_new_valid_config(add, qtbot):
+    form = add(ConfigForm(Config()))
+    with qtbot.waitSignal(form.changed) as caught:
+        form.widgets["model", "channels"].value = 12
+    assert caught.args[0] == Config(model=ModelSpec(channels=12))
+    with qtbot.waitSignal(form.changed) as caught:
+        form.widgets["fit", "learning_rate"].value = "0.5"
+    assert caught.args[0].fit.learning_rate == 0.5
+    with qtbot.waitSignal(form.changed) as caught:
+        form.widgets["fit", "learning_rate"].value = ""
+    assert caught.args[0].fit.learning_rate is None
+
+
+def test_nonsense_is_explained_and_not_emitted(add, qtbot):
+    form = add(ConfigForm(Config()))
+    with qtbot.assertNotEmitted(form.changed):
+        form.widgets["fit", "learning_rate"].value = "-1"
+    assert form.problem.isVisible()
+    assert "learning_rate" in form.problem.text()
+
+
+def test_showing_a_config_emits_nothing(add, qtbot):
+    form = add(ConfigForm(Config()))
+    other = Config(model=ModelSpec(name="fcn_resnet50", channels=4), seed=3)
+    with qtbot.assertNotEmitted(form.changed):
+        form.show_config(other)
+    assert form.widgets["seed",].value == 3
+    assert form.widgets["model", "name"].value == "fcn_resnet50"
+
+
+def test_the_form_keeps_the_device_that_has_its_own_control(add, qtbot):
+    form = add(ConfigForm(Config(device="cpu")))
+    with qtbot.waitSignal(form.changed) as caught:
+        form.widgets["seed",].value = 5
+    assert caught.args[0] == Config(device="cpu", seed=5)
+
+
+# -- the plot -------------------------------------------------------------------------------------
+
+
+def report(first, last, used):
+    points = tuple(LossPoint(s, 1 / s, 0.5 / s, 0.2 / s) for s in range(first, last + 1))
+    return RoundReport("m", last, points, used, 3, (), converged=False)
+
+
+def test_the_plot_draws_all_terms_and_the_channels(add):
+    plot = add(LossPlot())
+    plot.clear()
+    assert not plot.isVisible()
+    plot.add(report(1, 10, 2))
+    plot.add(report(11, 20, 3))
+    assert plot.isVisible()
+    for name in ("total", "uniformer", "discriminator"):
+        steps, values = plot.curve(name)
+        assert list(steps) == list(range(1, 21))
+        assert values[-1] == pytest.approx({"total": 1, "uniformer": 0.5}.get(name, 0.2) / 20)
+    assert "Channels in use: 3" in plot.caption.text()
+
+
+def test_a_fresh_training_begins_the_plot_anew(add):
+    plot = add(LossPlot())
+    plot.show_history([report(1, 10, 2), report(1, 5, 2)])
+    assert list(plot.curve("total")[0]) == [1, 2, 3, 4, 5]
+    plot.clear()
+    assert not plot.isVisible()
+
+
+# -- all of it ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("theme", ["dark", "light"])
+def test_nothing_is_clipped_in_a_narrow_panel(add, theme):
+    """At the preferred width, each visible button and label has room for its own text."""
+    panel = add(Panel(Config()))
+    panel.set_theme(theme)
+    panel.show_project(True)
+    panel.settings.expand()
+    panel.resize(panel.sizeHint().width(), 900)
+    panel.grab()
+    assert panel.sizeHint().width() <= 360
+    inner = panel.scroll.widget()
+    assert inner.minimumSizeHint().width() <= panel.scroll.viewport().width()
+    for view in (panel.train.new_region, panel.train.run, panel.results.accept):
+        text = view.fontMetrics().horizontalAdvance(view.text())
+        assert text <= view.width()

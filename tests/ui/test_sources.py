@@ -1,0 +1,77 @@
+"""Any image layer becomes an image of the project, with the right axes."""
+
+from __future__ import annotations
+
+import dask.array as da
+import numpy as np
+import pytest
+import zarr
+from napari.layers import Image
+
+from napari_cas.ui import sources
+
+
+@pytest.mark.parametrize(
+    ("shape", "options", "first"),
+    [
+        ((8, 9), {}, "yx"),
+        ((8, 9, 3), {"rgb": True}, "yxc"),
+        ((6, 8, 9), {"rgb": False}, "zyx"),
+        ((2, 8, 9), {"rgb": False}, "cyx"),
+        ((5, 8, 9, 3), {"rgb": True}, "zyxc"),
+        ((2, 6, 8, 9), {"rgb": False}, "tzyx"),
+        ((2, 2, 6, 8, 9), {}, "tczyx"),
+        ((6, 8, 9), {"rgb": False, "axis_labels": ("t", "y", "x")}, "tyx"),
+        ((6, 8, 9), {"rgb": False, "axis_labels": ("Channel", "Y", "X")}, "cyx"),
+    ],
+)
+def test_axes(shape, options, first):
+    layer = Image(np.zeros(shape, np.uint8), **options)
+    assert sources.readings(layer)[0] == first
+    made = sources.new_image(layer)
+    assert made.axes == first
+    assert len(made.axes) == len(shape) == len(made.scale)
+
+
+def test_too_many_dimensions_have_no_reading():
+    assert sources.readings(Image(np.zeros((1, 1, 1, 1, 4, 4)))) == ()
+
+
+def test_chosen_axes_and_physical_size():
+    layer = Image(np.zeros((6, 8, 9)), rgb=False, scale=(2, 0.5, 0.5), units="um")
+    made = sources.new_image(layer, "tyx")
+    assert made.axes == "tyx"
+    assert made.scale == (2, 0.5, 0.5)
+    assert made.units == ("micrometer",) * 3
+    assert sources.new_image(Image(np.zeros((4, 4)))).units is None
+
+
+def test_multiscale_layers_give_their_full_resolution():
+    levels = [np.zeros((64, 64)), np.zeros((32, 32))]
+    assert sources.new_image(Image(levels, multiscale=True)).data.shape == (64, 64)
+
+
+@pytest.mark.parametrize(
+    "make", [np.asarray, lambda a: da.from_array(a, chunks=4), lambda a: zarr.array(a)]
+)
+def test_channels_are_stacked_lazily(make):
+    arrays = [make(np.full((8, 9), i, np.uint16)) for i in (1, 2)]
+    layers = [
+        Image(array, name=f"cells [{i}]", blending="additive", scale=(0.5, 0.5))
+        for i, array in enumerate(arrays)
+    ]
+    assert sources.look_like_channels(layers)
+    made = sources.new_image_of_channels(layers)
+    assert isinstance(made.data, da.Array)
+    assert (made.axes, made.name) == ("cyx", "cells")
+    assert made.scale == (1.0, 0.5, 0.5)
+    assert made.channel_names == ("cells [0]", "cells [1]")
+    assert np.asarray(made.data)[:, 0, 0].tolist() == [1, 2]
+
+
+def test_what_cannot_be_channels():
+    grey, other, colour = np.zeros((8, 9)), np.zeros((8, 8)), np.zeros((8, 9, 3), np.uint8)
+    assert not sources.same_shape([Image(grey), Image(other)])
+    assert not sources.same_shape([Image(grey)])
+    assert not sources.same_shape([Image(colour, rgb=True), Image(colour, rgb=True)])
+    assert not sources.look_like_channels([Image(grey), Image(grey)])
