@@ -110,9 +110,14 @@ class RoundChain:
 
     def _reported(self, report: RoundReport) -> None:
         self._checkpoint = report.checkpoint
-        self._on_report(report)
-        if self._job is None:  # abandoned by whoever heard the report
-            return
+        try:
+            self._on_report(report)
+        finally:
+            # A listener's error must be heard, but must not leave the chain hanging.
+            if self._job is not None:  # else abandoned by whoever heard the report
+                self._go_on(report)
+
+    def _go_on(self, report: RoundReport) -> None:
         self._round += 1
         if self._cancelled:
             self._end(Outcome.CANCELLED)

@@ -193,11 +193,14 @@ class TileQueue:
         if seconds > 0 and report.done:
             wanted = BATCH_SECONDS * len(report.done) / seconds
             self._batch = int(min(max(wanted, 1), 2 * self._batch, MAX_BATCH))
-        self._on_report(report)
-        if self._ended:
-            return
-        self._on_progress(*self.progress)
-        self._fill()
+        try:
+            self._on_report(report)
+            if not self._ended:
+                self._on_progress(*self.progress)
+        finally:
+            # A listener's error must be heard, but must not leave the queue hanging.
+            if not self._ended:
+                self._fill()
 
     def _failed(self, error: BaseException) -> None:
         if self._cancelled:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -100,12 +100,15 @@ class Message:
         What the person can do about it.
     details : str
         Traceback of the worker, for a bug report; usually empty.
+    error : BaseException, optional
+        The error behind it.
     """
 
     level: Literal["info", "warning", "error"]
     text: str
     action: str | None = None
     details: str = ""
+    error: BaseException | None = field(default=None, compare=False, repr=False)
 
     def __str__(self) -> str:
         """Return text and action in one line."""
@@ -121,5 +124,5 @@ class Message:
                 if value is not None
             ]
             text = f"{error.what}: {', '.join(found)}." if found else f"{error.what}."
-            return cls(level, text, error.todo or None, getattr(error, "details", ""))
-        return cls(level, f"{type(error).__name__}: {error}", None)
+            return cls(level, text, error.todo or None, getattr(error, "details", ""), error)
+        return cls(level, f"{type(error).__name__}: {error}", None, "", error)

@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_cas.session.events import Message, Progress
+from napari_cas.store import Project
+from napari_cas.store.export import Part, export
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from napari_cas.store import Project
+    from collections.abc import Callable, Sequence
 
 
 def start(
     project: Project,
     path: str | Path,
-    include: tuple[str, ...],
+    include: Sequence[Part],
     on_progress: Callable[[Progress], None],
     on_message: Callable[[Message], None],
 ) -> Future[Path]:
@@ -27,9 +27,6 @@ def start(
     The thread reads through a second, read-only view of the project, so that it shares no cache
     with the one that is painted into. Callbacks are called in the thread.
     """
-    from napari_cas.store import Project
-    from napari_cas.store.export import export
-
     future: Future[Path] = Future()
     target, source = Path(path), project.path
 

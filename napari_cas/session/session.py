@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from napari_cas.session.dispatch import Dispatch
     from napari_cas.session.events import NewImage
     from napari_cas.store import Project
+    from napari_cas.store.export import Part
 
 VIEW_LIMIT = 1024
 """Longest side in pixels of the view that each round predicts; a larger view is cut around its
@@ -301,13 +302,23 @@ class Session(SessionBase):
         if self._learnt():
             self._work.predict_view()
 
-    def predict_all(self) -> None:
-        """Predict every plane of every image, nearest to the view first.
+    def predict_all(self, images: Sequence[str] | None = None) -> None:
+        """Predict every plane of all images, or of these, nearest to the view first.
 
         Tiles already predicted with this model are not done again, not even after a restart.
+
+        Raises
+        ------
+        ProjectError
+            An image is not in the project.
         """
+        unknown = sorted({*(images or ())} - {*self.images})
+        if unknown:
+            raise ProjectError(
+                "No such image", expected=", ".join(self.images), got=", ".join(unknown)
+            )
         if self._learnt():
-            self._work.predict_all()
+            self._work.predict_all(tuple(images) if images is not None else None)
 
     def reset_model(self) -> None:
         """Forget what was learnt and start afresh; strokes stay, corrections stay as strokes."""
@@ -369,7 +380,7 @@ class Session(SessionBase):
         return objects.split(entry, min_size, label)
 
     def export(
-        self, path: str | Path, include: Sequence[str] = ("images", "regions", "prediction")
+        self, path: str | Path, include: Sequence[Part] = ("images", "regions", "prediction")
     ) -> Future[Path]:
         """Write the project as an OME-Zarr 0.5 data set in a background thread.
 

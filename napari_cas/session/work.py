@@ -49,6 +49,7 @@ class Work:
         self._tiles: TileQueue | None = None
         self._warming: RetriedJob | None = None
         self._again = self._resume_all = self._view_moved = False
+        self._images: tuple[str, ...] | None = None
         self._timers = timers
         self._said: set[str] = set()
         self._state = State.NO_PROJECT
@@ -219,7 +220,7 @@ class Work:
         if self._again:
             self.train_again()
         elif self._resume_all and completed:
-            self.predict_all()
+            self.predict_all(self._images)
         elif self._view_moved and completed and self.checkpoint is not None:
             self.predict_view()
         elif trained and completed:
@@ -246,9 +247,9 @@ class Work:
         elif self._chain is not None and not self._trains:
             self._view_moved = True
 
-    def predict_all(self) -> None:
-        """Predict every plane of every image."""
-        self._resume_all = True
+    def predict_all(self, images: tuple[str, ...] | None) -> None:
+        """Predict every plane of these images, or of all."""
+        self._resume_all, self._images = True, images
         if self._chain is not None or self._tiles is not None:
             return  # follows by itself
         self._start_tiles(list(self._all_planes()))
@@ -256,7 +257,7 @@ class Work:
     def _all_planes(self) -> Iterable[PlaneWork]:
         project = self._session.project
         if project is not None:
-            for name in project.images:
+            for name in project.images if self._images is None else self._images:
                 entry = project.image(name)
                 for plane in entry.planes():
                     yield PlaneWork(name, plane, entry.plane_size)

@@ -97,6 +97,21 @@ def test_each_round_sees_the_view_of_its_moment(executor, tmp_path):
     assert len(seen) == 3
 
 
+def test_a_listeners_error_is_heard_and_the_chain_goes_on(executor, tmp_path):
+    chain = Chain(executor, tmp_path, "round_quick", max_rounds=2)
+
+    def fail_once(report):
+        if report.checkpoint == "round-0":
+            raise ZeroDivisionError
+
+    chain.on_report = fail_once
+    chain.chain.start()
+    with pytest.raises(ZeroDivisionError):
+        chain.run()
+    assert chain.run() == (Outcome.LIMIT, None)
+    assert len(chain.reports) == 2
+
+
 def test_a_worker_that_dies_costs_one_round(executor, tmp_path):
     chain = Chain(executor, tmp_path, "round_dying_once", max_rounds=3)
     chain.chain.start()

@@ -1,0 +1,196 @@
+"""What the commands do: each answers with an exit code and fills the report."""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_cas.cli import files, options
+from napari_cas.config import Config
+from napari_cas.errors import InputError, ProjectError
+from napari_cas.store import Project
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+
+    from napari_cas.cli.console import Console
+    from napari_cas.session import Session
+
+
+def fine_tune(arguments: argparse.Namespace, console: Console) -> int:
+    """Fine-tune on a project, or on image files and their region maps."""
+    paths = arguments.paths
+    if len(paths) == 1 and files.is_project(paths[0]):
+        if arguments.regions:
+            raise InputError("A project has its own regions", todo="Leave --regions out.")
+        with _project(console, paths[0], arguments) as session:
+            console.fine_tune(session)
+            _keep_model(session, console, arguments.output)
+        return 0
+    if not arguments.regions:
+        raise InputError("What has been painted?", expected="--regions with one map an image")
+    if not arguments.output and not arguments.project:
+        raise InputError("Where does the model go?", expected="--output DIR or --project DIR")
+    pairs = files.pair(files.find_images(paths), files.find_images(arguments.regions))
+    with _new_project(console, arguments) as session:
+        for image, regions in pairs:
+            (name,) = session.add_images([files.as_new_image(image)])
+            count = files.paint(session.project.image(name), regions)  # type: ignore[union-attr]
+            console.say(f"{image}: {count} regions")
+        session.flush()
+        console.fine_tune(session)
+        _keep_model(session, console, arguments.output)
+    return 0
+
+
+def predict(arguments: argparse.Namespace, console: Console) -> int:
+    """Predict in a project, or image files with a saved model."""
+    paths = arguments.paths
+    if len(paths) == 1 and files.is_project(paths[0]):
+        with _project(console, paths[0], arguments) as session:
+            if arguments.model:
+                session.load_model(arguments.model)
+            if session.image is None:
+                raise ProjectError("The project has no images")
+            images = session.images if arguments.all else tuple(arguments.image or ())
+            _predict(session, console, images or (session.image.name,), arguments)
+        return 0
+    if not arguments.model or not arguments.output:
+        raise InputError(
+            "Which model, and where to?", expected="--model DIR and --output DIR for image files"
+        )
+    with _new_project(console, arguments) as session:
+        for image in files.find_images(paths):
+            session.add_images([files.as_new_image(image, refer=not arguments.project)])
+        session.load_model(arguments.model)
+        _predict(session, console, session.images, arguments)
+    return 0
+
+
+def export(arguments: argparse.Namespace, console: Console) -> int:
+    """Write a project as an OME-Zarr data set."""
+    from napari_cas.store.export import export as write
+
+    with Project.open(arguments.project, mode="r") as project:
+        written = write(
+            project,
+            arguments.output,
+            images=arguments.image or None,
+            include=arguments.include,
+            overwrite=arguments.overwrite,
+            progress=lambda done, total: console.bar(done, total, "Exporting"),
+        )
+        count = len(arguments.image or project.images)
+    console.report["export"] = str(written)
+    console.result(f"{count} images exported to {written}")
+    return 0
+
+
+def validate(arguments: argparse.Namespace, console: Console) -> int:
+    """Check OME-Zarr data sets; exit with 1 when something is wrong."""
+    from napari_cas.store.validate import validate as check
+
+    problems = {path: [str(p) for p in check(path)] for path in arguments.paths}
+    console.report["problems"] = problems
+    for path, found in problems.items():
+        console.result(f"{path}: {'valid' if not found else f'{len(found)} problems'}")
+        for problem in found:
+            console.result(f"  {problem}")
+    return int(any(problems.values()))
+
+
+def info(arguments: argparse.Namespace, console: Console) -> int:
+    """Say what is in a project."""
+    with Project.open(arguments.project, mode="r") as project:
+        state = project.get_state()
+        images = {}
+        for name in project.images:
+            entry = project.image(name)
+            painted = sorted({plane for plane, _ in entry.regions.painted_chunks()})
+            regions = sum(len(entry.regions.ids(plane)) for plane in painted)
+            images[name] = {
+                "axes": entry.axes,
+                "shape": list(entry.shape),
+                "type": str(entry.dtype),
+                "painted_planes": len(painted),
+                "regions": regions,
+            }
+            console.result(
+                f"{name}: {entry.axes} {'×'.join(map(str, entry.shape))} {entry.dtype}, "
+                f"{regions} regions on {len(painted)} planes"
+            )
+        checkpoint = state.get("checkpoint")
+        console.result(f"model: {checkpoint or 'none yet'}")
+        for problem in project.problems:
+            console.result(f"problem: {problem}")
+        console.report |= {
+            "project": str(project.path),
+            "images": images,
+            "checkpoint": checkpoint,
+            "models": list(project.models),
+            "problems": list(project.problems),
+        }
+    return 0
+
+
+@contextmanager
+def _project(console: Console, path: str, arguments: argparse.Namespace) -> Iterator[Session]:
+    """Open a project for writing, with the options in place."""
+    with console.session() as session:
+        session.open_project(path)
+        if not session.writable:
+            raise ProjectError(
+                f"{path} is in use or cannot be written", todo="Close it elsewhere and try again."
+            )
+        session.config = options.apply(session.config, arguments)
+        yield session
+
+
+@contextmanager
+def _new_project(console: Console, arguments: argparse.Namespace) -> Iterator[Session]:
+    """Make a project to work in: the one asked for, or one that is gone afterwards."""
+    config = options.apply(Config(), arguments)
+    with (
+        tempfile.TemporaryDirectory(prefix="napari-cas-", ignore_cleanup_errors=True) as temporary,
+        console.session(config) as session,
+    ):
+        session.create_project(arguments.project or Path(temporary) / "project.zarr")
+        yield session
+
+
+def _keep_model(session: Session, console: Console, output: str | None) -> None:
+    """Say where the model is, after writing it where it was asked for."""
+    if output:
+        where = session.save_model(output)
+        console.report["model"] = str(where)
+        console.result(f"Model: {where}")
+    else:
+        console.result(f"Model: {session.checkpoint} in the project")
+
+
+def _predict(
+    session: Session, console: Console, images: tuple[str, ...], arguments: argparse.Namespace
+) -> None:
+    """Predict images of a project to the end, and write label files if asked for."""
+    from napari_cas.store.label_files import export_labels
+
+    session.probabilities = arguments.probabilities
+    session.predict_all(images)
+    console.wait(session)
+    console.report["predicted"] = list(images)
+    if not arguments.output:
+        console.result(f"Predicted: {', '.join(images)}")
+        return
+    project = session.project
+    assert project is not None  # noqa: S101 - opened by the caller
+    kind = arguments.format
+    if kind is None:
+        flat = all(not project.image(name).planes_shape for name in images)
+        kind = "png" if flat else "tiff"
+    written = export_labels(project, arguments.output, images=images, kind=kind)
+    console.report["files"] = [str(path) for path in written]
+    for path in written:
+        console.result(str(path))

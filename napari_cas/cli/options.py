@@ -1,0 +1,108 @@
+"""Command-line options made from the settings: one definition for form, options and record."""
+
+from __future__ import annotations
+
+import types
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+
+from napari_cas.config import Config
+from napari_cas.errors import ConfigError
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+
+    from pydantic.fields import FieldInfo
+
+PREFIX = "setting:"
+"""Where options are kept among the parsed arguments; the rest of the name is the field's path."""
+
+
+class Setting(NamedTuple):
+    """A field that is no group of fields.
+
+    Attributes
+    ----------
+    path : tuple of str
+        Names of the fields that lead to it.
+    field : FieldInfo
+        Its title, description, type and default.
+    """
+
+    path: tuple[str, ...]
+    field: FieldInfo
+
+    @property
+    def flag(self) -> str:
+        """The option's name: the field's own, or its title where that is just "name"."""
+        name = self.path[-1]
+        word = str(self.field.title) if name == "name" else name
+        return "--" + word.lower().replace("_", "-").replace(" ", "-")
+
+
+def settings(model: type[BaseModel] = Config, path: tuple[str, ...] = ()) -> Iterator[Setting]:
+    """Yield all settings of a model, those of its parts included."""
+    for name, field in model.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield from settings(kind, (*path, name))
+        else:
+            yield Setting((*path, name), field)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add one option a setting; those not given leave no trace, so that a project's own count."""
+    import argparse
+
+    group = parser.add_argument_group("settings", "Where left out, those of the project count.")
+    for setting in settings():
+        kind, choices = _kind(setting.field.annotation)
+        default = setting.field.default
+        known = "" if default is None else f" Default: {default}."
+        group.add_argument(
+            setting.flag,
+            dest=PREFIX + ".".join(setting.path),
+            type=kind,
+            choices=choices,
+            metavar=None if choices else kind.__name__.upper(),
+            default=argparse.SUPPRESS,
+            help=f"{setting.field.description or setting.field.title}{known}".replace("%", "%%"),
+        )
+
+
+def apply(config: Config, arguments: argparse.Namespace) -> Config:
+    """Return the settings with the given options in place.
+
+    Raises
+    ------
+    ConfigError
+        A value is outside its range.
+    """
+    values = config.model_dump()
+    for name, value in vars(arguments).items():
+        if name.startswith(PREFIX):
+            *groups, last = name.removeprefix(PREFIX).split(".")
+            target = values
+            for group in groups:
+                target = target[group]
+            target[last] = value
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        path = tuple(str(part) for part in first["loc"])
+        flag = next((s.flag for s in settings() if s.path == path), ".".join(path))
+        raise ConfigError(
+            f"{flag} cannot be {first['input']}", expected=str(first["msg"])
+        ) from error
+
+
+def _kind(annotation: Any) -> tuple[type, list[str] | None]:  # noqa: ANN401 - any annotation
+    """Return what converts an option's text, and its choices if they are listed."""
+    if get_origin(annotation) is Literal:
+        return str, [str(choice) for choice in get_args(annotation)]
+    if get_origin(annotation) in (Union, types.UnionType):
+        (annotation,) = (part for part in get_args(annotation) if part is not type(None))
+    return annotation, None
