@@ -36,7 +36,7 @@ def open_viewer(
 
     viewer = napari.Viewer(title="napari-cas", show=show)
     widget = panel_of(viewer)
-    widget.intents.open_sample(sample or list_samples()[0])
+    widget.intents.open_sample(sample or list_samples()[0].name)
     if start:
         widget.intents.start()
     return viewer, widget
