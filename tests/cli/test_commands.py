@@ -1,0 +1,176 @@
+"""The commands as they are typed, in processes of their own, with the real worker."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import imageio.v3 as imageio
+import numpy as np
+import pytest
+
+from napari_cas.cli import main
+from napari_cas.store import Project
+
+WAIT = 280
+
+
+def run(*words, environment=None, **options):
+    return subprocess.run(
+        [sys.executable, "-m", "napari_cas", *map(str, words)],
+        capture_output=True,
+        text=True,
+        timeout=WAIT,
+        env={**os.environ, **(environment or {})},
+        check=False,
+        **options,
+    )
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """Two images and a map of regions for the first."""
+    folder = tmp_path_factory.mktemp("pictures")
+    for seed, name in enumerate("ab"):
+        image = np.random.default_rng(seed).normal(80, 12, (96, 128))
+        image[:, 64:] += 80
+        imageio.imwrite(folder / f"{name}.png", image.clip(0, 255).astype(np.uint8))
+    regions = np.zeros((96, 128), np.uint8)
+    regions[10:30, 5:40], regions[10:30, 80:120] = 1, 2
+    imageio.imwrite(folder / "a_regions.png", regions)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(pictures):
+    """A project and a model made by `fine-tune` from files; the report it printed."""
+    done = run(
+        "fine-tune",
+        pictures / "a.png",
+        "--regions",
+        pictures / "a_regions.png",
+        "--project",
+        pictures / "p.zarr",
+        "--output",
+        pictures / "model",
+        "--max-rounds",
+        2,
+        "--channels",
+        4,
+        "--json",
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_fine_tuning_from_files_reports_and_saves(trained, pictures):
+    told = trained["fine_tune"]
+    assert 1 <= told["rounds"] <= 2
+    assert told["channels"] == 4
+    assert told["regions"] == 2
+    assert 0 < told["seconds_to_first_prediction"] <= told["seconds"]
+    record = json.loads((pictures / "model" / "model.json").read_text())
+    assert record["config"]["model"]["channels"] == 4
+
+
+def test_the_project_is_kept_and_described(trained, pictures, capsys):
+    assert main(["info", str(pictures / "p.zarr"), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["images"]["a"]["regions"] == 2
+    assert told["checkpoint"] == trained["fine_tune"]["checkpoint"]
+
+
+def test_predicting_other_files_with_the_model(trained, pictures, tmp_path):
+    words = ("predict", "--model", pictures / "model", pictures / "b.png", "--output", tmp_path)
+    done = run(*words, "--json")
+    assert done.returncode == 0, done.stderr
+    (file,) = json.loads(done.stdout)["files"]
+    labels = imageio.imread(file)
+    assert labels.shape == (96, 128)
+    assert set(np.unique(labels)) <= {1, 2, 3, 4}
+    left, right = (np.bincount(part.ravel()).argmax() for part in np.hsplit(labels, 2))
+    assert left != right
+
+
+def test_predicting_exporting_and_validating_a_project(trained, pictures, tmp_path, capsys):
+    done = run("predict", pictures / "p.zarr", "--all", "--output", tmp_path, "--format", "tiff")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "a_prediction.tif").is_file()
+    target = str(tmp_path / "out.zarr")
+    assert main(["export", str(pictures / "p.zarr"), target]) == 0
+    assert main(["validate", target]) == 0
+    assert f"{target}: valid" in capsys.readouterr().out
+    assert main(["export", str(pictures / "p.zarr"), target]) == 2
+    assert "already" in capsys.readouterr().err
+    assert main(["export", str(pictures / "p.zarr"), target, "--overwrite"]) == 0
+
+
+def test_validating_what_is_no_ome_zarr_exits_with_1(tmp_path, capsys):
+    (tmp_path / "no.zarr").mkdir()
+    assert main(["validate", str(tmp_path / "no.zarr")]) == 1
+    assert "1 problems" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "match"),
+    [
+        (["fine-tune", "nowhere.png", "--regions", "r.png", "--output", "m"], "No such image"),
+        (["fine-tune", "a.png"], "--regions"),
+        (["fine-tune", "a.png", "--regions", "a_regions.png"], "--output"),
+        (["predict", "a.png"], "--model"),
+        (["predict", "a.png", "--model", "nothing", "--output", "o"], "no model in nothing"),
+        (["export", "nothing.zarr", "out.zarr"], "nothing.zarr"),
+        (["info", "."], "zarr.json|project"),
+        (["demo", "--sample", "none", "--headless"], "No such sample"),
+        (["fine-tune", "a.png", "--regions", "a_regions.png", "--output", "m", "--alpha", "7"],
+         "--alpha"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_done_is_said_and_exits_with_2(pictures, monkeypatch, capsys, words, match):
+    monkeypatch.chdir(pictures)
+    assert main(words) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("napari-cas: ")
+    assert any(part in err for part in match.split("|"))
+
+
+def test_one_region_only_exits_with_2(pictures, tmp_path, capsys):
+    regions = np.zeros((96, 128), np.uint8)
+    regions[3:9, 3:9] = 1
+    imageio.imwrite(tmp_path / "r.png", regions)
+    words = ["fine-tune", pictures / "a.png", "--regions", tmp_path / "r.png", "--output", "m"]
+    assert main([str(word) for word in words]) == 2
+    assert "takes two" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [[], ["demo"], ["fine-tune"], ["predict"], ["export"]])
+def test_help_teaches_with_examples(words, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main([*words, "--help"])
+    assert caught.value.code == 0
+    out = capsys.readouterr().out
+    assert "examples:" in out
+    assert "napari-cas" in out
+
+
+def test_ctrl_c_ends_with_130_and_keeps_what_was_learnt(pictures, tmp_path):
+    project = tmp_path / "p.zarr"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "napari_cas", "fine-tune", str(pictures / "a.png"),
+         "--regions", str(pictures / "a_regions.png"), "--project", str(project),
+         "--max-rounds", "10000", "--round-seconds", "0.2"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    for line in process.stdout:
+        if "step" in line:
+            break
+    os.killpg(process.pid, signal.SIGINT)
+    start = time.monotonic()
+    _, err = process.communicate(timeout=WAIT)
+    assert process.returncode == 130, err
+    assert "interrupted" in err
+    assert time.monotonic() - start < 15
+    with Project.open(project) as opened:
+        assert opened.get_state()["checkpoint"] in opened.models

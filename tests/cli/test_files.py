@@ -1,0 +1,88 @@
+import imageio.v3 as imageio
+import numpy as np
+import pytest
+
+from napari_cas.cli import files, pictures
+from napari_cas.errors import ImageError, InputError, RegionError
+from napari_cas.store import Project
+
+
+def write(path, array):
+    imageio.imwrite(path, array)
+    return str(path)
+
+
+def test_a_folder_stands_for_its_images(tmp_path):
+    for name in ("b.png", "a.png"):
+        write(tmp_path / name, np.zeros((4, 4), np.uint8))
+    (tmp_path / "notes.txt").touch()
+    found = files.find_images([str(tmp_path)])
+    assert found == [str(tmp_path / "a.png"), str(tmp_path / "b.png")]
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="No images"):
+        files.find_images([str(tmp_path / "empty")])
+
+
+def test_pairs_are_found_by_name():
+    pairs = files.pair(["x/a.png", "x/ab.png"], ["y/ab_regions.tif", "y/a_regions.tif"])
+    assert pairs == [("x/a.png", "y/a_regions.tif"), ("x/ab.png", "y/ab_regions.tif")]
+    assert files.pair(["a.png"], ["anything.npy"]) == [("a.png", "anything.npy")]
+    with pytest.raises(InputError, match=r"belong to b\.png"):
+        files.pair(["a.png", "b.png"], ["a.tif", "c.tif"])
+
+
+@pytest.fixture
+def entry(tmp_path):
+    with Project.create(tmp_path / "p.zarr") as project:
+        yield project.add_image("a", np.arange(600, dtype=np.uint8).reshape(20, 30), "yx")
+
+
+def test_a_map_is_painted(entry, tmp_path):
+    regions = np.zeros((20, 30), np.uint8)
+    regions[2:5, 2:5], regions[10:12, 3:9] = 1, 7
+    assert files.paint(entry, write(tmp_path / "r.png", regions)) == 2
+    assert np.array_equal(np.asarray(entry.regions[...]), regions)
+
+
+@pytest.mark.parametrize(
+    ("name", "array", "match"),
+    [
+        ("shape.png", np.zeros((20, 31), np.uint8), "does not fit"),
+        ("colour.png", np.zeros((20, 30, 3), np.uint8), "no map of regions"),
+        ("floats.npy", np.zeros((20, 30)), "does not fit"),
+        ("negative.npy", np.full((20, 30), -1), "out of range"),
+        ("huge.npy", np.full((20, 30), 2**40), "out of range"),
+    ],
+)
+def test_maps_that_do_not_fit_are_refused(entry, tmp_path, name, array, match):
+    path = tmp_path / name
+    if name.endswith("npy"):
+        np.save(path, array)
+    else:
+        write(path, array)
+    with pytest.raises(RegionError, match=match):
+        files.paint(entry, str(path))
+
+
+def test_a_file_that_is_none_says_so(tmp_path):
+    with pytest.raises(ImageError, match="No such image"):
+        files.as_new_image(str(tmp_path / "none.png"))
+
+
+def test_projects_are_told_from_other_folders(entry, tmp_path):
+    assert files.is_project(tmp_path / "p.zarr")
+    assert not files.is_project(tmp_path)
+    assert not files.is_project(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 5])
+def test_the_picture_shows_all_three_side_by_side(channels):
+    image = np.random.default_rng(0).integers(0, 4000, (channels, 20, 30))
+    regions, prediction = np.zeros((2, 20, 30), int)
+    regions[3, 3] = 1
+    prediction[:] = 2
+    picture = pictures.side_by_side(image, regions, prediction)
+    assert picture.shape == (20, 3 * 30 + 2 * pictures.GAP, 3)
+    assert picture.dtype == np.uint8
+    assert tuple(picture[3, 30 + pictures.GAP + 3]) == (230, 159, 0)
+    assert (picture[:, 30 : 30 + pictures.GAP] == 255).all()

@@ -1,0 +1,268 @@
+"""The session with the real worker and the real engine: train, predict, stop, die, come back."""
+
+import os
+import signal
+import sys
+import time
+
+import numpy as np
+import psutil
+import pytest
+
+from napari_cas.config import Config, FitConfig, ModelSpec
+from napari_cas.jobs import LocalExecutor
+from napari_cas.protocol import Box
+from napari_cas.session import NewImage, Session, State
+from napari_cas.store import Project
+from napari_cas.store.validate import validate
+
+WAIT = 200
+QUICK = Config(fit=FitConfig(round_seconds=0.2, max_rounds=3))
+
+
+@pytest.fixture(scope="module")
+def executor():
+    """Share one warm worker, because importing torch takes longest."""
+    with LocalExecutor() as executor:
+        yield executor
+
+
+def halves(seed=0, shape=(128, 128)):
+    """Return an image, dark on the left, bright on the right, and textured a little."""
+    image = np.random.default_rng(seed).normal(80, 12, shape)
+    image[..., shape[-1] // 2 :] += 80
+    return image.clip(0, 255).astype(np.uint8)
+
+
+class Heard:
+    def __init__(self, session):
+        self.messages, self.states, self.reports, self.tiles = [], [], [], []
+        self.progress = []
+        session.messaged.connect(self.messages.append)
+        session.state_changed.connect(self.states.append)
+        session.reported.connect(self.reports.append)
+        session.prediction_changed.connect(self.tiles.append)
+        session.progressed.connect(self.progress.append)
+
+    @property
+    def texts(self):
+        return [str(message) for message in self.messages]
+
+
+@pytest.fixture
+def session(executor, tmp_path):
+    session = Session(executor=executor, config=QUICK)
+    session.heard = Heard(session)
+    session.create_project(tmp_path / "p.zarr", [NewImage("halves", halves(), "yx")])
+    yield session
+    session.close()
+
+
+def paint(session):
+    session.image.regions[10:30, 10:40] = session.new_region()
+    session.image.regions[10:30, 90:120] = session.new_region()
+    session.stroke_finished()
+
+
+def predicted(session):
+    return np.asarray(session.image.prediction_view[...])
+
+
+def finish(session):
+    assert session.run_until_idle(WAIT)
+    assert session.state is State.READY
+
+
+def test_one_click_from_strokes_to_a_segmentation(session, tmp_path):
+    session.warm_up()
+    assert session.state is State.WARMING
+    finish(session)
+    assert psutil.Process(session.worker.pid).ppid() == os.getpid()
+    paint(session)
+    session.fine_tune()
+    assert session.state is State.TRAINING
+    finish(session)
+    heard = session.heard
+    assert not heard.messages
+    assert heard.states[-2:] == [State.TRAINING, State.READY]
+    assert 1 <= len(heard.reports) <= 3
+    assert session.reports == tuple(heard.reports)
+    assert {tile.box for tile in heard.tiles} == {Box(0, 0, 128, 128)}
+    assert heard.progress[-1].finished
+    labels = predicted(session)
+    left, right = labels[35:, :60], labels[35:, 68:]
+    most = [np.bincount(part.ravel()).argmax() for part in (left, right)]
+    assert most[0] != most[1]
+    assert (left == most[0]).mean() > 0.8
+    assert (right == most[1]).mean() > 0.8
+    assert "torch" not in sys.modules
+
+
+def test_reopening_brings_back_model_and_prediction(session, executor, tmp_path):
+    paint(session)
+    session.fine_tune()
+    finish(session)
+    labels, checkpoint = predicted(session), session.checkpoint
+    session.close_project()
+    again = Session(executor=executor)
+    again.open_project(tmp_path / "p.zarr")
+    assert again.checkpoint == checkpoint
+    assert again.config == QUICK
+    assert np.array_equal(predicted(again), labels)
+    again.predict_view()
+    assert again.state is State.PREDICTING
+    assert again.run_until_idle(WAIT)
+    assert np.array_equal(predicted(again), labels)
+    again.close()
+
+
+def test_a_stroke_trains_in_live_mode_and_one_during_training_trains_once_more(session):
+    session.live = True
+    assert session.idle  # nothing is painted yet
+    paint(session)
+    assert session.idle is False
+    chains = []
+    session.state_changed.connect(lambda state: chains.append(state is State.TRAINING))
+
+    def paint_once(report):
+        if len(session.heard.reports) == 1:
+            session.image.regions[60:80, 10:40] = 1
+            session.stroke_finished()
+
+    session.reported.connect(paint_once)
+    finish(session)
+    assert sum(chains) == 2
+    session.live = False
+
+
+def test_cancelling_acts_within_one_round(session):
+    session.config = Config(fit=FitConfig(round_seconds=0.2, max_rounds=1000))
+    paint(session)
+    session.fine_tune()
+    session.run_until_idle(0.01)
+    session.reported.connect(lambda _: session.cancel() if session.state.busy else None)
+    finish(session)
+    assert State.STOPPING in session.heard.states
+    assert len(session.heard.reports) == 1
+    assert session.checkpoint == session.heard.reports[0].checkpoint
+
+
+def test_kill_9_of_the_worker_in_mid_round_costs_one_round(session):
+    session.warm_up()
+    finish(session)
+    session.config = Config(fit=FitConfig(round_seconds=0.5, max_rounds=2))
+    paint(session)
+    first = session.worker.pid
+    session.fine_tune()
+    session.run_until_idle(0.2)
+    os.kill(first, signal.SIGKILL)
+    finish(session)
+    assert any("worker process died" in text for text in session.heard.texts)
+    assert all(message.level == "warning" for message in session.heard.messages)
+    assert len(session.heard.reports) == 2
+    assert session.worker.pid != first
+    assert int(session.image.regions[15, 15]) == 1
+
+
+def test_predicting_everything_and_not_twice(session, executor, tmp_path):
+    session.add_images([NewImage("stack", halves(1, (2, 700, 128)), "zyx")])
+    paint(session)
+    session.fine_tune()
+    finish(session)
+    session.heard.tiles.clear()
+    session.predict_all()
+    assert session.state is State.PREDICTING
+    finish(session)
+    tiles = session.heard.tiles
+    # The first image is one tile, predicted in the last round; the stack has two tiles a plane.
+    assert sorted((tile.plane, tile.box.y0) for tile in tiles if tile.image == "stack") == [
+        ((0,), 0),
+        ((0,), 512),
+        ((1,), 0),
+        ((1,), 512),
+    ]
+    session.select_image("stack")
+    assert (predicted(session) > 0).all()
+    session.close_project()
+    again = Session(executor=executor)
+    heard = Heard(again)
+    again.open_project(tmp_path / "p.zarr")
+    again.predict_all()
+    assert again.run_until_idle(WAIT)
+    assert not heard.tiles
+    again.close()
+
+
+def test_a_model_goes_from_one_project_to_another(session, executor, tmp_path):
+    paint(session)
+    session.fine_tune()
+    finish(session)
+    labels = predicted(session)
+    saved = session.save_model(tmp_path / "model")
+    assert {path.name for path in saved.iterdir()} == {"weights.safetensors", "model.json"}
+    other = Session(executor=executor, config=Config(model=ModelSpec(channels=5)))
+    other.create_project(tmp_path / "other.zarr", [NewImage("halves", halves(), "yx")])
+    other.load_model(saved)
+    assert other.config.model.channels == 8
+    other.predict_view()
+    assert other.run_until_idle(WAIT)
+    assert np.array_equal(predicted(other), labels)
+    other.close()
+
+
+def test_after_a_reset_it_learns_from_the_start(session):
+    paint(session)
+    session.fine_tune()
+    finish(session)
+    steps = session.reports[-1].steps
+    session.reset_model()
+    assert session.checkpoint is None
+    assert session.reports == ()
+    session.config = Config(fit=FitConfig(round_seconds=0.01, max_rounds=1))
+    session.fine_tune()
+    finish(session)
+    assert session.reports[-1].steps < steps
+
+
+def test_exporting_what_was_done(session, tmp_path):
+    paint(session)
+    session.fine_tune()
+    finish(session)
+    future = session.export(tmp_path / "out.zarr")
+    assert future.result(WAIT) == tmp_path / "out.zarr"
+    session.run_until_idle(1)
+    assert validate(tmp_path / "out.zarr") == []
+    assert "Exported" in session.heard.texts[-1]
+    again = session.export(tmp_path / "out.zarr")
+    with pytest.raises(Exception, match="already"):
+        again.result(WAIT)
+    session.run_until_idle(1)
+    assert session.heard.messages[-1].level == "error"
+
+
+def test_missing_weights_are_a_message(session, tmp_path):
+    missing = str(tmp_path / "missing.pth")
+    session.config = Config(model=ModelSpec(weights=missing), fit=QUICK.fit)
+    paint(session)
+    session.fine_tune()
+    finish(session)
+    (message,) = session.heard.messages
+    assert message.level == "error"
+    assert "missing.pth" in message.text
+    assert session.checkpoint is None
+
+
+def test_closing_in_the_middle_leaves_no_worker_and_a_project_to_go_on_with(tmp_path):
+    session = Session(config=QUICK)
+    session.create_project(tmp_path / "p.zarr", [NewImage("halves", halves(), "yx")])
+    session.warm_up()
+    assert session.run_until_idle(WAIT)
+    pid = session.worker.pid
+    paint(session)
+    session.fine_tune()
+    time.sleep(0.3)
+    session.close()
+    assert not psutil.pid_exists(pid)
+    assert session.state is State.NO_PROJECT
+    with Project.open(tmp_path / "p.zarr") as project:
+        assert int(project.image("halves").regions[15, 15]) == 1
