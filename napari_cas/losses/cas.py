@@ -102,11 +102,13 @@ def cas_terms(
     # Under autocast the small products below would be rounded to 8 or 11 bits.
     with torch.autocast(logits.device.type, enabled=False):
         descriptors, spread = region_moments(logits, regions, uniformer)
-        small = _widen(descriptors)
-        inner = _uniformer(_widen(spread), regions, mean=mean)
-        outer = DISCRIMINATORS[discriminator](small, regions, mean=mean)
-        inner, outer = inner.to(descriptors.dtype), outer.to(descriptors.dtype)
-    return CASTerms(alpha * inner + (1 - alpha) * outer, inner, outer, descriptors, regions)
+        inner = _uniformer(spread, regions, mean=mean)
+        outer = DISCRIMINATORS[discriminator](descriptors, regions, mean=mean)
+        total = alpha * inner + (1 - alpha) * outer
+        dtype = torch.promote_types(logits.dtype, torch.float32)
+    return CASTerms(
+        total.to(dtype), inner.to(dtype), outer.to(dtype), descriptors.to(dtype), regions
+    )
 
 
 def cas_loss(
@@ -243,11 +245,6 @@ def _uniformer(spread: Tensor, regions: RegionIndex, *, mean: bool) -> Tensor:
     return (spread / per_plane[regions.plane]).sum() / max(regions.n_planes, 1)
 
 
-def _widen(values: Tensor) -> Tensor:
-    """Return float64 where the device has it: near-singular determinants need the bits."""
-    return values if values.device.type == "mps" else values.double()
-
-
 def _check_choices(alpha: float, discriminator: str, uniformer: str, reduction: str) -> None:
     if not (math.isfinite(alpha) and 0 <= alpha <= 1):
         raise InputError("alpha is out of range", expected="a number from 0 to 1", got=str(alpha))
@@ -290,8 +287,9 @@ def _check_fit(logits: Tensor, regions: object) -> None:
 def _check_finite(logits: Tensor, wanted: bool | None) -> None:
     if wanted is None:
         wanted = logits.device.type == "cpu"
-    # The sum reads the logits once; it may overflow although all are finite, hence the second look.
-    if wanted and not bool(torch.isfinite(logits.detach().sum(dtype=torch.float64))):
+    # One quick pass: the sum. It may overflow although all are finite, hence the second look.
+    dtype = torch.promote_types(logits.dtype, torch.float32)
+    if wanted and not bool(torch.isfinite(logits.detach().sum(dtype=dtype))):
         bad = int((~torch.isfinite(logits.detach())).sum())
         if bad:
             raise InputError(

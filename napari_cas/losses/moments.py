@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-import torch
+from napari_cas.losses.portable import RegionMoments
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 
 def region_moments(logits: Tensor, regions: RegionIndex, uniformer: str) -> tuple[Tensor, Tensor]:
     r"""Return descriptors (R, M) and spread (R,) of every region.
+
+    The spread needs no second pass over the pixels: ``E‖s - ŝ‖² = E‖s‖² - ‖ŝ‖²``, and the
+    cross-entropy to the descriptor is ``-⟨ŝ, E[log s]⟩``. The first form cancels; with sums in
+    float64 its error stays at the rounding of the float32 softmax, about 1e-7 absolute.
 
     Parameters
     ----------
@@ -28,18 +32,11 @@ def region_moments(logits: Tensor, regions: RegionIndex, uniformer: str) -> tupl
     Returns
     -------
     tuple of Tensor
-        float32, or float64 for float64 logits.
+        float64 (float32 on MPS, which has no float64); differentiable once.
     """
-    flat = logits.movedim(1, -1).reshape(-1, logits.shape[1])
-    index = regions.index.reshape(-1)
-    kept = index >= 0
-    logs = flat[kept].to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(1)
-    index, soft = index[kept], logs.exp()
-    zeros = soft.new_zeros((regions.count.numel(), soft.shape[1]))
-    size = regions.count.to(soft.dtype)
-    descriptors = zeros.index_add(0, index, soft) / size[:, None]
-    if uniformer == "squared":
-        per_pixel = (soft - descriptors[index]).square().sum(1)
-    else:
-        per_pixel = -(descriptors.detach()[index] * logs).sum(1)
-    return descriptors, zeros[:, 0].index_add(0, index, per_pixel) / size
+    logarithms = uniformer == "cross_entropy"
+    found = RegionMoments.apply(logits, regions.index, regions.count, logarithms)
+    means, second = cast("tuple[Tensor, Tensor]", found)
+    if logarithms:
+        return means, -(means.detach() * second).sum(1)
+    return means, second - means.square().sum(1)
