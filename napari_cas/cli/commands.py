@@ -178,7 +178,8 @@ def _predict(
     from napari_cas.store.label_files import export_labels
 
     session.probabilities = arguments.probabilities
-    session.predict_all(images)
+    with console.refusals():
+        session.predict_all(images)
     console.wait(session)
     console.report["predicted"] = list(images)
     if not arguments.output:

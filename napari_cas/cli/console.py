@@ -39,6 +39,7 @@ class Console:
         self._bar: tqdm[Any] | None = None
         self._doing = ""
         self._errors: list[CASError] = []
+        self._refused: CASError | None = None
         self._clicked: float | None = None
 
     def say(self, text: str = "") -> None:
@@ -93,7 +94,8 @@ class Console:
         """
         start = self._clicked = time.perf_counter()
         before = len(session.reports)
-        session.fine_tune()
+        with self.refusals():
+            session.fine_tune()
         self.wait(session)
         rounds = session.reports[before:]
         if not rounds:
@@ -113,6 +115,20 @@ class Console:
             "seconds_to_first_prediction": self.report.pop("first", None),
             "warnings": sorted({text for report in rounds for text in report.warnings}),
         }
+
+    @contextmanager
+    def refusals(self) -> Iterator[None]:
+        """Raise what the session only warns of: nobody is there to paint more and try again.
+
+        Raises
+        ------
+        CASError
+            The session refused to start something.
+        """
+        self._refused = None
+        yield
+        if self._refused is not None:
+            raise self._refused
 
     def wait(self, session: Session) -> None:
         """Handle what arrives until the session is idle.
@@ -136,8 +152,10 @@ class Console:
             error = message.error
             known = error if isinstance(error, CASError) else WorkerError(str(message))
             self._errors.append(known)
-        else:
-            self.say(f"{message.level}: {message}")
+            return
+        if isinstance(message.error, CASError):
+            self._refused = message.error
+        self.say(f"{message.level}: {message}")
 
     def _on_report(self, report: RoundReport) -> None:
         if not report.losses:

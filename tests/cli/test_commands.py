@@ -155,6 +155,13 @@ def test_help_teaches_with_examples(words, capsys):
     assert "napari-cas" in out
 
 
+def test_predicting_a_project_that_has_learnt_nothing_exits_with_2(tmp_path, capsys):
+    with Project.create(tmp_path / "p.zarr") as project:
+        project.add_image("a", np.arange(600, dtype=np.uint8).reshape(20, 30), "yx")
+    assert main(["predict", str(tmp_path / "p.zarr")]) == 2
+    assert "Nothing has been learnt" in capsys.readouterr().err
+
+
 def test_ctrl_c_ends_with_130_and_keeps_what_was_learnt(pictures, tmp_path):
     project = tmp_path / "p.zarr"
     process = subprocess.Popen(
