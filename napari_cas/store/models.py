@@ -136,7 +136,7 @@ def read_head(directory: Path) -> dict[str, Any]:
             f"{path} is not a model", expected=f"format {FORMAT!r}", got=repr(head.get("format"))
         )
     version = head.get("version")
-    if not isinstance(version, int) or not 1 <= version <= FORMAT_VERSION:
+    if type(version) is not int or not 1 <= version <= FORMAT_VERSION:
         raise CheckpointError(
             f"{path} has an unknown version",
             expected=f"1 to {FORMAT_VERSION}",

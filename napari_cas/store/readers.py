@@ -7,7 +7,9 @@ local or by URL.
 
 from __future__ import annotations
 
+import contextlib
 import warnings
+import weakref
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -135,7 +137,9 @@ def _read_picture(path: Path) -> LoadedImage:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # large pictures and odd metadata are fine
-        data = np.asarray(imageio.imread(path))
+        # Given a path, imageio leaves the file open when no reader wants it.
+        kind = {"extension": path.suffix} if path.suffix else {}
+        data = np.asarray(imageio.imread(path.read_bytes(), **kind))
     if data.ndim == 4:
         return _plain(_opaque(data), "tyxc", path)
     if data.ndim == 3 and data.shape[-1] not in (2, 3, 4):
@@ -162,15 +166,17 @@ def _read_npy(path: Path) -> LoadedImage:
 def _read_tiff(path: Path) -> LoadedImage:
     import tifffile
 
-    file = tifffile.TiffFile(path)
-    series = file.series[0]
-    if series.nbytes > LAZY_BYTES:
-        data: Any = zarr.open(series.aszarr(level=0), mode="r")
-    else:
-        data = series.asarray()
-        file.close()
-    data, axes = _tiff_axes(data, series.axes)
-    scale, units, names = _tiff_metadata(file)
+    with contextlib.ExitStack() as stack:
+        file = stack.enter_context(tifffile.TiffFile(path))
+        series = file.series[0]
+        lazy = series.nbytes > LAZY_BYTES
+        pixels: Any = zarr.open(series.aszarr(level=0), mode="r") if lazy else series.asarray()
+        data, axes = _tiff_axes(pixels, series.axes)
+        scale, units, names = _tiff_metadata(file)
+        if lazy:
+            # Stays open as long as the array is in use.
+            weakref.finalize(pixels.store, file.close)
+            stack.pop_all()
     return _plain(
         data,
         axes,
@@ -281,7 +287,9 @@ def _read_zarr(source: str) -> LoadedImage:
     attributes = dict(node.attrs)
     ome = attributes.get("ome", attributes)
     if not (isinstance(ome, dict) and "multiscales" in ome):
-        inside = ", ".join(sorted(node.group_keys())[:20])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # zarr warns of every file that is not its own
+            inside = ", ".join(sorted(node.group_keys())[:20])
         raise ImageError(
             f"{source} is no single image",
             expected="an OME-Zarr image",

@@ -150,7 +150,7 @@ def check_format(path: Path) -> dict[str, Any]:
             todo="To annotate an OME-Zarr image, open it as an image.",
         )
     version = own["format"]
-    if not isinstance(version, int) or not 1 <= version <= FORMAT_VERSION:
+    if type(version) is not int or not 1 <= version <= FORMAT_VERSION:
         raise ProjectFormatError(
             f"{path} has an unknown format version",
             expected=f"1 to {FORMAT_VERSION}",

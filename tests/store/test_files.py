@@ -1,0 +1,56 @@
+"""Files are replaced whole and names are safe."""
+
+from __future__ import annotations
+
+import errno
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from napari_cas.errors import ProjectFormatError, StorageError
+from napari_cas.store.files import read_json, safe_name, storing, write_json
+
+
+@given(st.text(max_size=200))
+def test_every_name_becomes_one_safe_component(name):
+    safe = safe_name(name)
+    assert safe_name(safe) == safe
+    assert safe
+    assert len(safe.encode()) <= 255
+    assert not set(safe) & set('/\\:*?"<>|\x00')
+    assert safe[0] not in ". "
+    assert safe[-1] not in ". "
+
+
+def test_replacing_keeps_the_old_until_the_new_is_whole(tmp_path):
+    path = tmp_path / "a.json"
+    write_json(path, {"a": 1})
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(path, {"a": float("nan")})
+    assert read_json(path) == {"a": 1}
+    assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
+    with pytest.raises(StorageError):
+        write_json(tmp_path / "no" / "a.json", {})
+
+
+@pytest.mark.parametrize("content", [b"", b"[1]", b"null", b"\xff\xfe", b'{"a": ', b"[" * 100_000])
+def test_what_is_no_json_object_is_named(tmp_path, content):
+    path = tmp_path / "a.json"
+    path.write_bytes(content)
+    with pytest.raises(ProjectFormatError, match=r"a\.json"):
+        read_json(path)
+
+
+def test_a_huge_file_is_refused_unread(tmp_path):
+    path = tmp_path / "a.json"
+    with path.open("wb") as file:
+        file.truncate(1 << 40)  # sparse: takes no space
+    with pytest.raises(ProjectFormatError, match="too large"):
+        read_json(path)
+
+
+def test_storage_errors_say_what_to_do(tmp_path):
+    for code, todo in ((errno.ENOSPC, "Free some space"), (errno.EACCES, "permission")):
+        with pytest.raises(StorageError, match=todo), storing(tmp_path):
+            raise OSError(code, "refused")

@@ -1,0 +1,173 @@
+"""Images of every type are copied exactly, in bounded memory, or refused with a reason."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from napari_cas.errors import ImageError
+from napari_cas.store import Project
+from napari_cas.store.intake import BLOCK_BYTES, Source
+
+
+@pytest.mark.parametrize(
+    ("dtype", "stored"),
+    [
+        ("bool", "uint8"),
+        ("uint8", "uint8"),
+        (">u2", "uint16"),
+        ("int16", "int16"),
+        ("int64", "int64"),
+        ("float16", "float32"),
+        ("float32", "float32"),
+        (">f8", "float32"),
+    ],
+)
+def test_types_are_stored_as_documented(tmp_path, rng, dtype, stored):
+    data = (rng.random((70, 90)) * 200).astype(dtype)
+    data[0, 0] = 0
+    with Project.create(tmp_path / "p.zarr") as project:
+        entry = project.add_image("a", data, "yx")
+        assert entry.dtype == np.dtype(stored)
+        np.testing.assert_array_equal(entry.levels[0][...], data.astype(stored))
+
+
+@pytest.mark.parametrize(
+    ("data", "axes", "match"),
+    [
+        (np.ones((9, 9), complex), "yx", "complex128"),
+        (np.array([["a", "b"], ["c", "d"]]), "yx", "<U1"),
+        (np.array([[None, 1], [2, 3]]), "yx", "object"),
+        (np.zeros((0, 9)), "yx", "empty"),
+        (np.zeros((9, 9)), "yx", "constant"),
+        (np.full((2, 9, 9), 7, np.uint8), "cyx", "constant.*7 everywhere"),
+        (np.full((9, 9), np.nan), "yx", "81 of 81"),
+        (np.array([[1e300, 0], [1, 2]]), "yx", "1 of 4"),
+        (np.eye(9), "zy", "y and x"),
+        (np.eye(9), "yxc", "3|letters"),
+        (np.eye(9), "yy", "different letters"),
+        (np.eye(9), "qx", "letters of t, c, z, y, x"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_with_the_reason(tmp_path, data, axes, match):
+    with (
+        Project.create(tmp_path / "p.zarr") as project,
+        pytest.raises(ImageError, match=match),
+    ):
+        project.add_image("a", data, axes)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"scale": (1,)},
+        {"scale": (0, 1)},
+        {"scale": (1, float("nan"))},
+        {"units": ("um",)},
+        {"channel_names": ("a", "b")},
+    ],
+)
+def test_notes_that_do_not_fit_are_refused(tmp_path, options):
+    with Project.create(tmp_path / "p.zarr") as project, pytest.raises(ImageError):
+        project.add_image("a", np.eye(9), "yx", **options)
+
+
+def test_a_list_is_an_image_too(tmp_path):
+    with Project.create(tmp_path / "p.zarr") as project:
+        assert project.add_image("a", [[1, 2], [3, 4]], "yx").shape == (2, 2)
+
+
+def test_an_array_that_fails_while_reading_is_a_typed_error(tmp_path):
+    import dask.array as da
+
+    def broken(block):
+        raise RuntimeError("disk gone")
+
+    lazy = da.zeros((50, 50), chunks=25).map_blocks(broken, dtype=float, meta=np.empty((0, 0)))
+    with Project.create(tmp_path / "p.zarr") as project:
+        with pytest.raises(ImageError, match="disk gone"):
+            project.add_image("a", lazy, "yx")
+        assert project.images == ()
+
+
+@pytest.mark.parametrize(
+    ("shape", "axes", "dtype"),
+    [
+        ((100_000, 100_000), "yx", "uint8"),
+        ((100_000, 100_000, 3), "yxc", "float32"),
+        ((64, 20_000, 20_000), "cyx", "float32"),
+        ((500, 500, 2000, 2000), "tzyx", "uint16"),
+        ((4096, 3), "yx", "uint8"),
+    ],
+)
+def test_blocks_are_bounded_and_aligned_to_chunks(shape, axes, dtype):
+    class Huge:
+        """Looks like an array far larger than memory."""
+
+        def __init__(self):
+            self.shape, self.dtype = shape, np.dtype(dtype)
+            self.chunks = tuple(min(n, 3000) for n in shape)
+
+        def __getitem__(self, key):
+            raise AssertionError
+
+    source = Source(Huge(), axes)
+    step = source.steps()
+    assert np.prod(list(step.values())) * np.dtype(dtype).itemsize <= BLOCK_BYTES
+    for axis in "yx":
+        size = source.shape[source.canonical.index(axis)]
+        assert step[axis] % 512 == 0 or step[axis] == size
+
+
+@pytest.mark.slow
+def test_an_image_larger_than_allowed_memory_is_copied(tmp_path):
+    """A 12,000 × 12,000 lazily made image (576 MB as float32) with 400 MB above the libraries."""
+    code = f"""
+import resource, sys
+import dask.array as da, numpy as np
+from napari_cas.store import Project
+from pathlib import Path
+project = Project.create(Path({str(tmp_path)!r}) / "p.zarr")
+project.add_image("warm", np.eye(600), "yx")
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+y = da.arange(12_000, chunks=3000, dtype="float32")
+entry = project.add_image("big", (y[:, None] % 251) * (y[None] % 241), "yx")
+used = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+assert entry.shape == (12_000, 12_000)
+assert float(entry.levels[0][11_999, 11_998]) == (11_999 % 251) * (11_998 % 241)
+assert used < 400, used
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=200)
+
+
+def test_intensity_is_robust_and_per_channel(tmp_path, rng):
+    data = rng.normal(100, 10, (2, 900, 1000)).astype(np.float32)
+    data[1] *= 10
+    data[0, 450, 500] = 1e9  # one hot pixel
+    with Project.create(tmp_path / "p.zarr") as project:
+        intensity = project.add_image("a", data, "cyx").intensity
+        for channel, factor in ((0, 1), (1, 10)):
+            assert intensity.low[channel] == pytest.approx(factor * 69, rel=0.05)
+            assert intensity.high[channel] == pytest.approx(factor * 131, rel=0.05)
+        sparse = np.zeros((900, 900), np.uint8)
+        sparse[400:403, 400:403] = 200
+        lonely = project.add_image("sparse", sparse, "yx").intensity
+        assert lonely.low[0] < lonely.high[0]
+        empty = np.stack([np.zeros((50, 50)), np.eye(50)])
+        assert project.add_image("half", empty, "cyx").intensity.high == (1.0, 1.0)
+
+
+def test_pyramids_are_means(tmp_path, rng):
+    data = rng.integers(0, 60_000, (3, 1025, 700)).astype(np.uint16)
+    with Project.create(tmp_path / "p.zarr") as project:
+        entry = project.add_image("a", data, "cyx")
+        assert [level.shape for level in entry.levels] == [
+            (3, 1025, 700),
+            (3, 513, 350),
+            (3, 257, 175),
+        ]
+        mean = data[:, :1024].reshape(3, 512, 2, 350, 2).mean((2, 4))
+        np.testing.assert_allclose(entry.levels[1][:, :512], mean, atol=0.5)

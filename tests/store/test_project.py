@@ -1,0 +1,322 @@
+"""Projects open, keep, name what is broken and never leave their directory."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import zarr
+
+from napari_cas.errors import (
+    CASError,
+    CheckpointError,
+    ImageError,
+    ProjectError,
+    ProjectFormatError,
+    ProjectLockedError,
+)
+from napari_cas.protocol import Box
+from napari_cas.store import Project
+
+
+def _edit(path, change):
+    meta = json.loads(path.read_text())
+    change(meta)
+    path.write_text(json.dumps(meta))
+
+
+def test_everything_is_there_after_reopening(project):
+    path = project.path
+    entry = project.image("cells")
+    entry.regions[10:20, 10:20] = 1
+    entry.prediction_view[0, 0] = 3
+    project.set_state({"image": "cells", "checkpoint": None})
+    project.save_model("first", {"w": np.arange(4, dtype=np.float32)}, {"seed": 3})
+    project.close()
+    with Project.open(path) as again:
+        assert (again.images, again.models, again.problems) == (("cells",), ("first",), ())
+        assert again.get_state() == {"image": "cells", "checkpoint": None}
+        entry = again.image("cells")
+        assert entry.regions.ids(()) == {1: 100}
+        assert entry.prediction_view[0, 0] == 3
+        tensors, record = again.load_model("first")
+        np.testing.assert_array_equal(tensors["w"], [0, 1, 2, 3])
+        assert record == {"seed": 3}
+
+
+def test_any_zarr_reader_opens_a_project(project):
+    project.image("cells").regions[:5, :5] = 2
+    project.flush()
+    root = zarr.open_group(str(project.path), mode="r")
+    assert root["images/cells/0"].shape == (3, 300, 400)
+    assert root["images/cells/labels/regions/0"][:5, :5].tolist() == [[2] * 5] * 5
+
+
+@pytest.mark.parametrize("content", ["file", "directory"])
+def test_create_refuses_what_is_there(tmp_path, content):
+    path = tmp_path / "p"
+    if content == "file":
+        path.write_text("hello")
+    else:
+        path.mkdir()
+        (path / "thesis.txt").write_text("hello")
+    with pytest.raises(ProjectError, match="new or empty"):
+        Project.create(path)
+
+
+def test_open_says_what_is_no_project(tmp_path):
+    with pytest.raises(ProjectFormatError, match="no such directory"):
+        Project.open(tmp_path / "nowhere")
+    with pytest.raises(ProjectFormatError, match=r"no zarr\.json"):
+        Project.open(tmp_path)
+    zarr.create_group(str(tmp_path / "other"))
+    with pytest.raises(ProjectFormatError, match="another Zarr group"):
+        Project.open(tmp_path / "other")
+    (tmp_path / "other" / "zarr.json").write_text("[1, 2")
+    with pytest.raises(ProjectFormatError, match="JSON object"):
+        Project.open(tmp_path / "other")
+    with Project.create(tmp_path / "mine") as project, pytest.raises(ProjectError, match="mode"):
+        Project.open(project.path, "w")
+
+
+@pytest.mark.parametrize("version", [2, 0, "1", None, True])
+def test_other_format_versions_are_refused(project, version):
+    project.close()
+    _edit(
+        project.path / "zarr.json",
+        lambda meta: meta["attributes"]["napari-cas"].update(format=version),
+    )
+    with pytest.raises(ProjectFormatError, match="format version"):
+        Project.open(project.path)
+
+
+def test_the_second_writer_is_told_who_has_it_and_may_read(project):
+    with pytest.raises(ProjectLockedError, match=r"process \d+ on "):
+        Project.open(project.path)
+    reader = Project.open(project.path, "r")
+    assert not reader.image("cells").regions.writeable
+    with pytest.raises(ProjectError, match="not open for writing"):
+        reader.add_image("more", np.eye(9), "yx")
+    with pytest.raises(ProjectError, match="read-only"):
+        reader.save_model("m", {}, {})
+    project.close()
+    Project.open(project.path).close()
+
+
+def test_only_the_owner_of_each_array_may_write_it(project):
+    entry = project.image("cells")
+    worker = Project.open(project.path, "worker").image("cells")
+    writeable = {
+        name: (getattr(entry, name).writeable, getattr(worker, name).writeable)
+        for name in ("regions", "corrections", "prediction")
+    }
+    assert writeable == {
+        "regions": (True, False),
+        "corrections": (True, False),
+        "prediction": (False, True),
+    }
+    with pytest.raises(ProjectError):
+        entry.prediction[0, 0] = 1
+    with pytest.raises(ProjectError):
+        entry.create_probabilities(4)
+    with pytest.raises(ProjectError):
+        entry.mark_predicted("m", [])
+
+
+def test_a_worker_sees_images_added_later(project, rng):
+    worker = Project.open(project.path, "worker")
+    project.add_image("later", rng.random((50, 60)), "yx")
+    assert worker.image("later").plane_size == (50, 60)
+    with pytest.raises(ProjectError, match="No image 'never'"):
+        worker.image("never")
+
+
+@pytest.mark.parametrize(
+    ("name", "stored"),
+    [
+        ("../../evil", "evil"),
+        ("a/b\\c", "a_b_c"),
+        ("cells [DAPI]", "cells [DAPI]"),
+        ("...", "unnamed"),
+        ("con", "x-con"),
+        ("é" * 300, "é" * 60),
+        ("nul\x00l", "nul_l"),
+        ("\ud800", "unnamed"),
+    ],
+)
+def test_names_stay_inside_the_project(tmp_path, name, stored):
+    with Project.create(tmp_path / "deep" / "p.zarr") as project:
+        entry = project.add_image(name, np.eye(20), "yx")
+        assert entry.name == stored
+        assert project.images == (stored,)
+        assert entry.folder.parent == project.path / "images"
+        assert sorted(p.name for p in tmp_path.iterdir()) == ["deep"]
+        with pytest.raises(ProjectError, match="already has"):
+            project.add_image(stored.upper(), np.eye(20), "yx")
+
+
+@pytest.mark.parametrize("name", ["../x", "", "a/b", ".", ".tmp-x", "/etc"])
+def test_no_model_or_image_name_leads_outside(project, name):
+    for action in (
+        lambda: project.save_model(name, {"a": np.ones(1)}, {}),
+        lambda: project.delete_model(name),
+        lambda: project.load_model(name),
+        lambda: project.image(name),
+        lambda: project.remove_image(name),
+    ):
+        with pytest.raises(ProjectError):
+            action()
+    assert project.model_digest(name) == ""
+
+
+def test_a_failed_add_leaves_nothing(project, rng):
+    before = sorted(p.name for p in (project.path / "images").iterdir())
+
+    def stop(done, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        project.add_image("new", rng.random((2000, 2000)), "yx", progress=stop)
+    bad = rng.random((50, 50))
+    bad[3, 4:7] = np.nan
+    with pytest.raises(ImageError, match="3 of 2500"):
+        project.add_image("new", bad, "yx")
+    assert sorted(p.name for p in (project.path / "images").iterdir()) == before
+    assert project.images == ("cells",)
+    project.add_image("new", rng.random((50, 50)), "yx")
+    assert project.images == ("cells", "new")
+
+
+def test_remove_image(project, rng):
+    project.add_image("b", rng.random((50, 50)), "yx")
+    entry = project.image("cells")
+    project.remove_image("cells")
+    assert project.images == ("b",)
+    with pytest.raises(ProjectError):
+        entry.regions[0, 0] = 1
+    project.add_image("cells", rng.random((50, 50)), "yx")
+    assert project.images == ("b", "cells")
+
+
+DAMAGES = {
+    "no metadata": lambda f: (f / "zarr.json").unlink(),
+    "truncated metadata": lambda f: (f / "zarr.json").write_text('{"zarr_format"'),
+    "foreign metadata": lambda f: (f / "zarr.json").write_text('{"zarr_format": 2}'),
+    "binary metadata": lambda f: (f / "zarr.json").write_bytes(bytes(range(256))),
+    "deep metadata": lambda f: (f / "zarr.json").write_text("[" * 100_000),
+    "no pixels": lambda f: shutil.rmtree(f / "0"),
+    "no labels": lambda f: shutil.rmtree(f / "labels" / "prediction"),
+    "labels of another size": lambda f: _edit(
+        f / "labels" / "regions" / "0" / "zarr.json", lambda m: m.update(shape=[5, 5])
+    ),
+    "labels of another type": lambda f: _edit(
+        f / "labels" / "regions" / "0" / "zarr.json", lambda m: m.update(data_type="float64")
+    ),
+    "labels with huge chunks": lambda f: _edit(
+        f / "labels" / "regions" / "0" / "zarr.json",
+        lambda m: m["chunk_grid"]["configuration"].update(chunk_shape=[1 << 20, 1 << 20]),
+    ),
+    "pixels with huge chunks": lambda f: _edit(
+        f / "0" / "zarr.json",
+        lambda m: m["chunk_grid"]["configuration"].update(chunk_shape=[1, 1 << 20, 1 << 20]),
+    ),
+    "path outside": lambda f: _edit(
+        f / "zarr.json",
+        lambda m: m["attributes"]["ome"]["multiscales"][0]["datasets"][0].update(path="../b/0"),
+    ),
+    "wrong axes": lambda f: _edit(
+        f / "zarr.json",
+        lambda m: m["attributes"]["ome"]["multiscales"][0]["axes"].pop(),
+    ),
+    "no intensity": lambda f: _edit(
+        f / "zarr.json", lambda m: m["attributes"]["napari-cas"].clear()
+    ),
+    "foreign intensity": lambda f: _edit(
+        f / "zarr.json", lambda m: m["attributes"]["napari-cas"].update(intensity=[1, 2])
+    ),
+    "reference that is gone": lambda f: _edit(
+        f / "zarr.json",
+        lambda m: m["attributes"]["napari-cas"].update(reference={"url": "/gone/x.zarr"}),
+    ),
+    "foreign reference": lambda f: _edit(
+        f / "zarr.json", lambda m: m["attributes"]["napari-cas"].update(reference=3)
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_image_is_named_and_the_rest_opens(project, rng, damage):
+    project.add_image("b", rng.random((50, 50)), "yx")
+    project.image("b").regions[0, 0] = 1
+    project.close()
+    DAMAGES[damage](project.path / "images" / "cells")
+    with Project.open(project.path) as again:
+        assert again.images == ("b",)
+        assert "'cells'" in again.problems[0]
+        assert len(again.problems) == 1
+        assert again.image("b").regions[0, 0] == 1
+        with pytest.raises(CASError):
+            again.image("cells")
+
+
+def test_damaged_lists_states_and_models_are_named(project):
+    project.set_state({"a": 1})
+    project.save_model("m", {"a": np.ones(2)}, {})
+    project.close()
+    _edit(
+        project.path / "zarr.json",
+        lambda m: m["attributes"]["napari-cas"].update(images=["../../etc", 5, "cells", "gone"]),
+    )
+    (project.path / "state.json").write_text("{")
+    (project.path / "models" / "m" / "weights.safetensors").write_bytes(b"short")
+    with Project.open(project.path) as again:
+        assert again.images == ("cells",)
+        assert again.get_state() == {}
+        text = "\n".join(again.problems)
+        assert all(word in text for word in ("../../etc", "5", "gone", "state.json"))
+        with pytest.raises(CheckpointError, match="weights"):
+            again.load_model("m")
+
+
+def test_predicted_tiles_are_remembered_per_version_of_a_model(project):
+    entry = project.image("cells")
+    worker = Project.open(project.path, "worker")
+    tiles = [((), Box(0, 0, 128, 128)), ((), Box(0, 128, 128, 256))]
+    worker.save_model("m", {"a": np.ones(2)}, {})
+    image = worker.image("cells")
+    image.mark_predicted("m", tiles[:1])
+    image.mark_predicted("m", tiles[1:])
+    assert entry.predicted_with("m") == set(tiles)
+    assert entry.predicted_with("other") == set()
+    worker.save_model("m", {"a": np.zeros(2)}, {})  # the same name, other weights
+    assert entry.predicted_with("m") == set()
+    image.mark_predicted("m", tiles[:1])
+    assert entry.predicted_with("m") == set(tiles[:1])
+    (image.folder / "predicted.json").write_text('{"model": 1, "tiles": 3}')
+    assert entry.predicted_with("m") == set()
+
+
+def test_probabilities_are_made_on_demand(project):
+    entry = project.image("cells")
+    assert entry.probabilities is None
+    worker = Project.open(project.path, "worker").image("cells")
+    made = worker.create_probabilities(5)
+    made[2, 10:20, 10:20] = 0.5
+    assert entry.probabilities.shape == (5, 300, 400)
+    assert entry.probabilities.dtype == np.float16
+    assert float(entry.probabilities[2, 15, 15]) == 0.5
+    assert worker.create_probabilities(5)[2, 15, 15] == 0.5
+    assert worker.create_probabilities(3).shape == (3, 300, 400)
+
+
+def test_closing_twice_and_painting_after_closing(project):
+    entry = project.image("cells")
+    entry.regions[0, 0] = 1
+    project.close()
+    project.close()
+    with pytest.raises(ProjectError):
+        entry.regions[0, 0] = 2
+    with pytest.raises(ProjectError, match="closed"):
+        project.set_state({})

@@ -1,0 +1,171 @@
+"""Files of all kinds open as what they are."""
+
+from __future__ import annotations
+
+import imageio.v3 as imageio
+import numpy as np
+import pytest
+import tifffile
+import zarr
+
+from napari_cas.errors import ImageError
+from napari_cas.store import Project, readers
+from napari_cas.store.readers import guess_axes, read_image
+
+
+@pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif"])
+@pytest.mark.parametrize("shape", [(40, 50), (40, 50, 3)])
+def test_pictures_are_exact(tmp_path, rng, suffix, shape):
+    data = rng.integers(0, 255, shape).astype(np.uint8)
+    path = tmp_path / f"my image{suffix}"
+    imageio.imwrite(path, data)
+    image = read_image(path)
+    assert (image.axes, image.name, image.source) == ("yxc"[: len(shape)], "my image", None)
+    np.testing.assert_array_equal(image.data, data)
+
+
+def test_jpeg_16_bit_and_opacity(tmp_path, rng):
+    smooth = np.add.outer(np.arange(64), np.arange(64)).astype(np.uint8)
+    imageio.imwrite(tmp_path / "a.jpg", smooth)
+    assert np.abs(read_image(tmp_path / "a.jpg").data.astype(int) - smooth).max() < 8
+    deep = rng.integers(0, 65_535, (20, 30)).astype(np.uint16)
+    imageio.imwrite(tmp_path / "b.png", deep)
+    np.testing.assert_array_equal(read_image(tmp_path / "b.png").data, deep)
+    rgba = rng.integers(0, 255, (20, 30, 4)).astype(np.uint8)
+    imageio.imwrite(tmp_path / "c.png", rgba)
+    np.testing.assert_array_equal(read_image(tmp_path / "c.png").data, rgba[..., :3])
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_ome_tiff_brings_axes_scale_and_names(tmp_path, rng, monkeypatch, lazy):
+    monkeypatch.setattr(readers, "LAZY_BYTES", 0 if lazy else 1 << 30)
+    data = rng.integers(0, 4000, (2, 3, 4, 64, 80)).astype(np.uint16)
+    tifffile.imwrite(
+        tmp_path / "stack.ome.tif",
+        data,
+        metadata={
+            "axes": "TCZYX",
+            "PhysicalSizeX": 0.2,
+            "PhysicalSizeXUnit": "µm",
+            "PhysicalSizeY": 0.3,
+            "PhysicalSizeYUnit": "µm",
+            "PhysicalSizeZ": 2.0,
+            "PhysicalSizeZUnit": "µm",
+            "Channel": {"Name": ["DAPI", "GFP", "RFP"]},
+        },
+    )
+    image = read_image(tmp_path / "stack.ome.tif")
+    assert isinstance(image.data, zarr.Array if lazy else np.ndarray)
+    assert (image.name, image.axes) == ("stack", "tczyx")
+    assert image.scale == (1, 1, 2.0, 0.3, 0.2)
+    assert image.units[-1] == "micrometer"
+    assert image.channel_names == ("DAPI", "GFP", "RFP")
+    np.testing.assert_array_equal(image.data[:], data)
+    with Project.create(tmp_path / "p.zarr") as project:
+        entry = project.add_image(
+            "a",
+            image.data,
+            image.axes,
+            scale=image.scale,
+            units=image.units,
+            channel_names=image.channel_names,
+        )
+        np.testing.assert_array_equal(entry.levels[0][...], data)
+        assert entry.channel_names == image.channel_names
+
+
+def test_imagej_tiff_brings_its_scale(tmp_path, rng):
+    data = rng.integers(0, 255, (5, 40, 50)).astype(np.uint8)
+    tifffile.imwrite(
+        tmp_path / "ij.tif",
+        data,
+        imagej=True,
+        resolution=(4, 2),
+        metadata={"spacing": 3.0, "unit": "um", "axes": "ZYX"},
+    )
+    image = read_image(tmp_path / "ij.tif")
+    assert image.axes == "zyx"
+    assert image.scale == (3.0, 0.5, 0.25)
+    assert image.units == ("micrometer",) * 3
+
+
+def test_npy_is_mapped_and_never_unpickled(tmp_path, rng):
+    data = rng.random((20, 40, 50))
+    np.save(tmp_path / "a.npy", data)
+    image = read_image(tmp_path / "a.npy")
+    assert isinstance(image.data, np.memmap)
+    assert image.axes == "zyx"
+    np.save(tmp_path / "b.npy", np.array([{"a": 1}]), allow_pickle=True)
+    with pytest.raises(ImageError, match="cannot be read"):
+        read_image(tmp_path / "b.npy")
+
+
+def test_ome_zarr_can_be_referred_to_or_copied(tmp_path, rng, write_v04):
+    data = rng.integers(0, 255, (2, 80, 90)).astype(np.uint8)
+    path = write_v04(tmp_path / "x.ome.zarr", data, "cyx", scale=[1, 0.5, 0.5])
+    image = read_image(path)
+    assert (image.axes, image.scale, image.source) == ("cyx", (1, 0.5, 0.5), str(path))
+    assert image.name == "from elsewhere"
+    np.testing.assert_array_equal(image.data[:], data)
+
+
+def test_plain_zarr_arrays_use_dimension_names_or_a_guess(tmp_path, rng):
+    data = rng.random((6, 30, 40))
+    named = zarr.create_array(
+        str(tmp_path / "a.zarr"),
+        shape=data.shape,
+        dtype=data.dtype,
+        dimension_names=["t", "y", "x"],
+    )
+    named[...] = data
+    assert read_image(tmp_path / "a.zarr").axes == "tyx"
+    zarr.create_array(str(tmp_path / "b.zarr"), shape=data.shape, dtype=data.dtype)
+    assert read_image(tmp_path / "b.zarr").axes == "zyx"
+
+
+def test_groups_with_several_images_say_which(tmp_path, rng, write_v04):
+    zarr.create_group(str(tmp_path / "many.zarr"), zarr_format=2)
+    write_v04(tmp_path / "many.zarr" / "first", rng.random((30, 30)), "yx")
+    with pytest.raises(ImageError, match=r"group with first.*Open one of the images"):
+        read_image(tmp_path / "many.zarr")
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.tif", "a.npy", "a.gif", "a.xyz", "a"])
+def test_foreign_files_are_typed_errors(tmp_path, name):
+    (tmp_path / name).write_bytes(b"this is no image at all" * 10)
+    with pytest.raises(ImageError):
+        read_image(tmp_path / name)
+    with pytest.raises(ImageError, match="No such image"):
+        read_image(tmp_path / f"not-{name}")
+
+
+def test_truncated_files_are_typed_errors(tmp_path, rng):
+    data = rng.integers(0, 255, (64, 64)).astype(np.uint8)
+    for name in ("a.png", "a.tif"):
+        imageio.imwrite(tmp_path / name, data)
+        whole = (tmp_path / name).read_bytes()
+        (tmp_path / name).write_bytes(whole[: len(whole) // 2])
+        with pytest.raises(ImageError):
+            read_image(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("shape", "axes"),
+    [
+        ((9, 9), "yx"),
+        ((9, 9, 3), "yxc"),
+        ((9, 64, 64), "zyx"),
+        ((5, 9, 64, 3), "zyxc"),
+        ((2, 9, 64, 64), "czyx"),
+        ((3, 2, 9, 64, 64), "tczyx"),
+        ((3, 3, 3), "zyx"),
+    ],
+)
+def test_guessed_axes(shape, axes):
+    assert guess_axes(shape) == axes
+
+
+@pytest.mark.parametrize("shape", [(9,), (), (1, 2, 3, 4, 5, 6)])
+def test_axes_that_cannot_be_guessed(shape):
+    with pytest.raises(ImageError):
+        guess_axes(shape)
