@@ -76,7 +76,7 @@ def unpack(packed: bytes) -> Any:  # noqa: ANN401
     """
     try:
         return _Messages(io.BytesIO(packed)).load()
-    except pickle.UnpicklingError as error:
+    except Exception as error:  # a torn pickle may raise anything
         raise WorkerError(
             "The worker sent something that may not be loaded here",
             expected="a message of napari_cas.protocol",

@@ -48,7 +48,7 @@ class Work:
         self._trains = False
         self._tiles: TileQueue | None = None
         self._warming: RetriedJob | None = None
-        self._again = self._resume_all = self._view_moved = False
+        self._again = self._resume_all = self._view_moved = self._plane_due = False
         self._images: tuple[str, ...] | None = None
         self._timers = timers
         self._said: set[str] = set()
@@ -163,7 +163,7 @@ class Work:
             self._start_chain(train=True, rounds=self._session.config.fit.max_rounds)
 
     def _start_chain(self, *, train: bool, rounds: int) -> None:
-        self._again = self._view_moved = False
+        self._again = False
         self._trains = train
         self._said.clear()
         self._chain = RoundChain(
@@ -182,6 +182,7 @@ class Work:
     def _prepare(self, number: int, checkpoint: str | None) -> RoundRequest:
         project = self._session.project
         assert project is not None  # noqa: S101 - chains are abandoned when a project closes
+        self._view_moved = False
         return RoundRequest(
             project=str(project.path),
             config=self._session.config,
@@ -217,13 +218,20 @@ class Work:
             self._session.messaged.emit(Message.of(error))
         completed = outcome in (Outcome.DONE, Outcome.LIMIT)
         self.update_state()
+        self._plane_due = completed and (trained or self._plane_due)
         if self._again:
             self.train_again()
-        elif self._resume_all and completed:
-            self.predict_all(self._images)
-        elif self._view_moved and completed and self.checkpoint is not None:
+        elif completed:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Predict what the last round left out: where the annotator went, then the rest."""
+        if self._view_moved and self.checkpoint is not None:
             self.predict_view()
-        elif trained and completed:
+        elif self._resume_all:
+            self.predict_all(self._images)
+        elif self._plane_due:
+            self._plane_due = False
             self._complete_plane()
 
     def train_again(self) -> None:
@@ -244,7 +252,7 @@ class Work:
         """Follow the annotator elsewhere: rounds do by themselves, tiles are reordered."""
         if self._tiles is not None:
             self._tiles.look_at(self._session.view)
-        elif self._chain is not None and not self._trains:
+        elif self._chain is not None:
             self._view_moved = True
 
     def predict_all(self, images: tuple[str, ...] | None) -> None:
@@ -321,7 +329,7 @@ class Work:
 
     def cancel(self) -> None:
         """Let what runs finish, and start nothing after it."""
-        self._again = self._resume_all = self._view_moved = False
+        self._again = self._resume_all = self._view_moved = self._plane_due = False
         self._timers.cancel("train")
         for active in (self._chain, self._tiles):
             if active is not None:

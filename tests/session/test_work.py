@@ -193,6 +193,28 @@ def test_predicting_everything_and_not_twice(session, executor, tmp_path):
     again.close()
 
 
+def test_going_elsewhere_during_the_last_round_is_followed(session):
+    session.add_images([NewImage("stack", halves(1, (3, 128, 128)), "zyx")])
+    session.config = Config(fit=FitConfig(round_seconds=0.2, max_rounds=1))
+    paint(session)
+    session.select_image("stack")
+    session.fine_tune()
+    session.set_view((2,), Box(0, 0, 128, 128))  # the round is under way for plane 1
+    finish(session)
+    assert [tile.plane for tile in session.heard.tiles] == [(1,), (2,)]
+
+
+def test_the_rest_of_a_plane_follows_when_the_view_has_converged(session):
+    session.add_images([NewImage("wide", halves(1, (300, 1300)), "yx")])
+    paint(session)
+    session.select_image("wide")
+    session.fine_tune()
+    finish(session)
+    labels = predicted(session)
+    assert (labels > 0).all()
+    assert session.heard.tiles[0].box == Box(0, 138, 300, 1162)
+
+
 def test_a_model_goes_from_one_project_to_another(session, executor, tmp_path):
     paint(session)
     session.fine_tune()
