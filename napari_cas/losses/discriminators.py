@@ -56,9 +56,10 @@ def log_overlap(descriptors: Tensor, regions: RegionIndex, *, mean: bool) -> Ten
     """Barrier on the overlap of ordered pairs: ``-Σ_{i≠j} log(1 - (1 - ε) ⟨ŝi, ŝj⟩)``, ε = 1e-3.
 
     ⟨ŝi, ŝj⟩ is the chance that a pixel of each, drawn by their own softmax, fall into one channel:
-    the term is the negative log-likelihood of "these two are different". Each pair lies in ``[0,
-    -log ε]`` and its gradient grows as the pair collapses. Memory is quadratic in the regions of a
-    plane.
+    the term is the negative log-likelihood of "these two are different". Each pair lies in
+    ``[0, -log ε]`` and its gradient grows as the pair collapses. Any descriptors with nothing in
+    common reach zero: unlike the other two it does not make them one-hot, so with more channels
+    than regions one region may keep several. Memory is quadratic in the regions of a plane.
 
     Parameters and return value as in :func:`squared`.
     """

@@ -128,7 +128,7 @@ class _Walk:
         return table
 
     def softmax(self, chunk: Chunk) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return region + 1 (n,), softmax (M, n), shifted logits (M, n) and their sum of exp (n,)."""
+        """Return region + 1 (n,), softmax (M, n), shifted logits (M, n), sum of their exp (n,)."""
         slot = columns(self.index, chunk)[0] + 1
         cols = columns(self.flat, chunk)
         if self.sparse:
