@@ -74,12 +74,12 @@ class Driver:
         from qtpy.QtCore import Qt
         from qtpy.QtTest import QTest
 
-        places = [self._point(*point) for point in points]
+        places = [self.point(*point) for point in points]
         button = Qt.MouseButton.LeftButton
-        self._move(places[0], pressed=False)
+        self.move(places[0], pressed=False)
         QTest.mousePress(self.canvas, button, Qt.KeyboardModifier.NoModifier, places[0])
         for place in places[1:]:
-            self._move(place, pressed=True)
+            self.move(place, pressed=True)
             self.process(pause)
         QTest.mouseRelease(self.canvas, button, Qt.KeyboardModifier.NoModifier, places[-1])
         self.process()
@@ -91,7 +91,7 @@ class Driver:
 
     def hover(self, y: float, x: float) -> None:
         """Move the mouse over an image pixel."""
-        self._move(self._point(y, x), pressed=False)
+        self.move(self.point(y, x), pressed=False)
         self.process(0.05)
 
     def key(self, name: str, *modifiers: str) -> None:
@@ -118,12 +118,13 @@ class Driver:
         self.process(0.2)
         self.viewer.screenshot(path=path, canvas_only=False, flash=False)
 
-    def _point(self, y: float, x: float) -> Any:  # noqa: ANN401
+    def point(self, y: float, x: float) -> Any:  # noqa: ANN401
+        """Return the canvas position of an image pixel as a QPoint."""
         from qtpy.QtCore import QPoint
 
         return QPoint(*self.to_canvas(y, x))
 
-    def _move(self, place: Any, *, pressed: bool) -> None:  # noqa: ANN401
+    def move(self, place: Any, *, pressed: bool) -> None:  # noqa: ANN401
         """Move the mouse; QTest's own moves carry no buttons, and vispy wants to know them."""
         from qtpy.QtCore import QEvent, QPointF, Qt
         from qtpy.QtGui import QMouseEvent

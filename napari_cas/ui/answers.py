@@ -179,13 +179,12 @@ class Answers:
         elif state is State.READY and self._problem is None:
             self.panel.train.show_status(self._summary())
         if not state.busy:
-            self.panel.train.show_progress(0, 0 if state in texts else 1)
+            self.panel.train.show_progress(1, 1)
         self.refresh()
 
     def _progressed(self, step: Progress) -> None:
         self.activity.show(step)
-        # A bar that moves until the first piece is done: it may be long in coming.
-        self.panel.train.show_progress(step.done, step.total if step.done else 0)
+        self.panel.train.show_progress(step.done, step.total)
         if step.finished:
             return
         if self.session.worker is None and step.done == 0:
@@ -196,7 +195,7 @@ class Answers:
 
     def _summary(self) -> str:
         """Return what the last training came to."""
-        reports = self.session.reports
+        reports = [report for report in self.session.reports if report.losses]
         if not reports:
             return "" if self.session.worker is None else "Ready."
         last = reports[-1]
@@ -218,6 +217,8 @@ class Answers:
 
     def _device(self, _worker: WorkerInfo) -> None:
         self._devices()
+        if self.session.state.busy:
+            self.panel.train.show_status("Fine-tuning: the first round…")
 
     def _devices(self) -> None:
         worker = self.session.worker

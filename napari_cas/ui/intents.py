@@ -8,7 +8,7 @@ import numpy as np
 from napari.layers import Labels
 
 from napari_cas.session import Message, State
-from napari_cas.ui import paths, sources
+from napari_cas.ui import paths, samples, sources
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,6 +43,7 @@ class Intents:
 
     def connect(self) -> None:
         """Listen to the views and to painting."""
+        self.panel.start.show_samples(samples.menu())
         start, project, images = self.panel.start, self.panel.project, self.panel.images
         train, results = self.panel.train, self.panel.results
         start.start_requested.connect(self.start)
@@ -92,11 +93,15 @@ class Intents:
         target = path or str(paths.new_project(new[0].name))
         self.answers.adding = True
         self.answers.refresh()
-        self.session.warm_up()
         future = self.session.create_project_later(
             target, new, before=lambda names: self._own(names, groups)
         )
-        future.add_done_callback(lambda _: self._added())
+        future.add_done_callback(lambda _: self._made())
+
+    def _made(self) -> None:
+        self._added()
+        if self.session.project is not None:
+            self.session.warm_up()
 
     def add_images(self) -> None:
         """Take the selected image layers into the open project."""
@@ -143,9 +148,7 @@ class Intents:
 
     def open_sample(self, name: str) -> None:
         """Open a sample that comes with the package."""
-        from napari_cas.ui.samples import sample_layers
-
-        for data, options, _kind in self.answers.attempt(lambda: sample_layers(name)) or ():
+        for data, options, _kind in self.answers.attempt(lambda: samples.sample_layers(name)) or ():
             self.layers.add_image(data, options)
 
     def select_image(self, name: str) -> None:
@@ -244,6 +247,8 @@ class Intents:
         seen = self.layers.view()
         if seen is not None:
             self.session.set_view(*seen)
+        # Here rather than with the first result: making a layer's controls takes napari a while.
+        self.layers.ensure_prediction()
         self.answers.attempt(self.session.fine_tune)
 
     def cancel(self) -> None:

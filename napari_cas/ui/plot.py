@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyqtgraph as pg
 from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
@@ -112,6 +113,11 @@ class LossPlot(QWidget):
         steps = [point.step for point in self._points]
         for name, curve in self._curves.items():
             curve.setData(steps, [getattr(point, name) for point in self._points])
+        if steps:
+            # The first steps fall from so high that all later ones would look flat.
+            values = [getattr(point, name) for point in self._points for name in TERMS]
+            low, high = min(values), float(np.percentile(values, 95))
+            self._losses.setYRange(min(low, 0.0), max(high * 1.3, 0.05), padding=0.02)
         used = [number for _, number in self._used]
         edges = [steps[0] if steps else 0, *(step for step, _ in self._used)]
         self._steps.setData(edges, [*used[:1], *used] if used else [0], stepMode=None)

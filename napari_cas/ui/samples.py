@@ -22,8 +22,23 @@ def sample_layers(name: str) -> list[LayerData]:
     from napari_cas.samples import load_sample
 
     sample = load_sample(name)
-    rgb = sample.image.ndim == 3 and sample.image.shape[-1] == 3
-    return [(sample.image, {"name": name, "rgb": rgb}, "image")]
+    rgb = sample.axes.endswith("c") and sample.image.shape[-1] in (3, 4)
+    axes = sample.axes[:-1] if rgb else sample.axes
+    options: dict[str, Any] = {"name": name, "rgb": rgb, "axis_labels": tuple(axes)}
+    if sample.sample.scale is not None:
+        options["scale"] = sample.sample.scale
+    return [(sample.image, options, "image")]
+
+
+def menu() -> list[tuple[str, str]]:
+    """Return name and title of each sample; none when the installation lacks them."""
+    from napari_cas.errors import CASError
+    from napari_cas.samples import list_samples
+
+    try:
+        return [(sample.name, sample.title) for sample in list_samples()]
+    except CASError:
+        return []
 
 
 def __getattr__(attribute: str) -> Callable[[], list[LayerData]]:

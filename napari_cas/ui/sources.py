@@ -55,6 +55,19 @@ def readings(layer: Image) -> tuple[str, ...]:
     return options
 
 
+def axes_for(ndim: int, *, rgb: bool) -> str:
+    """Return the likeliest axes of an array of so many dimensions.
+
+    Parameters
+    ----------
+    ndim : int
+        Of the array, colour axis included.
+    rgb : bool
+        Whether the last axis is colour.
+    """
+    return _READINGS[ndim - 1][0] + "c" if rgb else _READINGS[ndim][0]
+
+
 def same_shape(layers: Sequence[Image]) -> bool:
     """Return whether these layers could be channels of one image."""
     shapes = {tuple(pixels(layer).shape) for layer in layers}

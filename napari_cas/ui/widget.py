@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import threading
 import weakref
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -61,6 +63,7 @@ class AnnotationWidget(QWidget):
         self._window: QWidget | None = None
         self._connect()
         self._follow_theme()
+        threading.Thread(target=_import_ahead, name="napari-cas imports", daemon=True).start()
         _panels.add(self)
         # Should Qt delete the panel without any of the events below, no process may be left behind.
         self.destroyed.connect(partial(_end, self.session, self.dispatch))
@@ -120,6 +123,12 @@ class AnnotationWidget(QWidget):
         self.layers.close()
         self.dispatch.close()
         self.session.close()
+
+
+def _import_ahead() -> None:
+    """Import what the first click will need, while the annotator is still looking around."""
+    for name in ("napari_cas.store", "napari_cas.store.export", "dask.array", "loky"):
+        importlib.import_module(name)
 
 
 def _end(session: BackgroundSession, dispatch: QtDispatcher, *_: object) -> None:

@@ -38,14 +38,17 @@ def test_dispatch_drops_calls_after_its_end(qtbot):
     assert not seen
 
 
-def test_activity_has_one_bar_for_each_work_and_none_at_the_end():
+def test_activity_has_one_bar_for_each_work_and_none_at_the_end(qtbot):
     activity = Activity()
     activity.show(Progress(0, 4, "Fine-tuning"))
     activity.show(Progress(3, 4, "Fine-tuning"))
     activity.show(Progress(1, 9, "Exporting"))
+    assert not progress._all_instances  # never in the middle of what tells of it
+    qtbot.waitUntil(lambda: len(progress._all_instances) == 2)
     bars = {bar.desc.strip(": "): bar.n for bar in progress._all_instances}
     assert bars == {"Fine-tuning": 3, "Exporting": 1}
     activity.show(Progress(4, 4, "Fine-tuning"))
+    qtbot.waitUntil(lambda: len(progress._all_instances) == 1)
     activity.clear()
     assert not progress._all_instances
 

@@ -145,13 +145,20 @@ class TrainView(QWidget):
         self.status.setText(text)
 
     def show_progress(self, done: int, total: int) -> None:
-        """Show how far the present work is.
+        """Show how far the present work is, with a bar that begins a little filled.
+
+        No bar moves by itself: each frame would have the whole window composed anew, canvas and all,
+        which without a graphics card is half of the time there is.
 
         Parameters
         ----------
         done, total : int
-            Steps; ``total`` 0 shows a moving bar, ``done == total`` an empty one.
+            Steps; ``done == total`` shows an empty bar.
         """
-        finished = total > 0 and done >= total
-        self.progress.setRange(0, total)
-        self.progress.setValue(0 if finished else done)
+        finished = done >= total
+        # Qt's bar repaints at once when its value is set; enabling updates again only asks for it,
+        # so that bar, status line, plot and canvas are drawn together.
+        self.progress.setUpdatesEnabled(False)
+        self.progress.setRange(0, 100)
+        self.progress.setValue(0 if finished else 4 + round(96 * done / total))
+        self.progress.setUpdatesEnabled(True)

@@ -1,0 +1,62 @@
+"""File → Open: a project's images, strokes and predictions as layers, for looking at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_cas.errors import CASError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+LayerData = tuple[Any, dict[str, Any], str]
+
+
+def get_reader(path: str | list[str]) -> Callable[[str | list[str]], list[LayerData]] | None:
+    """Return a reader if `path` is one of our projects, else None.
+
+    Parameters
+    ----------
+    path : str or list of str
+        What was dropped on the window.
+    """
+    from napari_cas.store.root import check_format
+
+    if not isinstance(path, str) or not (Path(path) / "zarr.json").is_file():
+        return None
+    try:
+        check_format(Path(path))
+    except CASError:
+        return None
+    return read_project
+
+
+def read_project(path: str | list[str]) -> list[LayerData]:
+    """Return the layers of the project's current image, read-only.
+
+    To go on annotating, open the project in the panel instead.
+
+    Parameters
+    ----------
+    path : str
+        Directory of a project.
+    """
+    from napari_cas.store import Project
+    from napari_cas.ui import display
+    from napari_cas.ui.looks import prediction_colours
+
+    project = Project.open(path if isinstance(path, str) else path[0], mode="r")
+    name = project.get_state().get("image")
+    if name not in project.images:
+        name = project.images[0]
+    entry = project.image(str(name))
+    found: list[LayerData] = [layer.as_layer_data_tuple() for layer in display.image_layers(entry)]
+    shared = {"scale": entry.label_scale}
+    found.append((entry.prediction_view, _prediction(shared, prediction_colours()), "labels"))
+    found.append((entry.regions, {"name": "regions", **shared}, "labels"))
+    return found
+
+
+def _prediction(shared: dict[str, Any], colormap: Any) -> dict[str, Any]:
+    return {"name": "prediction", "opacity": 0.45, "colormap": colormap, **shared}
