@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from napari_cas.cli.console import Console
+    from napari_cas.jobs import Executor
     from napari_cas.session import Session
 
 
@@ -139,7 +140,7 @@ def info(arguments: argparse.Namespace, console: Console) -> int:
 @contextmanager
 def _project(console: Console, path: str, arguments: argparse.Namespace) -> Iterator[Session]:
     """Open a project for writing, with the options in place."""
-    with console.session() as session:
+    with console.session(executor=_executor(arguments)) as session:
         session.open_project(path)
         if not session.writable:
             raise ProjectError(
@@ -155,10 +156,30 @@ def _new_project(console: Console, arguments: argparse.Namespace) -> Iterator[Se
     config = options.apply(Config(), arguments)
     with (
         tempfile.TemporaryDirectory(prefix="napari-cas-", ignore_cleanup_errors=True) as temporary,
-        console.session(config) as session,
+        console.session(config, _executor(arguments)) as session,
     ):
         session.create_project(arguments.project or Path(temporary) / "project.zarr")
         yield session
+
+
+def _executor(arguments: argparse.Namespace) -> Executor | None:
+    """Return the cluster that was asked for, or None: a worker of this machine."""
+    resources = {}
+    for text in arguments.resources:
+        name, _, number = text.partition("=")
+        try:
+            resources[name] = float(number)
+        except ValueError:
+            raise InputError(
+                "--resources", expected="NAME=NUMBER, such as GPU=1", got=text
+            ) from None
+    if not arguments.scheduler:
+        if resources:
+            raise InputError("--resources needs a cluster", expected="--scheduler ADDRESS")
+        return None
+    from napari_cas.jobs.dask import DaskExecutor
+
+    return DaskExecutor(arguments.scheduler, resources=resources)
 
 
 def _keep_model(session: Session, console: Console, output: str | None) -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from napari_cas.config import Config
+    from napari_cas.jobs import Executor
     from napari_cas.protocol import RoundReport, WorkerInfo
 
 _CANCEL_SECONDS = 5.0
@@ -64,9 +65,11 @@ class Console:
     # -- watching a session ---------------------------------------------------------------------
 
     @contextmanager
-    def session(self, config: Config | None = None) -> Iterator[Session]:
+    def session(
+        self, config: Config | None = None, executor: Executor | None = None
+    ) -> Iterator[Session]:
         """Run a session that tells this console, and end it however the command ends."""
-        session = Session(config=config)
+        session = Session(config=config, executor=executor)
         session.messaged.connect(self._on_message)
         session.progressed.connect(self._on_progress)
         session.reported.connect(self._on_report)
@@ -83,6 +86,8 @@ class Console:
         finally:
             self._end_bar()
             session.close()
+            if executor is not None:
+                executor.shutdown()
 
     def fine_tune(self, session: Session) -> None:
         """Fine-tune to the end, with all that the report says of it.

@@ -106,7 +106,8 @@ def _fine_tune(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "Learn what tells painted regions apart, from a project or from files.",
         "  napari-cas fine-tune cells.zarr\n"
         "  napari-cas fine-tune images/ --regions maps/ --output model --channels 4\n"
-        "  napari-cas fine-tune a.tif --regions a_regions.tif --project a.zarr",
+        "  napari-cas fine-tune a.tif --regions a_regions.tif --project a.zarr\n"
+        "  napari-cas fine-tune /shared/cells.zarr --scheduler tcp://host:8786 --resources GPU=1",
     )
     parser.add_argument(
         "paths", nargs="+", metavar="PATH", help="A project, or images (files or folders)."
@@ -119,6 +120,7 @@ def _fine_tune(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("--output", metavar="DIR", help="Where the model is written.")
     parser.add_argument("--project", metavar="DIR", help="Keep images and strokes as a project.")
+    _cluster(parser)
     options.add_options(parser)
 
 
@@ -156,7 +158,26 @@ def _predict(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         action="store_true",
         help="Write the channel probabilities into the project, too.",
     )
+    _cluster(parser)
     options.add_options(parser)
+
+
+def _cluster(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group(
+        "another machine",
+        "Rounds and tiles run on a Dask cluster that sees the project under the same path. "
+        "TLS certificates are taken from Dask's own configuration.",
+    )
+    group.add_argument(
+        "--scheduler", metavar="ADDRESS", help="Of the Dask scheduler, such as tcp://host:8786."
+    )
+    group.add_argument(
+        "--resources",
+        metavar="NAME=NUMBER",
+        nargs="+",
+        default=[],
+        help="What a worker must offer, such as GPU=1.",
+    )
 
 
 def _export(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
