@@ -82,7 +82,7 @@ class ImageEntry:
         self.intensity = Intensity.from_json(
             own.get("intensity"), self.n_channels, str(folder / "zarr.json")
         )
-        self.predicted = Predicted(folder / "predicted.json", mode, digest)
+        self.predicted = Predicted(folder / "predicted.jsonl", mode, digest)
         for label in LABELS:
             self._label(label)
 

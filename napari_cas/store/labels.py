@@ -5,13 +5,13 @@ from __future__ import annotations
 import itertools
 import logging
 import threading
-from collections import OrderedDict
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_cas.errors import ProjectError, StorageError
-from napari_cas.store.chunks import CHUNK, ChunkFiles, DamagedChunkError, Key, Stamp
+from napari_cas.store.cache import ARRAY_BYTES, Cached, ChunkCache
+from napari_cas.store.chunks import CHUNK, ChunkFiles, DamagedChunkError, Key
 from napari_cas.store.files import storage_error
 from napari_cas.store.grid import by_chunk, grid_keys, keys_within, overlap, touches
 from napari_cas.store.indexing import IndexedArray, Points, Ranges
@@ -25,14 +25,6 @@ if TYPE_CHECKING:
     from napari_cas.protocol import Box, Plane
 
 _log = logging.getLogger(__name__)
-
-CACHE_BYTES = 128 << 20
-"""Default bound on the memory of a label array's clean chunks."""
-
-
-class _Cached(NamedTuple):
-    block: NDArray[Any] | None  # None: no file, all zero
-    stamp: Stamp | None
 
 
 class LabelArray(IndexedArray):
@@ -70,7 +62,7 @@ class LabelArray(IndexedArray):
         *,
         writeable: bool = False,
         follow: bool = True,
-        cache_bytes: int = CACHE_BYTES,
+        cache_bytes: int = ARRAY_BYTES,
     ) -> None:
         self.files = files
         self.shape = files.shape
@@ -80,9 +72,8 @@ class LabelArray(IndexedArray):
         self._follow = follow
         self._limit = cache_bytes
         self._lock = threading.RLock()
-        self._cache: OrderedDict[Key, _Cached] = OrderedDict()
-        self._bytes = 0
         self._dirty: set[Key] = set()
+        self._cache = ChunkCache(cache_bytes, self._dirty, self._lock)
         self._damaged: set[Key] = set()
         self._known: set[Key] | None = None
         self._top: dict[Plane, int] = {}
@@ -207,9 +198,8 @@ class LabelArray(IndexedArray):
         if cached is not None:
             trusted = not (self._follow and fresh) or key in self._dirty
             if trusted or self.files.stamp(key) == cached.stamp:
-                self._cache.move_to_end(key)
                 return cached.block
-            self._forget(key)
+            self._cache.drop(key)
         if not self._follow and key not in self._index():
             return None
         try:
@@ -217,7 +207,7 @@ class LabelArray(IndexedArray):
         except DamagedChunkError as error:
             self._note_damage(key, error)
             found = None
-        self._keep(key, _Cached(*found) if found else _Cached(None, None))
+        self._cache.put(key, Cached(*found) if found else Cached(None, None))
         return found[0] if found else None
 
     def _note_damage(self, key: Key, error: DamagedChunkError) -> None:
@@ -226,28 +216,11 @@ class LabelArray(IndexedArray):
             self.problems.append(f"{self.files.file(key)} is damaged ({error}); read as unpainted.")
             _log.warning(self.problems[-1])
 
-    def _keep(self, key: Key, cached: _Cached) -> None:
-        self._forget(key)
-        self._cache[key] = cached
-        self._bytes += _cost(cached)
-        excess = self._bytes - self._limit
-        if excess > 0:
-            for old in [k for k in self._cache if k not in self._dirty and k != key]:
-                excess -= _cost(self._cache[old])
-                self._forget(old)
-                if excess <= -self._limit // 8:
-                    break
-
-    def _forget(self, key: Key) -> None:
-        cached = self._cache.pop(key, None)
-        if cached is not None:
-            self._bytes -= _cost(cached)
-
     def _mark(self, key: Key, block: NDArray[Any], part: NDArray[Any]) -> None:
         self._dirty.add(key)
         cached = self._cache.get(key)
         if cached is None or cached.block is not block:
-            self._keep(key, _Cached(block, None))
+            self._cache.put(key, Cached(block, None))
         if self._known is not None:
             self._known.add(key)
         plane = key[:-2]
@@ -297,10 +270,10 @@ class LabelArray(IndexedArray):
         return written
 
     def _block(self, key: Key) -> NDArray[Any]:
-        block = self._cache[key].block
-        if block is None:  # pragma: no cover - dirty chunks always have pixels
+        cached = self._cache.get(key)
+        if cached is None or cached.block is None:  # pragma: no cover - dirty chunks are kept
             raise AssertionError(key)
-        return block
+        return cached.block
 
     def _store(self, key: Key, *, empty: bool) -> None:
         if key in self._damaged:
@@ -308,13 +281,13 @@ class LabelArray(IndexedArray):
             self._damaged.discard(key)
         if empty:
             self.files.delete(key)
-            self._forget(key)
+            self._cache.drop(key)
             if self._known is not None:
                 self._known.discard(key)
         else:
             block = self._block(key)
             stamp = self.files.write(key, block)
-            self._cache[key] = _Cached(block, stamp)
+            self._cache.put(key, Cached(block, stamp))
 
     def invalidate(self, plane: Plane | None = None, box: Box | None = None) -> None:
         """Forget clean cached chunks, because another process wrote.
@@ -327,12 +300,12 @@ class LabelArray(IndexedArray):
             Only those touching this rectangle; None: all.
         """
         with self._lock:
-            for key in [k for k in self._cache if k not in self._dirty]:
+            for key in self._cache.clean():
                 if plane is not None and key[:-2] != tuple(plane):
                     continue
                 if box is not None and not touches(self.files.box(key)[1], box):
                     continue
-                self._forget(key)
+                self._cache.drop(key)
             if not self._dirty:
                 self._known = None
             self._top.clear()
@@ -383,7 +356,3 @@ class LabelArray(IndexedArray):
                 return self._top[plane] + 1
             used = self.ids(plane)
             return next(i for i in itertools.count(1) if i not in used)
-
-
-def _cost(cached: _Cached) -> int:
-    return 256 + (0 if cached.block is None else cached.block.nbytes)

@@ -1,21 +1,23 @@
 """Which tiles are already predicted, so that predicting everything can be taken up again.
 
-One small JSON per image names the model (with the digest of its weights, because a name may be
-reused) and the tiles done with it. It is kept apart from the pixels because a tile without any
-label leaves no chunk behind, and an older model's tiles would.
+One small file per image: its first line names the model (with the digest of its weights, because a
+name may be reused), each further line a tile done with it, so that noting a tile costs the same
+after ten as after ten thousand. It is kept apart from the pixels because a tile without any label
+leaves no chunk behind, and an older model's tiles would.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 from typing import TYPE_CHECKING
 
-from napari_cas.errors import ProjectError, ProjectFormatError
+from napari_cas.errors import ProjectError
 from napari_cas.protocol import Box, Plane
-from napari_cas.store.files import read_json, write_json
+from napari_cas.store.files import storing, write_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
 
@@ -25,33 +27,46 @@ class Predicted:
     def __init__(self, path: Path, mode: str, digest: Callable[[str], str]) -> None:
         self._path, self._mode, self._digest = path, mode, digest
 
-    def _key(self, checkpoint: str) -> str:
-        return f"{checkpoint}@{self._digest(checkpoint)}"
-
     def done(self, checkpoint: str) -> set[tuple[Plane, Box]]:
-        """Return planes and boxes done with this model; a damaged note counts as nothing done."""
-        if not self._path.exists():
-            return set()
-        with contextlib.suppress(ProjectFormatError, TypeError, ValueError, KeyError):
-            value = read_json(self._path)
-            if value["model"] == self._key(checkpoint):
-                return {_tile(tile) for tile in value["tiles"]}
-        return set()
+        """Return planes and boxes done with this model; damaged lines count as not done."""
+        done: set[tuple[Plane, Box]] = set()
+        try:
+            head, *lines = self._path.read_text(encoding="utf-8").split("\n")
+        except (OSError, UnicodeDecodeError):
+            return done
+        if head != self._head(checkpoint):
+            return done
+        for line in lines:
+            with contextlib.suppress(TypeError, ValueError, RecursionError):
+                plane, box = json.loads(line)
+                done.add((tuple(int(i) for i in plane), Box(*(int(i) for i in box))))
+        return done
 
     def add(self, checkpoint: str, tiles: Iterable[tuple[Plane, Box]]) -> None:
         """Note tiles as done, forgetting those of another model."""
         if self._mode != "worker":
             raise ProjectError("Only the worker predicts", got=f"mode {self._mode!r}")
-        done = self.done(checkpoint) | {(tuple(plane), Box(*box)) for plane, box in tiles}
-        listed = [[list(plane), list(box)] for plane, box in sorted(done)]
-        write_json(self._path, {"model": self._key(checkpoint), "tiles": listed})
+        head = self._head(checkpoint)
+        # Each line begins with its line break, so that one torn by a crash spoils no other.
+        lines = "".join(f"\n{json.dumps([list(p), list(b)])}" for p, b in tiles).encode()
+        with storing(self._path):
+            if self._first() == head:
+                with self._path.open("ab") as file:
+                    file.write(lines)
+            else:
+                write_bytes(self._path, head.encode() + lines)
+
+    def _head(self, checkpoint: str) -> str:
+        return json.dumps({"model": checkpoint, "sha256": self._digest(checkpoint)})
+
+    def _first(self) -> str | None:
+        try:
+            with self._path.open(encoding="utf-8") as file:
+                return file.readline(4096).rstrip("\n")
+        except (OSError, UnicodeDecodeError):
+            return None
 
     def forget(self) -> None:
         """Note that nothing is predicted."""
         with contextlib.suppress(FileNotFoundError):
             self._path.unlink()
-
-
-def _tile(value: Sequence[Sequence[int]]) -> tuple[Plane, Box]:
-    plane, box = value
-    return tuple(int(i) for i in plane), Box(*(int(i) for i in box))

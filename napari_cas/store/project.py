@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Self
 
 from napari_cas.errors import (
     CASError,
-    ImageError,
     ProjectError,
     StorageError,
 )
@@ -325,8 +324,6 @@ class Project(ProjectRoot):
         local = "://" not in text
         source = str(Path(text).resolve()) if local else text
         levels, meta = open_levels(source)
-        if set(meta.axes) - set("tczyx") or min(levels[0].shape) < 1:
-            raise ImageError(f"{source} cannot be used", expected="axes t, c, z, y, x")
         stored = [letter for _, letter in sorted(zip(meta.order, meta.axes, strict=True))]
         intensity = sample_intensity(levels[0], "".join(stored))
         reference = {"url": source}

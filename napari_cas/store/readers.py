@@ -138,7 +138,7 @@ def _read_picture(path: Path) -> LoadedImage:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # large pictures and odd metadata are fine
         # Given a path, imageio leaves the file open when no reader wants it.
-        kind = {"extension": path.suffix} if path.suffix else {}
+        kind: Any = {"extension": path.suffix} if path.suffix else {}
         data = np.asarray(imageio.imread(path.read_bytes(), **kind))
     if data.ndim == 4:
         return _plain(_opaque(data), "tyxc", path)

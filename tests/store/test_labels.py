@@ -218,10 +218,10 @@ def test_cache_stays_within_its_bound(make_labels, rng):
     array = make_labels((4096, 4096), cache_bytes=8 << 20)
     for i in range(16):  # 256 chunks of 256 KiB, 64 MiB in all
         array[i * 256 : (i + 1) * 256] = rng.integers(1, 9, (256, 4096))
-        assert array._bytes <= (8 << 20) + (17 << 18)
+        assert array._cache.bytes <= (8 << 20) + (17 << 18)
     array.flush()
     total = int(sum(int(array[i * 256 : (i + 1) * 256].sum()) for i in range(16)))
-    assert array._bytes <= 8 << 20
+    assert array._cache.bytes <= 8 << 20
     assert total == int(zarr.open_array(str(array.files.path), mode="r")[...].sum())
 
 
@@ -240,7 +240,7 @@ def test_painting_a_huge_array_is_fast_and_small(make_labels):
         times.append((time.perf_counter() - began) / 10)
         array.flush()
     assert np.percentile(times, 99) < 0.033
-    assert array._bytes < 64 << 20
+    assert array._cache.bytes < 64 << 20
     assert sum(p.stat().st_size for p in _files(array)) < 1 << 20
     began = time.perf_counter()
     assert len(array.painted_chunks()) >= 40

@@ -176,4 +176,4 @@ def test_a_window_of_a_huge_array_is_a_layer_of_its_own(make_labels):
     layer.undo()
     layer.undo()
     assert not np.asarray(window).any()
-    assert base._bytes < 4 << 20
+    assert base._cache.bytes < 4 << 20

@@ -294,8 +294,16 @@ def test_predicted_tiles_are_remembered_per_version_of_a_model(project):
     assert entry.predicted_with("m") == set()
     image.mark_predicted("m", tiles[:1])
     assert entry.predicted_with("m") == set(tiles[:1])
-    (image.folder / "predicted.json").write_text('{"model": 1, "tiles": 3}')
-    assert entry.predicted_with("m") == set()
+    path = image.folder / "predicted.jsonl"
+    with path.open("a") as file:
+        file.write("\n[[], [0, 0, 5")  # torn by a crash
+    image.mark_predicted("m", tiles[1:])
+    assert entry.predicted_with("m") == set(tiles)
+    for damage in (b"\xff\x00", b"", b"{}\n[[], [1, 2, 3, 4]]"):
+        path.write_bytes(damage)
+        assert entry.predicted_with("m") == set()
+    image.mark_predicted("m", tiles)
+    assert entry.predicted_with("m") == set(tiles)
 
 
 def test_probabilities_are_made_on_demand(project):
