@@ -129,8 +129,7 @@ def _score(session: Session, sample: SampleData, console: Console) -> np.ndarray
     prediction = np.asarray(session.image.prediction_view[...])
     if sample.truth is None:
         return prediction
-    known = sample.truth > 0
-    score = float(adjusted_rand_index(prediction[known], sample.truth[known]))
+    score = adjusted_rand_index(sample.truth, prediction)
     console.report["adjusted_rand_index"] = round(score, 4)
     console.result(f"Agreement with the ground truth (adjusted Rand index): {score:.3f}")
     return prediction
