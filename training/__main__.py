@@ -1,0 +1,98 @@
+"""`python -m training …`: benchmarks, tables, scores and the making of sample data.
+
+Every command is a module with ``add_arguments(parser)`` and ``run(args) -> dict``; it may have
+``describe(result) -> str`` for people. Only the module asked for is imported.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_cas.errors import CASError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command: its module and one line of help."""
+
+    module: str
+    help: str
+
+
+COMMANDS: dict[tuple[str, ...], Command] = {
+    ("bench", "interactive"): Command(
+        "training.bench_interactive",
+        "click to first prediction, and its quality, beside scikit-image's random forest",
+    ),
+    ("bench", "viewer"): Command(
+        "training.bench_viewer", "smoothness of napari's window while the worker trains"
+    ),
+    ("bench", "loss"): Command(
+        "training.bench_loss", "time and memory of the loss beside cross-entropy"
+    ),
+    ("bench", "label-free"): Command(
+        "training.bench_label_free",
+        "learning across images from regions without names, beside methods given the names",
+    ),
+    ("score",): Command("training.score", "score a folder of maps against a folder of masks"),
+    ("samples",): Command("training.samples", "make sample_data/ anew"),
+}
+"""All commands by the words that call them."""
+
+GROUPS = {"bench": "benchmarks"}
+
+
+def build_parser(words: Sequence[str]) -> tuple[argparse.ArgumentParser, Command | None]:
+    """Return the parser and the command that `words` call; only its options are declared."""
+    parser = argparse.ArgumentParser(prog="python -m training", description=__doc__.split("\n")[0])
+    levels: dict[tuple[str, ...], argparse._SubParsersAction[argparse.ArgumentParser]] = {}
+    levels[()] = parser.add_subparsers(required=True, metavar="COMMAND")
+    for group, text in GROUPS.items():
+        child = levels[()].add_parser(group, help=text, description=text)
+        levels[(group,)] = child.add_subparsers(required=True, metavar="WHAT")
+    called: Command | None = None
+    for name, command in COMMANDS.items():
+        child = levels[name[:-1]].add_parser(name[-1], help=command.help, description=command.help)
+        child.add_argument("--json", action="store_true", help="print JSON and nothing else")
+        child.add_argument("--out", type=Path, metavar="FILE", help="write the JSON here, too")
+        if tuple(words[: len(name)]) == name:
+            called = command
+            import_module(command.module).add_arguments(child)
+    return parser, called
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run a command; return 0, the exit code of a :class:`CASError`, or 130 if interrupted."""
+    words = sys.argv[1:] if words is None else words
+    parser, command = build_parser(words)
+    args = parser.parse_args(words)
+    if command is None:  # options between the words of a command
+        parser.error("name the command first, then its options")
+    module = import_module(command.module)
+    try:
+        result: dict[str, Any] = module.run(args)
+    except CASError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+    text = json.dumps(result, indent=2, ensure_ascii=False)
+    if args.out is not None:
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        args.out.write_text(text + "\n", encoding="utf-8")
+    describe = getattr(module, "describe", None)
+    print(text if args.json or describe is None else describe(result))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
