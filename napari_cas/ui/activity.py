@@ -18,18 +18,18 @@ PATIENCE = 1000
 CALM = 1
 """Per cent of its speed that napari's spinner turns at while our work is shown.
 
-Whatever moves in a window with an OpenGL canvas has the whole window composed anew. With a software
-renderer the spinner alone raised the median of a 10 ms timer to 20 ms and its 99th percentile from 14
-to 50 ms (2 cores, Mesa), while the bars say more.
+Whatever moves in a window with an OpenGL canvas has the whole window composed anew. With a
+software renderer the spinner alone raised the median of a 10 ms timer to 20 ms and its 99th
+percentile from 14 to 50 ms (2 cores, Mesa), while the bars say more.
 """
 
 
 class Activity:
     """One bar in the activity dock for each kind of work, gone when the work is over.
 
-    napari works through Qt's queue whenever a bar is added, so bars are changed from a timer of their
-    own and never in the middle of what called :meth:`show`; and work that is over within a second
-    gets none.
+    napari works through Qt's queue whenever a bar is added, so bars are changed from a timer of
+    their own and never in the middle of what called :meth:`show`; and work that is over within a
+    second gets none.
     """
 
     def __init__(self) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_cas.config import Config, DeviceName
-    from napari_cas.protocol import Box, Plane
+    from napari_cas.protocol import Box, Plane, RoundReport
     from napari_cas.session import NewImage
     from napari_cas.session.background import BackgroundSession
     from napari_cas.ui.answers import Answers
@@ -71,6 +71,7 @@ class Intents:
         self.panel.form.changed.connect(self.change_config)
         self.layers.painted.connect(self.stroke_finished)
         self.layers.corrected.connect(self.corrected)
+        self.session.reported.connect(self._reported)
 
     # -- projects and images --------------------------------------------------------------------
 
@@ -179,23 +180,28 @@ class Intents:
             return
         self.session.set_view(*seen)
         self.answers.refresh()
-        if self.session.state is State.READY and self._is_blank(*seen):
+        if self.session.state is State.READY and self._is_outdated(*seen):
             self.predict_view()
 
-    def _is_blank(self, plane: Plane, box: Box) -> bool:
+    def _is_outdated(self, plane: Plane, box: Box) -> bool:
         """Whether the present model has not predicted this view, judged by a grid of pixels."""
         entry, checkpoint = self.session.image, self.session.checkpoint
         if entry is None or checkpoint is None or not self.session.writable:
             return False
         view = box.clip(*entry.plane_size)
-        if 0 in view.shape or self._seen.get((entry.name, plane)) == checkpoint:
+        if 0 in view.shape:
             return False
-        self._seen[entry.name, plane] = checkpoint
+        key = entry.name, plane
+        before, self._seen[key] = self._seen.get(key, checkpoint), checkpoint
         step = max(1, max(view.shape) // 16)
         grid = np.asarray(
             entry.prediction[(*plane, slice(view.y0, view.y1, step), slice(view.x0, view.x1, step))]
         )
-        return not grid.all()
+        return before != checkpoint or not grid.all()
+
+    def _reported(self, report: RoundReport) -> None:
+        for tile in report.changed:
+            self._seen[tile.image, tile.plane] = report.checkpoint
 
     # -- painting -------------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ from napari_cas.ui.looks import (
     Look,
     brush_size,
     prediction_colours,
+    region_colours,
 )
 
 if TYPE_CHECKING:
@@ -196,7 +197,11 @@ class LayerAdapter:
 
     def _add_regions(self, entry: ImageEntry, writable: bool) -> Labels:
         layer = Labels(
-            entry.regions, name="regions", opacity=REGIONS_OPACITY, scale=entry.label_scale
+            entry.regions,
+            name="regions",
+            opacity=REGIONS_OPACITY,
+            colormap=region_colours(),
+            scale=entry.label_scale,
         )
         layer.brush_size = brush_size(*entry.plane_size)
         layer.events.paint.connect(self._region_painted)

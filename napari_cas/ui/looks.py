@@ -9,8 +9,12 @@ import numpy as np
 
 if TYPE_CHECKING:
     from napari.layers import Labels
-    from napari.utils.colormaps import DirectLabelColormap
+    from napari.utils.colormaps import CyclicLabelColormap, DirectLabelColormap
 
+_REGION_COLOURS = (
+    "FF2D95", "00E5FF", "FFE600", "7CFF01", "FF5A1F", "9D5CFF",
+    "FFFFFF", "00FFB3", "FF9AF5", "3D7BFF", "C6A700", "FF4D4D",
+)  # fmt: skip
 PREDICTION_OPACITY = 0.45
 REGIONS_OPACITY = 0.9
 
@@ -63,6 +67,20 @@ def brush_size(height: int, width: int) -> int:
         Size of the plane in pixels.
     """
     return int(np.clip(round(min(height, width) / 60), 3, 40))
+
+
+def region_colours() -> CyclicLabelColormap:
+    """Return the colours of strokes: bright, and none of the prediction's first ones.
+
+    A stroke's colour says which strokes belong together and nothing more. The prediction's colours
+    stay apart from them, lest a stroke seem to be meant by the segment that has its colour.
+    """
+    from napari.utils.colormaps import CyclicLabelColormap
+
+    rgba = [[int(text[i : i + 2], 16) / 255 for i in (0, 2, 4)] + [1.0] for text in _REGION_COLOURS]
+    return CyclicLabelColormap(
+        colors=np.asarray([[0, 0, 0, 0], *rgba], dtype=np.float32), background_value=0
+    )
 
 
 def prediction_colours(channels: int = 255) -> DirectLabelColormap:

@@ -22,7 +22,7 @@ _LARGEST_PREDICTION = 254
 def write_ome_zarr(path: str, layers: list[LayerData]) -> list[str]:
     """Write one image layer and up to two Labels layers, with pyramids and colours.
 
-    A Labels layer called "prediction" becomes the image's ``prediction``, any other its ``regions``.
+    A Labels layer called "prediction" becomes the image's ``prediction``, another its ``regions``.
 
     Parameters
     ----------
@@ -59,8 +59,7 @@ def write_ome_zarr(path: str, layers: list[LayerData]) -> list[str]:
             scale = (*options.get("scale", (1.0,) * pixels.ndim), 1.0)[: pixels.ndim]
             name = str(options.get("name") or "image")
             entry = project.add_image(name, pixels, axes, scale=scale)
-            for layer in labels:
-                include.append(_add(entry, layer))
+            include.extend([_add(entry, layer) for layer in labels])
             entry.flush()
             if len(set(include)) < len(include):
                 raise InputError("Two Labels layers of one kind", todo="Save them one by one.")

@@ -79,6 +79,17 @@ def test_prediction_colours_are_those_of_the_store():
     assert table[0][3] == 0
 
 
+def test_strokes_have_other_colours_than_predictions():
+    strokes, segments = looks.region_colours(), looks.prediction_colours().color_dict
+    for region in range(1, 13):
+        colour = strokes.map(region)[:3]
+        assert colour.max() > 0.7  # seen on dark images
+        assert not np.allclose(colour, strokes.map(region + 1)[:3])
+        assert all(np.abs(colour - segments[label][:3]).max() > 0.1 for label in range(1, 9))
+    assert strokes.map(0)[3] == 0
+    assert np.allclose(strokes.map(1), strokes.map(13))
+
+
 def test_theme_colours_differ_and_mix():
     dark, light = theme.colours("dark"), theme.colours("light")
     assert dark.background != light.background

@@ -147,8 +147,8 @@ class TrainView(QWidget):
     def show_progress(self, done: int, total: int) -> None:
         """Show how far the present work is, with a bar that begins a little filled.
 
-        No bar moves by itself: each frame would have the whole window composed anew, canvas and all,
-        which without a graphics card is half of the time there is.
+        No bar moves by itself: each frame would have the whole window composed anew, canvas and
+        all, which without a graphics card is half of the time there is.
 
         Parameters
         ----------
