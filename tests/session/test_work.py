@@ -10,6 +10,7 @@ import psutil
 import pytest
 
 from napari_cas.config import Config, FitConfig, ModelSpec
+from napari_cas.errors import StorageError
 from napari_cas.jobs import LocalExecutor
 from napari_cas.protocol import Box
 from napari_cas.session import NewImage, Session, State
@@ -272,6 +273,32 @@ def test_missing_weights_are_a_message(session, tmp_path):
     assert message.level == "error"
     assert "missing.pth" in message.text
     assert session.checkpoint is None
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs a limit on file sizes")
+def test_a_full_disk_while_checkpointing_is_a_message_and_passes(session, executor):
+    """A limit on file sizes in the worker makes the system refuse what a full disk would."""
+    import resource
+
+    paint(session)
+    session.fine_tune()
+    finish(session)
+    checkpoint = session.checkpoint
+    limit, unlimited = resource.RLIMIT_FSIZE, resource.RLIM_INFINITY
+    executor.submit("resource:setrlimit", limit, (2000, unlimited)).result(WAIT)
+    session.fine_tune()
+    finish(session)
+    executor.submit("resource:setrlimit", limit, (unlimited, unlimited)).result(WAIT)
+    (message,) = session.heard.messages
+    assert message.level == "error"
+    assert isinstance(message.error, StorageError)
+    assert session.checkpoint == checkpoint
+    session.project.load_model(checkpoint)  # still whole
+    assert int(session.image.regions[15, 15]) == 1
+    session.fine_tune()
+    finish(session)
+    assert len(session.heard.messages) == 1
+    assert session.checkpoint != checkpoint
 
 
 def test_closing_in_the_middle_leaves_no_worker_and_a_project_to_go_on_with(tmp_path):
