@@ -1,0 +1,109 @@
+"""Published layouts are recognised, counted, decoded once; what is missing says where to get it."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pytest
+
+from napari_cas.errors import ImageError
+from training.data.saliency import SETS, DataSetError, open_set
+
+LAYOUTS = {
+    "DUTS-TR": ("DUTS-TR", "DUTS-TR-Image/i{}.jpg", "DUTS-TR-Mask/i{}.png"),
+    "DUTS-TE": ("DUTS-TE", "DUTS-TE-Image/i{}.jpg", "DUTS-TE-Mask/i{}.png"),
+    "ECSSD": ("ECSSD", "images/000{}.jpg", "ground_truth_mask/000{}.png"),
+    "MSRA-B": ("MSRA-B", "0_0_{}.jpg", "0_0_{}.png"),
+    "MSRA10K": ("MSRA10K_Imgs_GT", "Imgs/{}.jpg", "Imgs/{}.png"),
+    "PASCAL-S": ("salObj", "datasets/imgs/pascal/{}.jpg", "datasets/masks/pascal/{}.png"),
+    "HKU-IS": ("HKU-IS", "imgs/000{}.png", "gt/000{}.png"),
+    "THUR15K": ("THUR15000", "Butterfly/Src/{}.jpg", "Butterfly/Src/{}.png"),
+    "DUT-OMRON": (
+        "DUT-OMRON",
+        "DUT-OMRON-image/DUT-OMRON-image/sun_{}.jpg",
+        "DUT-OMRON-gt-pixelwise.zip/pixelwiseGT-new-PNG/sun_{}.png",
+    ),
+    "SOD": ("SOD", "Imgs/{}.jpg", "Imgs/{}.png"),
+}
+
+
+def test_every_set_has_a_layout_under_test():
+    assert LAYOUTS.keys() == SETS.keys()
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+@pytest.mark.parametrize("zipped", [False, True])
+def test_published_layout(name, zipped, tiny_set, tmp_path):
+    root, images, masks = LAYOUTS[name]
+    data = tiny_set(root, images, masks, count=3)
+    if zipped:
+        shutil.make_archive(str(data / root), "zip", data / root)
+        shutil.rmtree(data / root)
+    found = open_set(name, data=data, size=32, cache=tmp_path / "cache", check_count=False)
+    assert found.images.shape == (3, 32, 32, 3)
+    assert found.images.dtype == np.uint8
+    # The square is the bright part: image and mask belong together.
+    for i in range(3):
+        salient = found.salient()[i]
+        assert 0.05 < salient.mean() < 0.3
+        assert found.images[i][salient].mean() > found.images[i][~salient].mean() + 30
+
+
+def test_plain_folders_and_two_zips_of_one_set(tiny_set, tmp_path):
+    data = tiny_set("duts_tr_256_a", "images/a{}.png", "masks/a{}.png", count=2)
+    tiny_set("duts_tr_256_b", "images/b{}.png", "masks/b{}.png", count=2)
+    shutil.make_archive(str(data / "duts_tr_256_b"), "zip", data / "duts_tr_256_b")
+    shutil.rmtree(data / "duts_tr_256_b")
+    found = open_set("DUTS-TR", data=data, size=16, cache=tmp_path, check_count=False)
+    assert found.names == ("a0", "a1", "b0", "b1")
+
+
+def test_images_without_a_mask_are_left_out(tiny_set, tmp_path):
+    data = tiny_set("THUR15000", "Plane/Src/{}.jpg", "Plane/Src/{}.png", count=4)
+    (data / "THUR15000/Plane/Src/2.png").unlink()
+    found = open_set("THUR15K", data=data, size=16, cache=tmp_path / "cache", check_count=False)
+    assert found.names == ("0", "1", "3")
+
+
+def test_a_missing_set_says_where_to_get_it_and_where_to_put_it(tmp_path):
+    with pytest.raises(DataSetError, match=r"mmcheng\.net/gsal.*NAPARI_CAS_DATA") as raised:
+        open_set("THUR15K", data=tmp_path)
+    assert str(tmp_path) in str(raised.value)
+
+
+def test_a_truncated_set_is_refused(tiny_set, tmp_path):
+    data = tiny_set("ECSSD", "images/{}.jpg", "ground_truth_mask/{}.png", count=2)
+    with pytest.raises(DataSetError, match="expected 1000 images with masks, got 2"):
+        open_set("ECSSD", data=data, cache=tmp_path / "cache")
+
+
+def test_a_damaged_zip_and_a_damaged_picture_are_named(tiny_set, tmp_path):
+    data = tiny_set("ECSSD", "images/{}.jpg", "ground_truth_mask/{}.png", count=2)
+    (data / "ECSSD/images/1.jpg").write_bytes(b"not a picture")
+    with pytest.raises(ImageError, match=r"1\.jpg"):
+        open_set("ECSSD", data=data, cache=tmp_path / "cache", check_count=False)
+    assert not list((tmp_path / "cache").iterdir())  # nothing half-made stays behind
+    (data / "sod.zip").write_bytes(b"PK not a zip")
+    with pytest.raises(DataSetError, match="damaged"):
+        open_set("SOD", data=data, cache=tmp_path / "cache")
+
+
+def test_decoding_happens_once(tiny_set, tmp_path):
+    data = tiny_set("ECSSD", "images/{}.jpg", "ground_truth_mask/{}.png", count=3)
+    cache = tmp_path / "cache"
+    first = open_set("ECSSD", data=data, size=16, cache=cache, check_count=False)
+    (made,) = cache.iterdir()
+    before = (made / "images.npy").stat().st_mtime_ns
+    again = open_set("ECSSD", data=data, size=16, cache=cache, check_count=False)
+    assert (made / "images.npy").stat().st_mtime_ns == before
+    assert again.digest == first.digest
+    part = open_set("ECSSD", data=data, size=16, cache=cache, check_count=False, take=[2, 0])
+    assert part.names == ("2", "0")
+    assert part.digest != first.digest
+    assert np.array_equal(part.images[1], first.images[0])
+
+
+def test_the_sets_at_hand_are_complete(shared_data, tmp_path):
+    found = open_set("ECSSD", data=shared_data, take=range(5), cache=tmp_path)
+    assert found.images.shape == (5, 256, 256, 3)

@@ -1,0 +1,171 @@
+"""One run from recipe to scores, resumable at every point: decode, features, epochs, scores."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from training.data.saliency import SETS, find_pairs, open_set
+from training.data.store import cache_folder
+from training.saliency.feed import Examples, feature_examples, image_examples
+from training.saliency.labels import split
+from training.saliency.loop import Trained, train
+from training.saliency.readout import CAP, Reader, chance, fit_reader, score
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from training.saliency.recipe import Recipe
+
+SPLIT_SEED = 0
+"""All runs hold out the same validation images, so that features are computed once for all."""
+
+
+@dataclass(frozen=True)
+class TestSet:
+    """A set to test on, or a seeded part of it."""
+
+    name: str
+    images: int | None = None
+
+    @property
+    def title(self) -> str:
+        """Name for a table, with the number of images where it is a part."""
+        return self.name if self.images is None else f"{self.name} ({self.images:,} images)"
+
+
+@dataclass
+class Place:
+    """Where data, caches and runs lie, and what computes.
+
+    Attributes
+    ----------
+    data : Path or None
+        Folder of the data sets; empty: :func:`training.data.saliency.data_folder`.
+    cache : Path
+        Decoded sets and features.
+    device : str
+        Torch device.
+    say : callable
+        Takes progress lines.
+    """
+
+    data: Path | None = None
+    cache: Path = field(default_factory=cache_folder)
+    device: str = "cpu"
+    say: Callable[[str], None] = print
+    tensorboard: bool = False
+    opened: dict[object, Examples] = field(default_factory=dict, repr=False)
+
+    @property
+    def runs(self) -> Path:
+        """Folder of the runs."""
+        return self.cache / "runs"
+
+
+def training_examples(recipe: Recipe, place: Place) -> tuple[Examples, Examples]:
+    """Return the examples to train on and those held out."""
+    known = SETS[recipe.train_set]
+    parts = split(known.count, recipe.train_images, recipe.validation_images, SPLIT_SEED)
+    return (
+        _examples(recipe, place, recipe.train_set, parts.train),
+        _examples(recipe, place, recipe.train_set, parts.validation),
+    )
+
+
+def test_examples(recipe: Recipe, test: TestSet, place: Place) -> Examples:
+    """Return the examples of a test set, all or as many as it says, the same for every run."""
+    rows = np.arange(SETS[test.name].count)
+    if test.images is not None and test.images < len(rows):
+        rows = np.sort(np.random.default_rng(SPLIT_SEED).permutation(rows)[: test.images])
+    return _examples(recipe, place, test.name, rows)
+
+
+def _examples(recipe: Recipe, place: Place, name: str, rows: NDArray[np.intp]) -> Examples:
+    """Return examples, decoded and with features where the network wants them; opened once."""
+    key = (name, recipe.size, recipe.network == "small", rows.tobytes())
+    if key not in place.opened:
+        pictures = open_set(
+            name, data=place.data, size=recipe.size, cache=place.cache, take=rows.tolist()
+        )
+        own = np.arange(len(rows))
+        if recipe.network == "small":
+            place.opened[key] = feature_examples(pictures, own, cache=place.cache)
+        else:
+            place.opened[key] = image_examples(pictures, own)
+    return place.opened[key]
+
+
+def missing(names: Sequence[str], place: Place) -> list[str]:
+    """Return those of the sets that are not at hand."""
+    from training.data.saliency import DataSetError, data_folder
+
+    absent = []
+    for name in names:
+        try:
+            find_pairs(SETS[name], place.data or data_folder())
+        except DataSetError:
+            absent.append(name)
+    return absent
+
+
+def run(recipe: Recipe, tests: Sequence[TestSet], place: Place) -> dict[str, Any]:
+    """Return the scores of a recipe on test sets, training it first if that was not done.
+
+    Returns
+    -------
+    dict
+        ``recipe``, ``record`` of the run, ``reader`` (channel and correlations), and under
+        ``scores`` those of :func:`training.saliency.readout.score` for each test set's title. Also
+        written to ``scores.json`` in the run's folder.
+    """
+    folder = place.runs / recipe.key
+    file = folder / "scores.json"
+    known: dict[str, Any] = json.loads(file.read_text()) if file.is_file() else {}
+    todo = [t for t in tests if t.title not in known.get("scores", {})]
+    if not todo:
+        return known
+    trained, reader = open_run(recipe, place)
+    begun = time.perf_counter()
+    scores = dict(known.get("scores", {}))
+    for test in todo:
+        scores[test.title] = score(
+            trained, reader, test_examples(recipe, test, place), place.device
+        )
+    known = {
+        "recipe": recipe.model_dump(),
+        "record": trained.record,
+        "reader": {"channel": reader.channel, "correlations": reader.correlations, "cap": CAP},
+        "scores": scores,
+        "scoring_seconds": time.perf_counter() - begun,
+    }
+    made = file.with_suffix(".tmp")
+    made.write_text(json.dumps(known, indent=1) + "\n")
+    made.replace(file)
+    return known
+
+
+def open_run(recipe: Recipe, place: Place) -> tuple[Trained, Reader]:
+    """Return the trained network of a recipe and its reader, training it first if need be."""
+    learn, held_out = training_examples(recipe, place)
+    trained = train(
+        recipe,
+        learn,
+        place.runs / recipe.key,
+        device=place.device,
+        progress=lambda line: place.say(f"  {recipe.title}, p = {recipe.flip:g}: {line}"),
+        tensorboard=place.tensorboard,
+    )
+    return trained, fit_reader(trained, held_out, place.device)
+
+
+def chance_scores(recipe: Recipe, tests: Sequence[TestSet], place: Place) -> dict[str, Any]:
+    """Return what knowing nothing scores on each test set."""
+    return {t.title: chance(test_examples(recipe, t, place)) for t in tests}
