@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
+from functools import cache
 from typing import TYPE_CHECKING, cast
+
+import torch
 
 from napari_cas.losses.portable import RegionMoments
 
@@ -35,8 +39,39 @@ def region_moments(logits: Tensor, regions: RegionIndex, uniformer: str) -> tupl
         float64 (float32 on MPS, which has no float64); differentiable once.
     """
     logarithms = uniformer == "cross_entropy"
-    found = RegionMoments.apply(logits, regions.index, regions.count, logarithms)
+    function = _function(logits)
+    found = function.apply(logits, regions.index, regions.count, logarithms)
     means, second = cast("tuple[Tensor, Tensor]", found)
     if logarithms:
         return means, -(means.detach() * second).sum(1)
     return means, second - means.square().sum(1)
+
+
+def _function(logits: Tensor) -> type[torch.autograd.Function]:
+    """Return the implementation that suits the device, the dtype and the number of channels."""
+    if logits.is_cuda and logits.dtype != torch.float64 and _fused_works(logits.device):
+        from napari_cas.losses import fused
+
+        if logits.shape[1] <= fused.MOST_CHANNELS:
+            return fused.FusedMoments
+    return RegionMoments
+
+
+@cache
+def _fused_works(device: torch.device) -> bool:
+    """Try the fused kernel once on ``device``: Triton may lack, or lack a C compiler or this GPU."""
+    try:
+        from napari_cas.losses import fused
+
+        index = torch.zeros(1, 1, dtype=torch.int32, device=device)
+        count = torch.ones(1, dtype=torch.int64, device=device)
+        fused.FusedMoments.apply(torch.zeros(1, 2, 1, device=device), index, count, False)
+    except Exception as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
+        warnings.warn(
+            f"The fused loss kernel does not run on {device} ({reason}); the slower portable loss "
+            "is used. The results are the same.",
+            stacklevel=2,
+        )
+        return False
+    return True

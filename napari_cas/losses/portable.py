@@ -37,7 +37,7 @@ _SAFE_SUM = 1e30
 """Softmax denominators within 1/this and this need no shift by the maximum in float32."""
 
 
-class _Context(FunctionCtx):
+class MomentsContext(FunctionCtx):
     """What the forward pass leaves for the backward pass."""
 
     saved_tensors: tuple[Tensor, ...]
@@ -49,7 +49,7 @@ class RegionMoments(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: _Context, logits: Tensor, index: Tensor, count: Tensor, logarithms: bool
+        ctx: MomentsContext, logits: Tensor, index: Tensor, count: Tensor, logarithms: bool
     ) -> tuple[Tensor, Tensor]:
         """Return means (R, M) of s, and means (R,) of ‖s‖² or (R, M) of log s.
 
@@ -80,13 +80,14 @@ class RegionMoments(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(
-        ctx: _Context, grad_means: Tensor, grad_second: Tensor
+        ctx: MomentsContext, grad_means: Tensor, grad_second: Tensor
     ) -> tuple[Tensor, None, None, None]:
         """Return the gradient of the loss with respect to the logits."""
         logits, index, count = ctx.saved_tensors
         walk = _Walk(logits, index, count)
-        columns_ = [grad_means, grad_second if ctx.logarithms else 2 * grad_second[:, None]]
-        table = walk.table(torch.cat(columns_, dim=1))
+        table = gradient_table(
+            grad_means, grad_second, count, walk.dtype, logarithms=ctx.logarithms
+        ).T.contiguous()
         grad = torch.empty_like(walk.flat, memory_format=torch.contiguous_format)
         for chunk in walk.chunks:
             slot, soft, _, _ = walk.softmax(chunk)
@@ -101,9 +102,8 @@ class _Walk:
     """One pass over the pixels: reads logits chunk by chunk, with memory that is used again."""
 
     def __init__(self, logits: Tensor, index: Tensor, count: Tensor) -> None:
-        items, channels = logits.shape[:2]
-        self.flat = logits.detach().reshape(items, channels, -1)
-        self.index, self.count = index.reshape(items, 1, -1), count
+        self.flat = logits.detach().flatten(2)
+        self.index, self.count = index.flatten(1)[:, None], count
         self.dtype = torch.promote_types(logits.dtype, torch.float32)
         self.wide = self.dtype if logits.device.type == "mps" else torch.float64
         self.chunks = list(chunks(self.flat))
@@ -121,15 +121,9 @@ class _Walk:
         """Return working memory (rows, n) for the n pixels in ``slot``."""
         return self.buffers.take(name, self.flat, (rows, slot.numel()), dtype or self.dtype)
 
-    def table(self, gradient: Tensor) -> Tensor:
-        """Return ``gradient`` (R, K) per pixel of its region as (K, 1 + R); column 0: unpainted."""
-        table = self.zeros(gradient.shape[1], gradient.shape[0] + 1, self.dtype)
-        table[:, 1:] = (gradient / self.count[:, None]).T
-        return table
-
     def softmax(self, chunk: Chunk) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return region + 1 (n,), softmax (M, n), shifted logits (M, n), sum of their exp (n,)."""
-        slot = columns(self.index, chunk)[0] + 1
+        """Return region + 1 (n,), softmax (M, n), shifted logits (M, n), sum of exp (n,)."""
+        slot = columns(self.index, chunk)[0].to(torch.int64) + 1
         cols = columns(self.flat, chunk)
         if self.sparse:
             painted = slot.nonzero().squeeze(1)
@@ -165,6 +159,18 @@ class _Walk:
             painted = columns(self.index, chunk)[0].ge(0).nonzero().squeeze(1)
             part = full.index_copy_(1, painted, part)
         put_columns(grad, chunk, part)
+
+
+def gradient_table(
+    grad_means: Tensor, grad_second: Tensor, count: Tensor, dtype: torch.dtype, *, logarithms: bool
+) -> Tensor:
+    """Return a_r and 2 b_r (or c_r) per pixel, one row a region; row 0 is zero, for unpainted.
+
+    Shape (R + 1, M + 1) for the squared uniformer, (R + 1, 2 M) for cross-entropy.
+    """
+    second = grad_second if logarithms else 2 * grad_second[:, None]
+    rows = torch.cat([grad_means, second], dim=1) / count[:, None]
+    return torch.nn.functional.pad(rows, (0, 0, 1, 0)).to(dtype)
 
 
 def _safe(total: Tensor) -> bool:

@@ -159,7 +159,12 @@ def test_one_channel_and_empty_batch():
     logits = torch.randn(2, 1, 4, requires_grad=True)
     loss = cas_loss(logits, torch.tensor([[1, 2, 1, 0], [1, 1, 1, 1]]), uniformer="cross_entropy")
     assert torch.autograd.grad(loss, logits)[0].abs().max() < 1e-7
-    assert cas_loss(torch.zeros(0, 3, 4), torch.zeros(0, 4, dtype=torch.int64)).item() == 0
+    for space in ((4,), (4, 5), (0, 5)):
+        batch = 0 if 0 not in space else 2
+        nothing = torch.zeros(batch, 3, *space, requires_grad=True)
+        loss = cas_loss(nothing, torch.zeros(batch, *space, dtype=torch.int64))
+        assert loss.item() == 0
+        assert torch.autograd.grad(loss, nothing)[0].shape == nothing.shape
 
 
 @pytest.mark.parametrize("discriminator", DISCRIMINATORS)

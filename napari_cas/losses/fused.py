@@ -1,0 +1,215 @@
+"""Region statistics on a CUDA device: one Triton kernel forward, one backward.
+
+The same function as :class:`napari_cas.losses.portable.RegionMoments`, with the same closed-form
+gradient, but the softmax never leaves the registers: the logits are read once in each pass and
+their gradient is written once. Beyond the gradient the memory is O(R M).
+
+A program takes a block of neighbouring pixels. They mostly belong to few regions, so it first sums
+the block per region, one region after another, and adds these sums to the totals; only what is left
+after :data:`_ROUNDS` regions (a block of confetti) is added pixel by pixel, where many different
+addresses keep the atomic additions from queuing. Totals are float64.
+
+Triton evaluates annotations when it compiles, which is why they name its own types.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+import triton
+import triton.language as tl
+from torch.autograd.function import once_differentiable
+
+from napari_cas.losses.portable import MomentsContext, gradient_table
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+MOST_CHANNELS = 256
+"""More channels than this do not fit the registers with a useful number of pixels."""
+_NONE = tl.constexpr(2**31 - 1)
+_ROUNDS = 16
+_VALUES_PER_PROGRAM = 4096
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def _block_softmax(
+    logits: tl.tensor,
+    index: tl.tensor,
+    item: tl.tensor,
+    pixels: tl.tensor,
+    channels: tl.tensor,
+    item_stride: tl.tensor,
+    channel_stride: tl.tensor,
+    pixel_stride: tl.tensor,
+    width: tl.constexpr,
+    block: tl.constexpr,
+) -> tl.tuple:
+    """Return regions, offsets, mask and log-softmax of a block of pixels of one batch item."""
+    x = tl.program_id(0) * block + tl.arange(0, block)
+    c = tl.arange(0, width)
+    inside = x < pixels
+    region = tl.load(index + item * pixels + x, mask=inside, other=-1).to(tl.int32)
+    offsets = item * item_stride + c[:, None] * channel_stride + x[None, :] * pixel_stride
+    live = (c < channels)[:, None] & inside[None, :]
+    z = tl.load(logits + offsets, mask=live, other=0.0).to(tl.float32)
+    z = tl.where((c < channels)[:, None], z, float("-inf"))
+    z = z - tl.max(z, 0)[None, :]
+    z = z - tl.log(tl.sum(tl.exp(z), 0))[None, :]
+    return region, offsets, live, z
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def _forward_kernel(
+    logits: tl.tensor,
+    index: tl.tensor,
+    sums: tl.tensor,
+    pixels: tl.tensor,
+    channels: tl.tensor,
+    item_stride: tl.tensor,
+    channel_stride: tl.tensor,
+    pixel_stride: tl.tensor,
+    row: tl.tensor,
+    logarithms: tl.constexpr,
+    rounds: tl.constexpr,
+    width: tl.constexpr,
+    block: tl.constexpr,
+) -> None:
+    """Add s and ‖s‖² (or log s) of a block of pixels to the sums (R, row) of their regions."""
+    item = tl.program_id(1).to(tl.int64)
+    region, _, live, logs = _block_softmax(
+        logits, index, item, pixels, channels, item_stride, channel_stride, pixel_stride,
+        width, block,
+    )  # fmt: skip
+    c = tl.arange(0, width)
+    present = c < channels
+    soft = tl.exp(logs)
+    squares = tl.sum(soft * soft, 0)
+    logs = tl.where(live, logs, 0.0)
+    left = tl.where(region >= 0, region, _NONE)
+    lowest = tl.min(left, 0)
+    turn = 0
+    while (lowest < _NONE) & (turn < rounds):
+        mine = left == lowest
+        to = sums + lowest.to(tl.int64) * row
+        part = tl.sum(tl.where(mine[None, :], soft, 0.0), 1)
+        tl.atomic_add(to + c, part.to(tl.float64), mask=present)
+        if logarithms:
+            part = tl.sum(tl.where(mine[None, :], logs, 0.0), 1)
+            tl.atomic_add(to + channels + c, part.to(tl.float64), mask=present)
+        else:
+            tl.atomic_add(to + channels, tl.sum(tl.where(mine, squares, 0.0), 0).to(tl.float64))
+        left = tl.where(mine, _NONE, left)
+        lowest = tl.min(left, 0)
+        turn += 1
+    if lowest < _NONE:
+        rest = left < _NONE
+        each = live & rest[None, :]
+        to = sums + tl.where(rest, left, 0).to(tl.int64) * row
+        tl.atomic_add(to[None, :] + c[:, None], soft.to(tl.float64), mask=each)
+        if logarithms:
+            tl.atomic_add(to[None, :] + channels + c[:, None], logs.to(tl.float64), mask=each)
+        else:
+            tl.atomic_add(to + channels, squares.to(tl.float64), mask=rest)
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def _backward_kernel(
+    logits: tl.tensor,
+    index: tl.tensor,
+    table: tl.tensor,
+    grad: tl.tensor,
+    pixels: tl.tensor,
+    channels: tl.tensor,
+    item_stride: tl.tensor,
+    channel_stride: tl.tensor,
+    pixel_stride: tl.tensor,
+    grad_item_stride: tl.tensor,
+    grad_channel_stride: tl.tensor,
+    grad_pixel_stride: tl.tensor,
+    row: tl.tensor,
+    logarithms: tl.constexpr,
+    width: tl.constexpr,
+    block: tl.constexpr,
+) -> None:
+    """Write the gradient of a block of pixels, from its softmax and the table of its regions."""
+    item = tl.program_id(1).to(tl.int64)
+    region, _, live, logs = _block_softmax(
+        logits, index, item, pixels, channels, item_stride, channel_stride, pixel_stride,
+        width, block,
+    )  # fmt: skip
+    c = tl.arange(0, width)
+    x = tl.program_id(0) * block + tl.arange(0, block)
+    soft = tl.exp(logs)
+    # Row 0 of the table is zero: unpainted pixels and those past the end.
+    own = table + (region + 1).to(tl.int64) * row
+    pull = tl.load(own[None, :] + c[:, None], mask=live, other=0.0)
+    if logarithms:
+        push = tl.load(own[None, :] + channels + c[:, None], mask=live, other=0.0)
+        level = tl.sum(soft * pull, 0) + tl.sum(push, 0)
+        found = soft * (pull - level[None, :]) + push
+    else:
+        pull = pull + tl.load(own + channels)[None, :] * soft
+        found = soft * (pull - tl.sum(soft * pull, 0)[None, :])
+    offsets = (
+        item * grad_item_stride + c[:, None] * grad_channel_stride + x[None, :] * grad_pixel_stride
+    )
+    tl.store(grad + offsets, found.to(grad.dtype.element_ty), mask=live)
+
+
+class FusedMoments(torch.autograd.Function):
+    """Means over regions of s and of ‖s‖² (or of log s), fused; see the module's text."""
+
+    @staticmethod
+    def forward(
+        ctx: MomentsContext, logits: Tensor, index: Tensor, count: Tensor, logarithms: bool
+    ) -> tuple[Tensor, Tensor]:
+        """Return means (R, M) of s, and means (R,) of ‖s‖² or (R, M) of log s, float64."""
+        flat, index = _flat(logits, index)
+        items, channels, pixels = flat.shape
+        row = 2 * channels if logarithms else channels + 1
+        sums = torch.zeros(count.numel(), row, dtype=torch.float64, device=logits.device)
+        width, block = _sizes(channels)
+        if flat.numel():
+            _forward_kernel[(triton.cdiv(pixels, block), items)](
+                flat, index, sums, pixels, channels, *flat.stride(), row,
+                logarithms=logarithms, rounds=_ROUNDS, width=width, block=block,
+            )  # fmt: skip
+        means = sums / count[:, None]
+        ctx.save_for_backward(logits, index, count)
+        ctx.logarithms = logarithms
+        second = means[:, channels:] if logarithms else means[:, channels]
+        return means[:, :channels].contiguous(), second.contiguous()
+
+    @staticmethod
+    @once_differentiable
+    def backward(
+        ctx: MomentsContext, grad_means: Tensor, grad_second: Tensor
+    ) -> tuple[Tensor, None, None, None]:
+        """Return the gradient of the loss with respect to the logits."""
+        logits, index, count = ctx.saved_tensors
+        flat, index = _flat(logits, index)
+        items, channels, pixels = flat.shape
+        table = gradient_table(
+            grad_means, grad_second, count, torch.float32, logarithms=ctx.logarithms
+        )
+        grad = torch.empty_like(flat)
+        width, block = _sizes(channels)
+        if flat.numel():
+            _backward_kernel[(triton.cdiv(pixels, block), items)](
+                flat, index, table, grad, pixels, channels, *flat.stride(), *grad.stride(),
+                table.shape[1], logarithms=ctx.logarithms, width=width, block=block,
+            )  # fmt: skip
+        return grad.reshape(logits.shape), None, None, None
+
+
+def _flat(logits: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
+    """Return logits (B, M, P) and contiguous regions (B, P), both without a copy where possible."""
+    return logits.detach().flatten(2), index.flatten(1).contiguous()
+
+
+def _sizes(channels: int) -> tuple[int, int]:
+    """Return the channels rounded up to a power of two and the pixels of a program."""
+    width = triton.next_power_of_2(channels)
+    return width, max(_VALUES_PER_PROGRAM // width, 16)

@@ -1,0 +1,69 @@
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from napari_cas.losses import cas_loss, index_regions
+from napari_cas.losses.moments import _function, _fused_works
+from napari_cas.losses.portable import RegionMoments
+
+needs_triton = pytest.mark.skipif(
+    importlib.util.find_spec("triton") is None, reason="Triton is not installed"
+)
+
+
+@needs_triton
+@pytest.mark.parametrize(
+    ("script", "interpret", "says"),
+    [("fused_check.py", "1", "agrees"), ("fused_compile.py", "0", "compiles")],
+)
+def test_kernels_agree_with_float64_and_compile_without_a_gpu(script, interpret, says, repository):
+    """Triton decides at import whether it interprets, so each needs a process of its own."""
+    done = subprocess.run(
+        [sys.executable, Path(__file__).with_name(script)],
+        env={**os.environ, "TRITON_INTERPRET": interpret},
+        cwd=repository,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == says
+
+
+def test_the_cpu_takes_the_portable_path_without_importing_triton(repository):
+    assert _function(torch.zeros(1, 2, 3)) is RegionMoments
+    code = (
+        "import sys, torch; from napari_cas.losses import cas_loss;"
+        "cas_loss(torch.zeros(1, 2, 3), torch.ones(1, 3, dtype=torch.int64));"
+        "print('napari_cas.losses.fused' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=repository, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "False"
+
+
+def test_where_the_kernel_cannot_run_the_portable_path_is_taken_with_a_reason():
+    with pytest.warns(UserWarning, match=r"does not run on cpu \(.+\).*same"):
+        assert not _fused_works(torch.device("cpu"))
+    assert not _fused_works(torch.device("cpu"))  # said once
+
+
+@needs_triton
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("uniformer", ["squared", "cross_entropy"])
+def test_cuda_agrees_with_the_cpu(uniformer):
+    torch.manual_seed(0)
+    logits, ids = torch.randn(2, 16, 65, 70), torch.randint(0, 30, (2, 65, 70))
+    found = []
+    for device, dtype in (("cpu", torch.float64), ("cuda", torch.float32)):
+        leaf = logits.to(device, dtype).requires_grad_()
+        loss = cas_loss(leaf, index_regions(ids.to(device)), uniformer=uniformer)
+        found.append((loss.cpu().double(), torch.autograd.grad(loss, leaf)[0].cpu().double()))
+    for wanted, ours in zip(*found, strict=True):
+        assert (ours - wanted).abs().max() < 1e-4 * wanted.abs().max()
