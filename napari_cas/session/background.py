@@ -64,7 +64,7 @@ def start(
     def run() -> None:
         try:
             result = work()
-        except Exception as error:  # noqa: BLE001 - a thread's errors must reach the annotator
+        except Exception as error:
             caught = error
             dispatch(lambda: fail(caught))
         else:

@@ -10,7 +10,7 @@ import psygnal
 from napari_cas.config import Config
 from napari_cas.errors import CASError, ConfigError, ProjectError
 from napari_cas.protocol import RoundReport, Tile, WorkerInfo
-from napari_cas.session import models, projects
+from napari_cas.session import models, painted, projects
 from napari_cas.session.dispatch import Dispatch, DispatchQueue
 from napari_cas.session.events import Message, Progress, State
 
@@ -114,6 +114,20 @@ class SessionBase:
     def worker(self) -> WorkerInfo | None:
         """What the worker said of itself when it was last warmed up."""
         return self._work.worker
+
+    @property
+    def live(self) -> bool:
+        """Whether every finished stroke trains by itself."""
+        return self._live
+
+    @live.setter
+    def live(self, live: bool) -> None:
+        if live == self._live:
+            return
+        self._live = live
+        self.live_changed.emit(live)
+        if live and self.image is not None and painted.trainable(self._opened()):
+            self._work.train_soon()
 
     @property
     def probabilities(self) -> bool:

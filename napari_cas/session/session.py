@@ -91,20 +91,6 @@ class Session(SessionBase):
         ):
             self.warm_up()
 
-    @property
-    def live(self) -> bool:
-        """Whether every finished stroke trains by itself."""
-        return self._live
-
-    @live.setter
-    def live(self, live: bool) -> None:
-        if live == self._live:
-            return
-        self._live = live
-        self.live_changed.emit(live)
-        if live and self.image is not None and painted.trainable(self._opened()):
-            self._work.train_soon()
-
     # -- projects and images --------------------------------------------------------------------
 
     def create_project(self, path: str | Path, images: Sequence[NewImage] = ()) -> None:
