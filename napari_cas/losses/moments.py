@@ -59,7 +59,7 @@ def _function(logits: Tensor) -> type[torch.autograd.Function]:
 
 @cache
 def _fused_works(device: torch.device) -> bool:
-    """Try the fused kernel once on ``device``: Triton may lack, or lack a C compiler or this GPU."""
+    """Try the fused kernel on ``device``: Triton may be missing, or miss a compiler or this GPU."""
     try:
         from napari_cas.losses import fused
 

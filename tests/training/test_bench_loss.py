@@ -1,0 +1,43 @@
+import argparse
+
+import pytest
+import torch
+
+from napari_cas.losses import cas_loss, index_regions
+from training import bench_loss
+
+
+@pytest.mark.parametrize("layout", ["cells", "confetti"])
+def test_the_compared_forms_are_the_same_function(layout):
+    torch.manual_seed(0)
+    ids = bench_loss.make_regions(5, 24, layout, torch.device("cpu"))
+    assert ids.shape == (4, 24, 24)
+    assert ids.unique().tolist() == [1, 2, 3, 4, 5]
+    regions = index_regions(ids)
+    logits = torch.randn(4, 6, 24, 24, requires_grad=True)
+    wanted = cas_loss(logits, regions)
+    for form in (bench_loss.plain_loss, bench_loss.dense_loss):
+        loss = form(logits, regions)
+        torch.testing.assert_close(loss, wanted)
+        torch.testing.assert_close(
+            torch.autograd.grad(loss, logits)[0],
+            torch.autograd.grad(wanted, logits, retain_graph=True)[0],
+            rtol=1e-4,
+            atol=1e-8,
+        )
+
+
+def test_reports_times_ratios_and_flatness():
+    parser = argparse.ArgumentParser()
+    bench_loss.add_arguments(parser)
+    words = ["--channels", "4", "--size", "32", "--regions", "2", "9", "--turns", "2"]
+    result = bench_loss.run(parser.parse_args([*words, "--device", "cpu", "--clock", "wall"]))
+    assert [row["regions"] for row in result["rows"]] == [2, 9]
+    for row in result["rows"]:
+        assert row["ratio"] == pytest.approx(row["ours_ms"] / row["cross_entropy_ms"])
+        assert row["ratio_dense"] > 0
+    assert result["worst_ratio"] == max(row["ratio"] for row in result["rows"])
+    assert result["flatness"][0]["ratio"] > 0
+    text = bench_loss.describe(result)
+    assert text.count("\n| 4 | 32 |") == 2
+    assert "no CUDA device" in text
