@@ -177,7 +177,7 @@ def _stack(paths: tuple[str, ...]) -> NDArray[np.uint8]:
     planes = []
     for path in paths:
         try:
-            planes.append(np.asarray(iio.imread(folder() / path), dtype=np.uint8))
+            planes.append(np.asarray(iio.imread(folder() / path, plugin="pillow"), np.uint8))
         except (OSError, ValueError) as error:
             raise SampleError(
                 f"Sample file {path} cannot be read",

@@ -3,8 +3,8 @@
 For every image a fresh project on disk and one simulated scribble per region. Ours is timed
 from submitting the request to the warm worker process until its report is back, by when the
 prediction is on disk; features are computed within. The recipe is timed from features to
-prediction, in memory. Both run in turns on the same machine at the same priority, so that the ratio means something where the
-seconds do not.
+prediction, in memory. Both run in turns on the same machine at the same priority, so that the ratio
+means something where the seconds do not.
 """
 
 from __future__ import annotations

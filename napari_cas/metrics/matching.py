@@ -1,8 +1,8 @@
 """Channels read as classes: one map for a whole set of images, found without looking at names.
 
-A class-agnostic network says which pixels are alike, not what they are. Fixing one map from channels
-to classes over all images of a set, instead of one per image, shows whether a channel means the same
-thing in every image.
+A class-agnostic network says which pixels are alike, not what they are. Fixing one map from
+channels to classes over all images of a set, instead of one per image, shows whether a channel
+means the same thing in every image.
 
 References
 ----------

@@ -1,0 +1,116 @@
+"""Scoring folders of anybody's maps."""
+
+from __future__ import annotations
+
+import imageio.v3 as iio
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.io import savemat
+
+from training.__main__ import main
+from training.data.saliency import DataSetError, data_folder
+from training.score import pair, score_regions, score_saliency
+
+DSS = data_folder() / "sod_maps"
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """Three masks, and maps that are right but for a constant factor."""
+    maps, masks = tmp_path / "maps", tmp_path / "masks"
+    maps.mkdir(), masks.mkdir()
+    for i in range(3):
+        mask = np.zeros((40, 50), np.uint8)
+        mask[5 + i : 25, 10:30] = 1
+        iio.imwrite(masks / f"{i}.png", mask * 255)
+        iio.imwrite(maps / f"{i}.png", mask * 200)
+    return maps, masks
+
+
+def test_perfect_maps_score_perfectly_once_stretched(folders):
+    scores = score_saliency(pair(*folders))
+    assert scores["images"] == 3
+    for key in ("max_f", "max_mean_f", "adaptive_f", "weighted_f", "s"):
+        assert scores[key] == pytest.approx(1.0)
+    assert scores["mae"] == 0.0
+    unstretched = score_saliency(pair(*folders), stretch=False)
+    assert 0 < unstretched["mae"] < 0.1
+
+
+def test_masks_may_be_written_as_zero_and_one_or_one_bit(folders):
+    maps, masks = folders
+    for path in masks.iterdir():
+        mask = iio.imread(path) > 0
+        Image.fromarray(mask).save(path)
+    assert score_saliency(pair(maps, masks))["max_f"] == pytest.approx(1.0)
+    for path in masks.iterdir():
+        iio.imwrite(path, (iio.imread(path) > 0).astype(np.uint8))
+    assert score_saliency(pair(maps, masks))["max_f"] == pytest.approx(1.0)
+
+
+def test_maps_of_another_size_are_resized_and_counted(folders):
+    maps, masks = folders
+    iio.imwrite(maps / "0.png", iio.imread(maps / "0.png").repeat(2, 0).repeat(2, 1))
+    scores = score_saliency(pair(maps, masks))
+    assert scores["resized"] == 1
+    assert scores["max_f"] > 0.98
+
+
+def test_label_pictures_are_scored_whatever_their_names(folders, tmp_path):
+    _, masks = folders
+    labels = tmp_path / "labels"
+    labels.mkdir()
+    for path in masks.iterdir():
+        np.save(labels / f"{path.stem}.npy", np.where(iio.imread(path) > 0, 7, 12))
+    scores = score_regions(pair(labels, masks))
+    for key in ("covering", "probabilistic_rand_index", "adjusted_rand_index", "boundary_f"):
+        assert scores[key] == pytest.approx(1.0)
+    assert scores["variation_of_information"] == 0.0
+
+
+def test_all_annotators_of_a_mat_file_count(tmp_path):
+    maps, masks = tmp_path / "maps", tmp_path / "masks"
+    maps.mkdir(), masks.mkdir()
+    halves, quarters = np.ones((40, 40), np.uint16), np.ones((40, 40), np.uint16)
+    halves[:, 20:], quarters[:, 20:] = 2, 2
+    quarters[20:] += 2
+    cells = np.empty((1, 2), object)
+    for i, labels in enumerate((halves, quarters)):
+        cells[0, i] = {"Segmentation": labels, "Boundaries": np.zeros((40, 40), np.uint8)}
+    savemat(masks / "7.mat", {"groundTruth": cells})
+    np.save(maps / "7.npy", halves)
+    scores = score_regions(pair(maps, masks))
+    assert scores["covering"] == pytest.approx((1 + 0.5) / 2)
+    assert scores["variation_of_information"] == pytest.approx(0.5)
+    assert scores["boundary_precision"] == 1.0
+
+
+def test_missing_maps_are_an_error_unless_allowed(folders, capsys):
+    maps, masks = folders
+    (maps / "1.png").unlink()
+    assert main(["score", str(maps), str(masks)]) == 2
+    assert "no map for 1" in capsys.readouterr().err
+    assert main(["score", "--allow-missing", "--json", str(maps), str(masks)]) == 0
+
+
+def test_unusable_files_are_named(folders):
+    maps, masks = folders
+    iio.imwrite(maps / "0.png", np.random.default_rng(0).integers(0, 255, (40, 50, 3), np.uint8))
+    with pytest.raises(DataSetError, match=r"0\.png is coloured"):
+        score_saliency(pair(maps, masks))
+    (maps / "0.png").write_bytes(b"nothing")
+    with pytest.raises(DataSetError, match=r"0\.png cannot be read"):
+        score_saliency(pair(maps, masks))
+    with pytest.raises(DataSetError, match="No folder"):
+        pair(maps / "none", masks)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not DSS.is_dir(), reason="DSS's published maps on SOD are not at hand")
+def test_dss_on_sod_scores_what_its_authors_published():
+    scores = score_saliency(pair(DSS / "DSS", DSS / "masks"))
+    assert scores["images"] == 300
+    # published to two or three digits: max F 0.84, MAE 0.12
+    assert scores["max_f"] == pytest.approx(0.84, abs=0.005)
+    assert scores["mae"] == pytest.approx(0.12, abs=0.005)

@@ -1,0 +1,231 @@
+"""Score a folder of maps against a folder of masks: anybody's results on the same footing.
+
+Saliency maps are grey pictures and masks binary ones. Segmentations are label pictures (integers,
+PNG or TIFF, or NPY) against label pictures or BSDS500's .mat files. Files are paired by name
+without suffix.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_cas.metrics import saliency as sal
+from napari_cas.metrics.boundaries import BoundaryCounts, boundary_counts, boundary_of, thinned
+from napari_cas.metrics.regions import (
+    adjusted_rand_index,
+    covering_counts,
+    probabilistic_rand_index,
+    variation_of_information,
+)
+from training.data.saliency import DataSetError
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".npy", ".mat")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("maps", type=Path, metavar="MAPS", help="folder of what is scored")
+    parser.add_argument("masks", type=Path, metavar="MASKS", help="folder of the ground truth")
+    parser.add_argument("--kind", choices=("saliency", "regions"), default="saliency")
+    parser.add_argument(
+        "--no-stretch", action="store_true", help="take grey values as they are, not to 0..1"
+    )
+    parser.add_argument(
+        "--allow-missing", action="store_true", help="score what there is if maps are missing"
+    )
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """Score all pairs.
+
+    Returns
+    -------
+    dict
+        Scores, the number of images and of those that were resized to their mask.
+
+    Raises
+    ------
+    DataSetError
+        If there are no pairs, or a mask has no map.
+    """
+    pairs = pair(args.maps, args.masks, allow_missing=args.allow_missing)
+    if args.kind == "regions":
+        return score_regions(pairs)
+    return score_saliency(pairs, stretch=not args.no_stretch)
+
+
+def pair(maps: Path, masks: Path, *, allow_missing: bool = False) -> list[tuple[Path, Path]]:
+    """Return (map, mask) paths by name, sorted.
+
+    Raises
+    ------
+    DataSetError
+        If a folder is missing, there are no pairs, or a mask has no map.
+    """
+    for folder in (maps, masks):
+        if not folder.is_dir():
+            raise DataSetError(
+                f"No folder {folder}", expected="a folder of maps, then a folder of masks"
+            )
+    found, truths = _by_stem(maps), _by_stem(masks)
+    names = sorted(found.keys() & truths.keys())
+    missing = sorted(truths.keys() - found.keys())
+    if not names or (missing and not allow_missing):
+        raise DataSetError(
+            "Maps and masks do not pair up by name",
+            expected=f"a map for each of {len(truths)} masks",
+            got=f"{len(names)} pairs; no map for {', '.join(missing[:3])}…",
+            todo="Pass --allow-missing to score what there is.",
+        )
+    return [(found[name], truths[name]) for name in names]
+
+
+def score_saliency(pairs: list[tuple[Path, Path]], *, stretch: bool = True) -> dict[str, Any]:
+    """Return the mean saliency scores of (map, mask) pairs.
+
+    `max_f` is the largest F of precision and recall averaged over images, as most papers have it;
+    `max_mean_f` the largest mean of the images' own F.
+    """
+    rows, resized = [], 0
+    curves = np.zeros((4, sal.THRESHOLDS))
+    for found_path, mask_path in _progress(pairs):
+        truth = _binary(read_picture(mask_path))
+        found, changed = _fit(read_picture(found_path), truth.shape)
+        resized += changed
+        found = sal.stretch(found) if stretch else sal.as_map(found)
+        row, curve = saliency_scores(found, truth)
+        rows.append(row)
+        curves += curve
+    precision, recall, f, e = curves / len(rows)
+    return {
+        "images": len(rows),
+        "resized": resized,
+        "max_f": float(sal.f_of(precision, recall).max()),
+        "max_mean_f": float(f.max()),
+        "mean_f": float(f.mean()),
+        "max_e": float(e.max()),
+        "mean_e": float(e.mean()),
+    } | {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
+
+
+def saliency_scores(
+    found: NDArray[np.float64], truth: NDArray[np.bool_]
+) -> tuple[dict[str, float], NDArray[np.float64]]:
+    """Return the scores of one map, and its (4, 256) curves: precision, recall, F, E."""
+    mask = found >= sal.adaptive_threshold(found)
+    precision, recall = sal.precision_recall(found, truth)
+    curves = np.stack([precision, recall, sal.f_of(precision, recall), sal.e_curve(found, truth)])
+    return {
+        "adaptive_f": sal.f_measure(mask, truth),
+        "weighted_f": sal.weighted_f_measure(found, truth),
+        "mae": sal.mean_absolute_error(found, truth),
+        "s": sal.s_measure(found, truth),
+        "adaptive_e": sal.e_measure(mask, truth),
+    }, curves
+
+
+def score_regions(pairs: list[tuple[Path, Path]]) -> dict[str, Any]:
+    """Return region and contour scores of (labels, truth) pairs.
+
+    Covering and contours pool pixels over images, the others are means over images; a truth in a
+    .mat file counts with all its annotators. Nothing is ignored.
+    """
+    rows, boundary, covered, pixels = [], BoundaryCounts(), 0.0, 0.0
+    for found_path, truth_path in _progress(pairs):
+        truths = read_partitions(truth_path)
+        found, _ = _fit(read_picture(found_path), truths[0].shape, nearest=True)
+        contours = [thinned(boundary_of(t)) for t in truths]
+        boundary += boundary_counts(boundary_of(found), contours)
+        hit, total = covering_counts(truths, found, ignore=None)
+        covered, pixels = covered + hit, pixels + total
+        aris = [adjusted_rand_index(t, found, ignore=None) for t in truths]
+        rows.append(
+            {
+                "probabilistic_rand_index": probabilistic_rand_index(truths, found),
+                "variation_of_information": variation_of_information(truths, found, ignore=None),
+                "adjusted_rand_index": float(np.mean(aris)),
+            }
+        )
+    means = {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
+    edges = {
+        "boundary_precision": boundary.precision,
+        "boundary_recall": boundary.recall,
+        "boundary_f": boundary.f,
+    }
+    return {"images": len(rows), "covering": covered / pixels} | means | edges
+
+
+def read_picture(path: Path) -> NDArray[Any]:
+    """Read a picture or .npy as (Y, X); colour pictures must be grey.
+
+    Raises
+    ------
+    DataSetError
+        If it cannot be read or is not grey.
+    """
+    import imageio.v3 as iio
+
+    try:  # naming the plugin keeps imageio from trying all others on a damaged file
+        array = (
+            np.load(path)
+            if path.suffix == ".npy"
+            else np.asarray(iio.imread(path, plugin="pillow"))
+        )
+    except (OSError, ValueError) as error:
+        raise DataSetError(f"{path} cannot be read", got=str(error)) from error
+    if array.ndim == 3:
+        colours = array[..., :3]
+        if (colours != colours[..., :1]).any():
+            raise DataSetError(f"{path} is coloured", expected="grey values or labels")
+        array = colours[..., 0]
+    if array.ndim != 2:
+        raise DataSetError(f"{path} is not a picture", expected="(Y, X)", got=str(array.shape))
+    return array.astype(np.uint8) * 255 if array.dtype == bool else array
+
+
+def read_partitions(path: Path) -> list[NDArray[Any]]:
+    """Read a truth: label picture, or all segmentations of a BSDS500 .mat file."""
+    if path.suffix != ".mat":
+        return [read_picture(path)]
+    from scipy.io import loadmat
+
+    cells = loadmat(path)["groundTruth"].ravel()
+    return [np.asarray(cell[0, 0]["Segmentation"], np.int32) for cell in cells]
+
+
+def _binary(mask: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return a published mask as booleans, whether it was written as 0/1 or 0/255."""
+    return np.asarray(mask > mask.max() / 2 if mask.max() > 0 else mask > 0, np.bool_)
+
+
+def _fit(
+    picture: NDArray[Any], shape: tuple[int, ...], *, nearest: bool = False
+) -> tuple[NDArray[Any], bool]:
+    """Return a picture at the size of its truth, and whether that changed it."""
+    if picture.shape == shape:
+        return picture, False
+    from skimage.transform import resize
+
+    order = 0 if nearest else 1
+    sized = resize(picture, shape, order=order, preserve_range=True, anti_aliasing=not nearest)
+    return np.asarray(np.rint(sized) if picture.dtype.kind in "iu" else sized, picture.dtype), True
+
+
+def _by_stem(folder: Path) -> dict[str, Path]:
+    return {p.stem: p for p in sorted(folder.iterdir()) if p.suffix.lower() in SUFFIXES}
+
+
+def _progress(pairs: list[tuple[Path, Path]]) -> list[tuple[Path, Path]]:
+    from tqdm import tqdm
+
+    shown: Callable[..., Any] = tqdm
+    return shown(pairs, desc="scoring", unit="image", disable=None)  # type: ignore[no-any-return]
