@@ -79,7 +79,8 @@ def look_like_channels(layers: Sequence[Image]) -> bool:
     if not same_shape(layers):
         return False
     paths = {str(layer.source.path) for layer in layers if layer.source.path}
-    additive = all(str(layer.blending) == "additive" for layer in layers)
+    # napari leaves the lowest channel of an image that it splits translucent.
+    additive = sum(str(layer.blending) == "additive" for layer in layers) >= len(layers) - 1
     return additive or (len(paths) == 1 and all(layer.source.path for layer in layers))
 
 

@@ -69,6 +69,11 @@ def test_channels_are_stacked_lazily(make):
     assert np.asarray(made.data)[:, 0, 0].tolist() == [1, 2]
 
 
+def test_what_napari_has_split_is_taken_for_channels(model_viewer):
+    layers = model_viewer.add_image(np.zeros((3, 8, 9)), channel_axis=0)
+    assert sources.look_like_channels(layers)
+
+
 def test_what_cannot_be_channels():
     grey, other, colour = np.zeros((8, 9)), np.zeros((8, 8)), np.zeros((8, 9, 3), np.uint8)
     assert not sources.same_shape([Image(grey), Image(other)])
