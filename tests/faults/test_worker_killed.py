@@ -22,6 +22,15 @@ def halves():
     return image.clip(0, 255).astype(np.uint8)
 
 
+def another_round(session, reports):
+    """Go on until one more round has reported, training anew where it has converged."""
+    before, end = len(reports), time.monotonic() + WAIT
+    while len(reports) == before:
+        if session.run_until_idle(0.05):
+            session.fine_tune()
+        assert time.monotonic() < end
+
+
 @pytest.mark.slow  # one kill is among the session's own tests
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize(("kills", "seed"), [(30, 1)])
@@ -38,24 +47,18 @@ def test_killed_at_random_moments(tmp_path, kills, seed):
     session.warm_up()
     assert session.run_until_idle(WAIT)
     session.fine_tune()
-    done, steps = 0, 0
+    done = 0
     for stroke in range(3, 3 + kills):
         # Paint while it trains, let at least one round pass, then kill at any moment of the next.
         session.image.regions[40 + stroke, 10:20] = 1
         session.stroke_finished()
-        before, end = len(reports), time.monotonic() + WAIT
-        while len(reports) == before:
-            assert session.run_until_idle(0.05) is False, messages
-            assert time.monotonic() < end
+        another_round(session, reports)
         pid = session.worker.pid
         session.run_until_idle(moment.uniform(0, 0.4))
         if psutil.pid_exists(pid):
             os.kill(pid, signal.SIGKILL)
             done += 1
-    before, end = len(reports), time.monotonic() + WAIT
-    while len(reports) == before:
-        assert session.run_until_idle(0.05) is False, messages
-        assert time.monotonic() < end
+    another_round(session, reports)
     session.cancel()
     assert session.run_until_idle(WAIT)
     assert done == kills
