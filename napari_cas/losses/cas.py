@@ -38,15 +38,20 @@ loss and its application to salient object
 from __future__ import annotations
 
 import math
-from typing import Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
 
 from napari_cas.errors import InputError
+from napari_cas.losses.checks import check_finite as refuse_non_finite
+from napari_cas.losses.checks import checked_regions
 from napari_cas.losses.discriminators import DISCRIMINATORS
 from napari_cas.losses.moments import region_moments
-from napari_cas.losses.regions import RegionIndex, index_regions
+from napari_cas.losses.planes import mean_over_planes
+
+if TYPE_CHECKING:
+    from napari_cas.losses.regions import RegionIndex
 
 Discriminator = Literal["squared", "log_overlap", "log_volume"]
 Uniformer = Literal["squared", "cross_entropy"]
@@ -90,19 +95,13 @@ def cas_terms(
         All differentiable with respect to ``logits``.
     """
     _check_choices(alpha, discriminator, uniformer, reduction)
-    _check_logits(logits)
-    if not isinstance(regions, RegionIndex):
-        _check_fit(logits, regions)
-        regions = index_regions(regions, planes, ignore_index)
-    elif planes is not None:
-        raise InputError("Planes are part of a RegionIndex already", todo="Leave `planes` out.")
-    _check_fit(logits, regions.index)
-    _check_finite(logits, check_finite)
+    regions = checked_regions(logits, regions, planes, ignore_index)
+    refuse_non_finite(logits, check_finite)
     mean = reduction == "mean"
     # Under autocast the small products below would be rounded to 8 or 11 bits.
     with torch.autocast(logits.device.type, enabled=False):
         descriptors, spread = region_moments(logits, regions, uniformer)
-        inner = _uniformer(spread, regions, mean=mean)
+        inner = mean_over_planes(spread, regions) if mean else spread.sum()
         outer = DISCRIMINATORS[discriminator](descriptors, regions, mean=mean)
         total = alpha * inner + (1 - alpha) * outer
         dtype = torch.promote_types(logits.dtype, torch.float32)
@@ -237,14 +236,6 @@ class CASLoss(nn.Module):
         )
 
 
-def _uniformer(spread: Tensor, regions: RegionIndex, *, mean: bool) -> Tensor:
-    """Return the sum of the spreads, or their mean per plane averaged over planes."""
-    if not mean:
-        return spread.sum()
-    per_plane = torch.bincount(regions.plane, minlength=regions.n_planes)
-    return (spread / per_plane[regions.plane]).sum() / max(regions.n_planes, 1)
-
-
 def _check_choices(alpha: float, discriminator: str, uniformer: str, reduction: str) -> None:
     if not (math.isfinite(alpha) and 0 <= alpha <= 1):
         raise InputError("alpha is out of range", expected="a number from 0 to 1", got=str(alpha))
@@ -255,46 +246,3 @@ def _check_choices(alpha: float, discriminator: str, uniformer: str, reduction: 
     ):
         if value not in allowed:
             raise InputError(f"Unknown {name}", expected=" or ".join(allowed), got=repr(value))
-
-
-def _check_logits(logits: object) -> None:
-    if not isinstance(logits, Tensor) or not logits.is_floating_point():
-        got = str(getattr(logits, "dtype", type(logits).__name__))
-        raise InputError("Logits must be a floating-point tensor", got=got)
-    if logits.ndim < 3 or logits.shape[1] < 1:
-        raise InputError(
-            "Logits have the wrong shape",
-            expected="(batch, channels, *space) with at least one channel and spatial dimension",
-            got=str(tuple(logits.shape)),
-        )
-
-
-def _check_fit(logits: Tensor, regions: object) -> None:
-    """Compare what can be compared without looking at values."""
-    expected = (logits.shape[0], *logits.shape[2:])
-    if not isinstance(regions, Tensor):
-        raise InputError("Regions must be an integer tensor", got=type(regions).__name__)
-    if tuple(regions.shape) != expected:
-        raise InputError(
-            "Regions do not fit the logits", expected=str(expected), got=str(tuple(regions.shape))
-        )
-    if regions.device != logits.device:
-        raise InputError(
-            "Regions are on another device", expected=str(logits.device), got=str(regions.device)
-        )
-
-
-def _check_finite(logits: Tensor, wanted: bool | None) -> None:
-    if wanted is None:
-        wanted = logits.device.type == "cpu"
-    # One quick pass: the sum. It may overflow although all are finite, hence the second look.
-    dtype = torch.promote_types(logits.dtype, torch.float32)
-    if wanted and not bool(torch.isfinite(logits.detach().sum(dtype=dtype))):
-        bad = int((~torch.isfinite(logits.detach())).sum())
-        if bad:
-            raise InputError(
-                "Logits are not finite",
-                expected="finite numbers",
-                got=f"{bad} of {logits.numel()} NaN or infinite",
-                todo="Lower the learning rate or check the input images.",
-            )

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from napari_cas.losses.planes import average, pad, regions_per_plane, sum_per_plane
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -44,11 +46,11 @@ def squared(descriptors: Tensor, regions: RegionIndex, *, mean: bool) -> Tensor:
     Tensor
         Scalar.
     """
-    number = _regions_per_plane(regions, descriptors)
-    centre = _sum_per_plane(descriptors, regions) / number[:, None].clamp(min=1)
+    number = regions_per_plane(regions, descriptors.dtype)
+    centre = sum_per_plane(descriptors, regions) / number[:, None].clamp(min=1)
     # Σ_{i≠j} ‖ŝi - ŝj‖² = 2 N Σ_i ‖ŝi - centre‖²: linear in N, and exact where all are equal.
     spread = (descriptors - centre[regions.plane]).square().sum(1)
-    pairs = 2 * number * _sum_per_plane(spread, regions)
+    pairs = 2 * number * sum_per_plane(spread, regions)
     return -_over_planes(pairs, number * (number - 1), mean=mean)
 
 
@@ -63,12 +65,12 @@ def log_overlap(descriptors: Tensor, regions: RegionIndex, *, mean: bool) -> Ten
 
     Parameters and return value as in :func:`squared`.
     """
-    padded = _pad(descriptors, regions)
+    padded = pad(descriptors, regions)
     overlap = padded @ padded.mT
     # Padding overlaps with nothing and costs -log 1 = 0; a region is not compared with itself.
     own = torch.eye(overlap.shape[-1], dtype=torch.bool, device=overlap.device)
     barrier = -torch.log1p(-(1 - EPSILON) * overlap.masked_fill(own, 0))
-    number = _regions_per_plane(regions, descriptors)
+    number = regions_per_plane(regions, descriptors.dtype)
     return _over_planes(barrier.sum((1, 2)), number * (number - 1), mean=mean)
 
 
@@ -92,8 +94,8 @@ def log_volume(descriptors: Tensor, regions: RegionIndex, *, mean: bool) -> Tens
     ----------
     .. [1] A. Kulesza, B. Taskar, "Determinantal point processes for machine learning", 2012.
     """
-    number = _regions_per_plane(regions, descriptors)
-    padded, channels = _pad(descriptors, regions), descriptors.shape[1]
+    number = regions_per_plane(regions, descriptors.dtype)
+    padded, channels = pad(descriptors, regions), descriptors.shape[1]
     if regions.widest <= channels:
         gram = padded @ padded.mT
         # A padded row adds a lone ε to the diagonal, which is taken out again.
@@ -115,24 +117,8 @@ DISCRIMINATORS: dict[str, Callable[..., Tensor]] = {
 }
 
 
-def _sum_per_plane(values: Tensor, regions: RegionIndex) -> Tensor:
-    """Return the sums (P, ...) of per-region ``values`` (R, ...)."""
-    sums = values.new_zeros((regions.n_planes, *values.shape[1:]))
-    return sums.index_add(0, regions.plane, values)
-
-
-def _regions_per_plane(regions: RegionIndex, like: Tensor) -> Tensor:
-    return _sum_per_plane(torch.ones_like(regions.plane, dtype=like.dtype), regions)
-
-
-def _pad(descriptors: Tensor, regions: RegionIndex) -> Tensor:
-    """Return the descriptors as (P, widest, M), zero where a plane has fewer regions."""
-    shape = (regions.n_planes, regions.widest, descriptors.shape[1])
-    return descriptors.new_zeros(shape).index_put((regions.plane, regions.rank), descriptors)
-
-
 def _over_planes(per_plane: Tensor, terms: Tensor, *, mean: bool) -> Tensor:
     """Sum over planes, or average over the ``terms`` of each plane and over planes."""
     if not mean:
         return per_plane.sum()
-    return (per_plane / terms.clamp(min=1)).sum() / max(per_plane.numel(), 1)
+    return average(per_plane, terms)

@@ -38,13 +38,22 @@ def region_moments(logits: Tensor, regions: RegionIndex, uniformer: str) -> tupl
     tuple of Tensor
         float64 (float32 on MPS, which has no float64); differentiable once.
     """
-    logarithms = uniformer == "cross_entropy"
+    if uniformer == "cross_entropy":
+        means, logs = _moments(logits, regions, logarithms=True)
+        return means, -(means.detach() * logs).sum(1)
+    means, squares = _moments(logits, regions, logarithms=False)
+    return means, squares - means.square().sum(1)
+
+
+def region_log_means(logits: Tensor, regions: RegionIndex) -> Tensor:
+    r"""Return the mean log-softmax (R, M) of every region; parameters as :func:`region_moments`."""
+    return _moments(logits, regions, logarithms=True)[1]
+
+
+def _moments(logits: Tensor, regions: RegionIndex, *, logarithms: bool) -> tuple[Tensor, Tensor]:
     function = _function(logits)
     found = function.apply(logits, regions.index, regions.count, logarithms)
-    means, second = cast("tuple[Tensor, Tensor]", found)
-    if logarithms:
-        return means, -(means.detach() * second).sum(1)
-    return means, second - means.square().sum(1)
+    return cast("tuple[Tensor, Tensor]", found)
 
 
 def _function(logits: Tensor) -> type[torch.autograd.Function]:
