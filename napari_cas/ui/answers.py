@@ -144,7 +144,7 @@ class Answers:
         if project is None:
             self.layers.show(None, predicted=False)
             self.activity.clear()
-            self.panel.train.show_progress(0, 1)
+            self.panel.train.show_progress(1, 1)
             self.show_chosen()
         else:
             self.panel.project.show_project(str(project.path), writable=self.session.writable)

@@ -75,7 +75,7 @@ class AnnotationWidget(QWidget):
         self.layers.view_moved.connect(self._view_moved)
         self.settled.timeout.connect(self.intents.view_settled)
         self.viewer.events.theme.connect(self._follow_theme)
-        self.answers.refresh()
+        self.answers.show_chosen()
 
     def _view_moved(self) -> None:
         self.settled.start()

@@ -67,7 +67,7 @@ class TrainView(QWidget):
         self.progress.setTextVisible(False)
         self._lay_out()
         self.show_busy(False)
-        self.show_progress(0, 1)
+        self.show_progress(1, 1)
 
     def _lay_out(self) -> None:
         layout = QVBoxLayout(self)

@@ -1,0 +1,52 @@
+"""The composed widget without a window: what it shows at once, and that it ends cleanly."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from napari_cas.session import Message
+from napari_cas.ui.widget import AnnotationWidget, open_panels
+
+
+@pytest.fixture
+def widget(qtbot, model_viewer):
+    # A viewer model has all that the panel uses but the window's notification of themes.
+    made = AnnotationWidget(model_viewer)
+    qtbot.addWidget(made, before_close_func=lambda w: w.shut_down())
+    return made
+
+
+def test_an_empty_viewer_offers_nothing_to_choose(widget):
+    start = widget.panel.start
+    assert "try a sample" in widget.panel.guide.label.text()
+    assert not start.start.isEnabled()
+    assert start.choice.isHidden()
+    assert start.axes.isHidden()
+    assert widget.panel.train.progress.value() == 0
+
+
+def test_the_panel_follows_the_layer_list(widget, model_viewer, own_home):
+    model_viewer.add_image(np.zeros((6, 20, 20)), name="stack")
+    start = widget.panel.start
+    assert start.summary.text() == "stack"
+    assert start.path.text() == str(own_home / "stack.zarr")
+    assert not start.axes.isHidden()
+    assert start.start.isEnabled()
+
+
+def test_messages_reach_the_guide_and_the_status_line(widget):
+    widget.session.messaged.emit(Message("warning", "Disk full.", "Make room."))
+    assert widget.panel.guide.label.text() == "Disk full. Make room."
+    assert widget.panel.guide.property("level") == "warning"
+    assert widget.panel.train.status.text() == "Disk full. Make room."
+
+
+def test_shutting_down_twice_is_fine_and_gives_the_keys_back(widget, model_viewer):
+    assert widget in open_panels()
+    assert model_viewer.keymap
+    widget.shut_down()
+    widget.shut_down()
+    assert widget not in open_panels()
+    assert not model_viewer.keymap
+    model_viewer.add_image(np.zeros((8, 8)))  # nobody listens any more
