@@ -40,4 +40,4 @@ $(VENV)/installed-dev: $(VENV)/installed
 	touch $@
 
 clean:
-	rm -rf $(VENV) build dist demo-output .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) build dist napari-cas-demo .mypy_cache .pytest_cache .ruff_cache
