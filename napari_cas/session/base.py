@@ -65,8 +65,6 @@ class SessionBase:
         self._view: Tile | None = None
         self._live = False
         self._probabilities = False
-        self.probabilities = False
-        """Whether rounds write the channel probabilities of the view as well."""
 
     # -- what is --------------------------------------------------------------------------------
 
