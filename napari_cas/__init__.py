@@ -1,7 +1,7 @@
 """Paint regions without naming them; a network learns what tells them apart.
 
-The names below are looked up when first used, so that importing the package imports neither torch nor
-napari: torch must never be loaded in the viewer's process.
+The names below are looked up when first used, so that importing the package imports neither torch
+nor napari: torch must never be loaded in the viewer's process.
 """
 
 from __future__ import annotations

@@ -7,8 +7,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from napari_cas.config import Config
 from napari_cas.engine.checks import as_image, as_regions
 from napari_cas.engine.device import set_threads
@@ -18,9 +16,11 @@ from napari_cas.errors import CheckpointError, InputError
 from napari_cas.protocol import Box
 
 if TYPE_CHECKING:
-    from napari_cas.engine.predict import Prediction
     import os
+
     from numpy.typing import ArrayLike
+
+    from napari_cas.engine.predict import Prediction
 
 _WEIGHTS, _RECORD = "weights.safetensors", "model.json"
 
@@ -116,8 +116,8 @@ def fine_tune(
     images : sequence of array_like
         Each (Y, X) or (Y, X, C), any real dtype, finite. All with the same number of channels.
     regions : sequence of array_like
-        Each (Y, X), integers: 0 is unpainted and ignored; pixels of one other id are of one appearance.
-        Ids mean nothing across images.
+        Each (Y, X), integers: 0 is unpainted and ignored; pixels of one other id are of one
+        appearance. Ids mean nothing across images.
     config : Config, optional
         Settings; defaults to the quick network with 8 channels.
     progress : callable, optional

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import importlib.metadata
 import platform
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from napari_cas.errors import CheckpointError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from napari_cas.config import Config
@@ -44,7 +45,7 @@ def record_of(
         "input": {
             "channels": in_channels,
             "scale": "robust range of each image to 0–255",
-            "mixing": "tensors 'mixing' (3, C) and 'offset' (3,) make the backbone's three channels",
+            "mixing": "'mixing' (3, C) and 'offset' (3,) make the backbone's three channels",
         },
         "training": {
             "step": learner.step,
@@ -55,7 +56,7 @@ def record_of(
         },
         "packages": {name: _version(name) for name in _PACKAGES},
         "platform": platform.platform(),
-        "made": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "made": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
     }
 
 

@@ -20,8 +20,8 @@ def as_image(image: ArrayLike, name: str) -> NDArray[np.generic]:
     Raises
     ------
     ImageError
-        If it has the wrong number of dimensions, no pixels, a dtype that is not real, values that are
-        not finite, or only one value.
+        If it has the wrong number of dimensions, no pixels, a dtype that is not real, values that
+        are not finite, or only one value.
     """
     array = np.asarray(image)
     if array.ndim not in (2, 3) or 0 in array.shape:

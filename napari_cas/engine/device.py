@@ -46,7 +46,7 @@ def set_threads() -> int:
         cores = len(os.sched_getaffinity(0))
     except AttributeError:  # macOS and Windows have no affinity
         cores = os.cpu_count() or 1
-    wanted = int(os.environ.get("OMP_NUM_THREADS", 0)) or cores
+    wanted = int(os.environ.get("OMP_NUM_THREADS", "0")) or cores
     threads = max(1, min(cores, wanted))
     torch.set_num_threads(threads)
     return threads
@@ -59,3 +59,14 @@ def generator(*seed: int) -> torch.Generator:
         # A multiplicative hash (Knuth): neighbouring seeds and steps give unrelated streams.
         mixed = (mixed * 6364136223846793005 + part + 1442695040888963407) % 2**63
     return torch.Generator().manual_seed(mixed)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether an error means that memory ran out, on whichever device."""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    text = str(error).lower()
+    # The CPU's allocator and MPS raise a plain RuntimeError.
+    return isinstance(error, RuntimeError) and (
+        "can't allocate memory" in text or "out of memory" in text
+    )

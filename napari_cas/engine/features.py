@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TypeVar, TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import psutil
 import torch
@@ -11,11 +11,12 @@ import torch
 from napari_cas.engine.tiling import window, with_halo
 
 if TYPE_CHECKING:
-    from napari_cas.protocol import Box, Plane
-    from napari_cas.models.quick import QuickModel
-    from napari_cas.models.pyramid import Pyramid
-    from napari_cas.engine.sources import Source
     from collections.abc import Hashable
+
+    from napari_cas.engine.sources import Source
+    from napari_cas.models.pyramid import Pyramid
+    from napari_cas.models.quick import QuickModel
+    from napari_cas.protocol import Box, Plane
 
 _Value = TypeVar("_Value")
 
@@ -68,7 +69,7 @@ def tile_features(
 ) -> Pyramid:
     """Return the features of one tile, from the cache where possible.
 
-    The pixels read are the tile's and a halo's around it: the time does not depend on the image's size.
+    The pixels read are those of the tile and a halo: the image's size does not matter.
     """
     key = ("features", source.name, plane, tile)
     held = cache.get(key, tuple)

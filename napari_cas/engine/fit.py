@@ -15,6 +15,7 @@ from napari_cas.protocol import LossPoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
     from napari_cas.config import LossConfig
     from napari_cas.engine.sampling import Batch
 
@@ -28,10 +29,10 @@ class Learner:
 
     Attributes
     ----------
-    module : Module
+    module : callable
         From a batch's inputs to logits (B, M, ...).
     optimiser : AdamW
-        Over the module's trainable parameters.
+        Over the trainable parameters; "pace" of a group multiplies the step size.
     learning_rate : float
         Peak step size; halved whenever the loss stops being finite.
     step : int
@@ -39,11 +40,15 @@ class Learner:
     """
 
     module: Callable[[Tensor], Tensor]
-    parameters: list[nn.Parameter]
     optimiser: torch.optim.AdamW
     learning_rate: float
     step: int = 0
     warnings: list[str] = field(default_factory=list)
+
+    @property
+    def parameters(self) -> list[nn.Parameter]:
+        """What the optimiser changes, in its order."""
+        return [p for group in self.optimiser.param_groups for p in group["params"]]
 
 
 def fit(
@@ -89,10 +94,10 @@ def fit(
             _recover(learner, good, recoveries)
             continue
         learner.optimiser.zero_grad(set_to_none=True)
-        terms.total.backward()
+        terms.total.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(learner.parameters, _CLIP)
         for group in learner.optimiser.param_groups:
-            group["lr"] = learner.learning_rate * _cooling(done / steps)
+            group["lr"] = learner.learning_rate * group["pace"] * _cooling(done / steps)
         learner.optimiser.step()
         learner.step += 1
         yield LossPoint(

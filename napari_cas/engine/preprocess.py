@@ -11,6 +11,7 @@ from napari_cas.errors import ImageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
     from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 LOW, HIGH = 0.1, 99.9

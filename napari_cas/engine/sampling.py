@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import NamedTuple, TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from napari_cas.engine.alike import group_alike
 from napari_cas.engine.device import generator
 from napari_cas.engine.features import FeatureCache, tile_features
 from napari_cas.engine.tiling import grid, overlapping
@@ -18,16 +19,18 @@ from napari_cas.losses import RegionIndex, index_regions
 from napari_cas.models.pyramid import gather
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from napari_cas.engine.sources import Source
     from napari_cas.models.quick import QuickModel
     from napari_cas.protocol import Box, Plane
-    from napari_cas.engine.sources import Source
-    from collections.abc import Iterator, Sequence
 
 PIXELS_PER_STEP = 4096
 REGIONS_PER_STEP = 128
 _POOL = 65_536
 _PER_REGION = (32, 1024)
 _PROBES = 2048
+_LOCAL_LEVELS = 3
 
 
 class Batch(NamedTuple):
@@ -107,8 +110,8 @@ class _TileSample:
 class PixelSampler:
     """Features at painted pixels, gathered once per round; each step draws from them.
 
-    Every region of a step gives the same number of pixels, whatever its size, so that its descriptor is
-    estimated equally well.
+    Every region of a step gives the same number of pixels, whatever its size, so that its
+    descriptor is estimated equally well.
 
     Parameters
     ----------
@@ -142,8 +145,10 @@ class PixelSampler:
         self.features = torch.cat([s.features for s in samples])[order.to(device)]
         self.probes = torch.cat([s.probes for s in samples])
         self.count, self.plane, self.ids = regions.count, regions.plane, regions.ids
+        self.group = torch.arange(len(self.count))
+        self._names = tuple(planes)
         self._start = self.count.cumsum(0) - self.count
-        self.digest = _digest(tiles)
+        self.digest = digest_of(tiles)
 
     def batch(self, step: int) -> Batch:
         """Return the pixels of one step; the same for the same seed, step and paint."""
@@ -153,17 +158,35 @@ class PixelSampler:
         drawn = torch.rand(len(chosen), each, generator=rng)
         index = self._start[chosen, None] + (drawn * self.count[chosen, None]).long()
         regions = index_regions(
-            chosen[:, None].expand(-1, each).reshape(1, -1) + 1,
+            self.group[chosen, None].expand(-1, each).reshape(1, -1) + 1,
             self.plane[chosen, None].expand(-1, each).reshape(1, -1),
         )
         device = self.features.device
         return Batch(self.features[index.flatten().to(device)], regions.to(device))
 
+    def merge_alike(self, model: QuickModel) -> list[str]:
+        """Take regions that look alike as one from now on, and return a sentence for each group."""
+        head = model.head
+        standard = (self.features - head.mean) * head.scale
+        local = sum(head.widths[:_LOCAL_LEVELS])
+        self.group = group_alike(
+            standard, self.count, self.plane, local=local, channels=model.channels
+        )
+        sentences = []
+        for number in (torch.bincount(self.group) > 1).nonzero()[:, 0]:
+            members = (self.group == number).nonzero()[:, 0]
+            name, plane = self._names[int(self.plane[members[0]])]
+            where = f"{name}, plane {', '.join(map(str, plane))}" if plane else name
+            ids = ", ".join(str(i) for i in self.ids[members].tolist())
+            sentences.append(f"Regions {ids} of {where} look alike and are learnt as one.")
+        return sentences
+
     def _choose_regions(self, rng: torch.Generator) -> Tensor:
         """Return whole planes at random until REGIONS_PER_STEP are reached."""
         if len(self.plane) <= REGIONS_PER_STEP:
             return torch.arange(len(self.plane))
-        taken, total = [], 0
+        taken: list[Tensor] = []
+        total = 0
         for plane in torch.randperm(int(self.plane[-1]) + 1, generator=rng):
             regions = (self.plane == plane).nonzero()[:, 0]
             regions = regions[torch.randperm(len(regions), generator=rng)[:REGIONS_PER_STEP]]
@@ -185,7 +208,7 @@ def _draw(
     probes = max(16, min(_PROBES, 4 * _PROBES // len(tiles)))
     for tile in tiles:
         name, plane, box = tile.source.name, tile.plane, tile.box
-        digest = hashlib.blake2b(np.ascontiguousarray(tile.regions), digest_size=8).hexdigest()
+        digest = hashlib.blake2b(tile.regions.tobytes(), digest_size=8).hexdigest()
         key = ("sample", name, plane, box, digest, limit, probes, seed)
         sample = cache.get(key, _TileSample)
         if sample is None:
@@ -225,10 +248,10 @@ def _pick(
     return rows, columns
 
 
-def _digest(tiles: Sequence[PaintedTile]) -> str:
+def digest_of(tiles: Sequence[PaintedTile]) -> str:
     """Return a digest of where what is painted."""
     total = hashlib.blake2b(digest_size=16)
     for t in tiles:
         total.update(repr((t.source.name, t.plane, tuple(t.box))).encode())
-        total.update(np.ascontiguousarray(t.regions))
+        total.update(t.regions.tobytes())
     return total.hexdigest()

@@ -11,6 +11,7 @@ from napari_cas.protocol import Box, Plane
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     from napari_cas.store import ImageEntry

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 from napari_cas.models.pyramid import Window
 from napari_cas.protocol import Box
@@ -24,11 +25,7 @@ def tile_edges(length: int, tile: int) -> list[int]:
 def grid(size: tuple[int, int], tile: int) -> list[Box]:
     """Return the tiles of a plane of `size`, row by row."""
     rows, columns = tile_edges(size[0], tile), tile_edges(size[1], tile)
-    return [
-        Box(y0, x0, y1, x1)
-        for y0, y1 in zip(rows, rows[1:], strict=False)
-        for x0, x1 in zip(columns, columns[1:], strict=False)
-    ]
+    return [Box(y0, x0, y1, x1) for y0, y1 in pairwise(rows) for x0, x1 in pairwise(columns)]
 
 
 def overlapping(tiles: list[Box], box: Box) -> list[Box]:

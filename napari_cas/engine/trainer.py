@@ -2,35 +2,42 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
 import torch
 
 from napari_cas.engine import checkpoint
-from napari_cas.engine.device import resolve_device
+from napari_cas.engine.crops import CropSampler
+from napari_cas.engine.device import is_out_of_memory, resolve_device
 from napari_cas.engine.features import FeatureCache
 from napari_cas.engine.fit import Learner, fit
 from napari_cas.engine.predict import Prediction, predict_box
 from napari_cas.engine.preprocess import check_channels, principal_mixing
 from napari_cas.engine.sampling import (
-    Batch,
     PaintedTile,
     PixelSampler,
     check_regions,
     painted_tiles,
 )
+from napari_cas.losses import cas_terms
 from napari_cas.models import QuickModel, create_model
 
 if TYPE_CHECKING:
-    from napari_cas.protocol import Box, LossPoint, Plane
     from collections.abc import Mapping, Sequence
+
+    import numpy as np
+
     from napari_cas.config import Config
     from napari_cas.engine.sources import Source
     from napari_cas.models import SegmentationModel
+    from napari_cas.protocol import Box, LossPoint, Plane
 
 STEPS_PER_ROUND = 100
+_FEWEST_STEPS = 5
+_SURVEY = 4
+_SMALLEST = 128
 _STILL = 0.005
 _FLAT = 0.02
 
@@ -69,11 +76,10 @@ class Trainer:
             self.device
         )
         rate = config.fit.learning_rate or self.model.learning_rate
-        parameters = [p for p in self.model.parameters() if p.requires_grad]
-        self.learner = Learner(
-            self._logits, parameters, torch.optim.AdamW(parameters, lr=rate), rate
-        )
+        groups = self.model.parameter_groups()
+        self.learner = Learner(self._logits, torch.optim.AdamW(groups, lr=rate), rate)
         self._digest, self._regions = "", 0
+        self._crop, self._tile = config.fit.crop_size, config.predict.tile_size
 
     @classmethod
     def restore(
@@ -118,6 +124,7 @@ class Trainer:
         """Go on with other settings for the same network."""
         before = self.config.fit.learning_rate
         self.config = config
+        self._crop, self._tile = config.fit.crop_size, config.predict.tile_size
         if config.fit.learning_rate != before:
             self.learner.learning_rate = config.fit.learning_rate or self.model.learning_rate
 
@@ -147,7 +154,17 @@ class Trainer:
             If there is nothing to tell apart.
         """
         start = time.perf_counter()
-        tiles = painted_tiles(sources, self.config.predict.tile_size)
+        while True:
+            try:
+                return self._train(sources, steps, seconds, start)
+            except (MemoryError, RuntimeError) as error:
+                if not is_out_of_memory(error) or not self._shrink():
+                    raise
+
+    def _train(
+        self, sources: Sequence[Source], steps: int, seconds: float, start: float
+    ) -> RoundResult:
+        tiles = painted_tiles(sources, self._tile)
         self._regions = check_regions(tiles)
         for tile in tiles:
             check_channels(self.in_channels, tile.source.channels, tile.source.name)
@@ -157,10 +174,12 @@ class Trainer:
         ready = time.perf_counter()
         before = self._probe(sampler)
         losses = []
+        self.model.train()
         for point in fit(self.learner, sampler.batch, self.config.loss, steps):
             losses.append(point)
-            if time.perf_counter() - ready > seconds:
+            if time.perf_counter() - ready > seconds and len(losses) >= _FEWEST_STEPS:
                 break
+        self.model.eval()
         moved = float((before != self._probe(sampler)).float().mean())
         warnings, self.learner.warnings = tuple(self.learner.warnings), []
         return RoundResult(
@@ -172,6 +191,20 @@ class Trainer:
             {"features": ready - start, "fit": time.perf_counter() - ready},
             warnings,
         )
+
+    def _shrink(self) -> bool:
+        """Halve crops and tiles after memory ran out; False when they are small already."""
+        self.cache.clear()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        if max(self._crop, self._tile) <= _SMALLEST:
+            return False
+        self._crop = max(_SMALLEST // 2, self._crop // 64 * 32)
+        self._tile = max(_SMALLEST, self._tile // 128 * 64)
+        self.learner.warnings.append(
+            f"Memory ran out; going on with crops of {self._crop} and tiles of {self._tile} pixels."
+        )
+        return True
 
     def _set_mixing(self, tiles: Sequence[PaintedTile]) -> None:
         """Fit the mixing of more than three channels once, on the first painted tiles."""
@@ -186,34 +219,47 @@ class Trainer:
         self.model.offset.copy_(torch.from_numpy(offset))
         self.cache.clear()
 
-    def _sampler(self, tiles: Sequence[PaintedTile]) -> PixelSampler:
-        assert isinstance(self.model, QuickModel)
+    def _sampler(self, tiles: Sequence[PaintedTile]) -> PixelSampler | CropSampler:
+        if not isinstance(self.model, QuickModel):
+            return CropSampler(
+                tiles,
+                self.cache,
+                crop=self._crop,
+                batch=self.config.fit.batch_size,
+                seed=self.config.seed,
+                device=self.device,
+            )
         sampler = PixelSampler(self.model, tiles, self.cache, self.config.seed)
         if not self.model.head.fitted:
-            self.model.head.standardise(torch.cat([sampler.features, sampler.probes]))
+            self.model.head.standardise(sampler.features)
+        self.learner.warnings += sampler.merge_alike(self.model)
         return sampler
 
     @torch.no_grad()
-    def _probe(self, sampler: PixelSampler) -> torch.Tensor:
+    def _probe(self, sampler: PixelSampler | CropSampler) -> torch.Tensor:
         """Return the labels of fixed pixels, painted or not, to see whether training moves them."""
         return self._logits(sampler.probes).argmax(1)
 
     @torch.no_grad()
-    def _channels_used(self, sampler: PixelSampler) -> int:
+    def _channels_used(self, sampler: PixelSampler | CropSampler) -> int:
         """Count the channels that are some painted region's strongest."""
-        inputs, regions = sampler.batch(0)
-        soft = torch.softmax(self._logits(inputs), dim=1)[0]
-        sums = torch.zeros(len(regions.count), soft.shape[0], device=soft.device)
-        sums.index_add_(0, regions.index[0], soft.T)
-        return len(sums.argmax(1).unique())
+        used: set[int] = set()
+        for step in range(_SURVEY if isinstance(sampler, CropSampler) else 1):
+            inputs, regions = sampler.batch(step)
+            terms = cas_terms(self._logits(inputs), regions, check_finite=False)
+            used.update(terms.descriptors.argmax(1).tolist())
+        return len(used)
 
     def predict(self, source: Source, plane: Plane, box: Box) -> Prediction:
-        """Predict a box of a plane."""
+        """Predict a box of a plane, in smaller tiles where memory runs out."""
         check_channels(self.in_channels, source.channels, source.name)
         self.model.eval()
-        return predict_box(
-            self.model, source, plane, box, self.config.predict.tile_size, self.cache
-        )
+        while True:
+            try:
+                return predict_box(self.model, source, plane, box, self._tile, self.cache)
+            except (MemoryError, RuntimeError) as error:
+                if not is_out_of_memory(error) or not self._shrink():
+                    raise
 
 
 def _is_flat(losses: Sequence[LossPoint]) -> bool:
@@ -222,5 +268,6 @@ def _is_flat(losses: Sequence[LossPoint]) -> bool:
     if quarter < 2:
         return False
     totals = [p.total for p in losses]
-    second, last = np.mean(totals[quarter : 2 * quarter]), np.mean(totals[-quarter:])
-    return bool(second - last < _FLAT * max(abs(second), 0.05))
+    second = statistics.fmean(totals[quarter : 2 * quarter])
+    last = statistics.fmean(totals[-quarter:])
+    return second - last < _FLAT * max(abs(second), 0.05)

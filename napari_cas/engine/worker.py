@@ -1,6 +1,6 @@
 """What the worker process runs: a round of fine-tuning, or tiles to predict.
 
-Each function is a pure function of (project, checkpoint, request) up to the time limit of a round. The
+Each is a pure function of (project, checkpoint, request), up to the time limit of a round. The
 model, its optimiser and features stay in this module between calls, so that the next call needs no
 loading; where they do not fit the request, the checkpoint on disk is taken.
 """
@@ -16,7 +16,12 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from napari_cas.engine.device import available_devices, resolve_device, set_threads
+from napari_cas.engine.device import (
+    available_devices,
+    is_out_of_memory,
+    resolve_device,
+    set_threads,
+)
 from napari_cas.engine.features import FeatureCache
 from napari_cas.engine.sources import EntrySource
 from napari_cas.engine.trainer import RoundResult, Trainer
@@ -35,6 +40,7 @@ from napari_cas.store import Project
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
     from napari_cas.config import Config
 
 _KEPT = 3
@@ -216,7 +222,8 @@ def _predict(
         entry.prediction[(*tile.plane, *box.slices)] = labels
         if with_probabilities:
             target = entry.create_probabilities(len(probabilities))
-            target[(slice(None), *tile.plane, *box.slices)] = probabilities.astype("float16")
+            where: tuple[slice | int, ...] = (slice(None), *tile.plane, *box.slices)
+            target[where] = probabilities.astype("float16")
         entry.flush()
         entry.mark_predicted(checkpoint, [(tile.plane, tile.box)])
         seconds["predict"] += predicted - start
@@ -256,16 +263,15 @@ def _memory_guard() -> Iterator[None]:
     """Turn running out of memory into a sentence; forget what is warm after any failure."""
     try:
         yield
-    except (MemoryError, torch.OutOfMemoryError) as error:
+    except BaseException as error:
         _forget()
+        if not is_out_of_memory(error):
+            raise
         raise WorkerError(
             "Memory ran out",
             got=str(error) or type(error).__name__,
             todo="Choose smaller tiles and crops, fewer channels, or the 'quick' network.",
         ) from error
-    except BaseException:
-        _forget()
-        raise
 
 
 def _forget() -> None:

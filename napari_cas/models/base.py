@@ -6,7 +6,7 @@ import abc
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional as F  # noqa: N812
 
 from napari_cas.errors import ImageError
 
@@ -32,8 +32,8 @@ class SegmentationModel(nn.Module, abc.ABC):
     stride : int
         Tiles must start at multiples of this, so that tiled and whole predictions agree.
     halo : int
-        Context in pixels, a multiple of `stride`, beyond which an output pixel hardly depends on the
-        input.
+        Context in pixels, a multiple of `stride`, beyond which an output pixel hardly depends on
+        the input.
     learning_rate : float
         Default step size of Adam.
     """
@@ -58,6 +58,10 @@ class SegmentationModel(nn.Module, abc.ABC):
     @abc.abstractmethod
     def learned(self) -> dict[str, Tensor]:
         """Return the named tensors that a checkpoint must hold, the optimiser's apart."""
+
+    def parameter_groups(self) -> list[dict[str, object]]:
+        """Return the optimiser's groups: "params", and "pace", a factor on the learning rate."""
+        return [{"params": [p for p in self.parameters() if p.requires_grad], "pace": 1.0}]
 
     def load_learned(self, tensors: dict[str, Tensor]) -> None:
         """Copy what :meth:`learned` returned into this network.

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 
 from napari_cas.models.quick import QuickModel
 from napari_cas.models.whole import WholeModel
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from napari_cas.models.base import SegmentationModel
     from napari_cas.config import ModelSpec
+    from napari_cas.models.base import SegmentationModel
 
 
 def create_model(spec: ModelSpec, in_channels: int = 3, seed: int = 0) -> SegmentationModel:

@@ -1,7 +1,8 @@
 """A fixed multiscale filter bank: Gaussians, gradient magnitudes and Hessian eigenvalues.
 
-The same family of features as scikit-image's `multiscale_basic_features` (intensity, edges, texture),
-computed as a pyramid: what is blurred with sigma ≥ s is kept at stride s, because nothing is lost there.
+The same family of features as scikit-image's `multiscale_basic_features` (intensity, edges,
+texture), computed as a pyramid: what is blurred with sigma ≥ s is kept at stride s, because nothing
+is lost there.
 """
 
 from __future__ import annotations
@@ -10,10 +11,10 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional as F  # noqa: N812
 
 MAX_CHANNELS = 8
-"""At most this many image channels are filtered; more are reduced to this many means of neighbours."""
+"""At most this many channels are filtered; more are reduced to means of neighbouring ones."""
 
 
 class FilterBank(nn.Module):

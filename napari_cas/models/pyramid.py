@@ -1,9 +1,9 @@
 """Feature pyramids on one nested grid, so that tiles fit together to the last bit.
 
-TensorFlow's "same" padding, which EfficientNet-Lite was trained with, puts cell i of stride s on pixel
-s·i + s − 1 and not on the centre of its block. The grids of all strides are therefore nested, and
-bilinear interpolation by steps of two equals bilinear interpolation in one go. A level of a tile of
-height h carries h/s + 1 rows: one before the tile, which the first pixels are interpolated from.
+TensorFlow's "same" padding, which EfficientNet-Lite was trained with, puts cell i of stride s on
+pixel s·i + s − 1 and not on the centre of its block. The grids of all strides are therefore nested,
+and bilinear interpolation by steps of two equals bilinear interpolation in one go. A level of a
+tile of height h carries h/s + 1 rows: one before the tile, which the first pixels need.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from typing import NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+from torch.nn import functional as F  # noqa: N812
 
 STRIDES = (1, 2, 4, 8, 16)
 
 Pyramid: TypeAlias = tuple[Tensor, ...]
-"""One tensor per stride of `STRIDES`: (B, C_s, H/s + 1, W/s + 1), the first row and column before the
-tile."""
+"""One tensor per stride of `STRIDES`: (B, C_s, H/s + 1, W/s + 1), the first row and column before
+the tile."""
 
 
 class Window(NamedTuple):
@@ -52,10 +52,9 @@ def crop(pyramid: Pyramid, window: Window) -> Pyramid:
 def double(level: Tensor) -> Tensor:
     """Interpolate a level with its margin to twice the resolution, again with its margin."""
     height, width = level.shape[-2] - 1, level.shape[-1] - 1
-    up = F.interpolate(
+    return F.interpolate(
         level, size=(2 * height + 1, 2 * width + 1), mode="bilinear", align_corners=True
     )
-    return up
 
 
 def gather(pyramid: Pyramid, y: Tensor, x: Tensor) -> Tensor:
@@ -79,7 +78,7 @@ def gather(pyramid: Pyramid, y: Tensor, x: Tensor) -> Tensor:
 
 
 def _gather_level(level: Tensor, stride: int, y: Tensor, x: Tensor) -> Tensor:
-    """Interpolate one level (C, h + 1, w + 1) at pixels, exactly as :func:`double` repeated would."""
+    """Interpolate one level (C, h + 1, w + 1) at pixels, as :func:`double` repeated would."""
     # Pixel p lies at (p + 1)/s on the grid whose cell 0 is the margin, on pixel −1.
     row, column = (y + 1) // stride, (x + 1) // stride
     fy = ((y + 1) % stride).to(level.dtype) / stride

