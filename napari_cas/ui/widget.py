@@ -127,7 +127,13 @@ class AnnotationWidget(QWidget):
 
 def _import_ahead() -> None:
     """Import what the first click will need, while the annotator is still looking around."""
-    for name in ("napari_cas.store", "napari_cas.store.export", "dask.array", "loky"):
+    for name in (
+        "scipy.linalg",
+        "napari_cas.store",
+        "loky",
+        "dask.array",
+        "napari_cas.store.export",
+    ):
         importlib.import_module(name)
 
 
