@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 NEAR_LOCAL, NEAR_ALL = 0.08, 0.25
 """Alike: nearer than this in features of up to 8 pixels' reach, and in all features."""
 
-CROWDED_LOCAL = 0.5
-"""The same where a plane has more regions than there are channels, so that some must share."""
-
 _FEWEST_PIXELS = 12
 _MOST_REGIONS = 1500
 
@@ -60,7 +57,7 @@ def group_alike(
     first = 0
     for number in plane.unique():  # type: ignore[no-untyped-call]
         own = (plane == number).nonzero()[:, 0]
-        groups = near.cluster(own, count[own], crowded=len(own) > channels)
+        groups = near.cluster(own, count[own], channels)
         group[own] = groups + first
         first += int(groups.max()) + 1
     return group
@@ -87,20 +84,13 @@ class _Nearness:
         squared = torch.cdist(means, means, compute_mode="donot_use_mm_for_euclid_dist").square()
         return squared / (scatter[:, None] + scatter[None]).clamp(min=1e-6)
 
-    def cluster(self, own: Tensor, count: Tensor, *, crowded: bool) -> Tensor:
+    def cluster(self, own: Tensor, count: Tensor, channels: int) -> Tensor:
         """Return group numbers from 0 of the regions `own` of one plane."""
-        alone = torch.arange(len(own))
         if not 2 <= len(own) <= _MOST_REGIONS:
-            return alone
-        local = self._ratio(own, self._local)
-        distance = (
-            local / CROWDED_LOCAL
-            if crowded
-            else torch.maximum(
-                local / NEAR_LOCAL, self._ratio(own, self._means.shape[1]) / NEAR_ALL
-            )
-        )
-        if not crowded:
+            return torch.arange(len(own))
+        local = self._ratio(own, self._local) / NEAR_LOCAL
+        distance = torch.maximum(local, self._ratio(own, self._means.shape[1]) / NEAR_ALL)
+        if len(own) <= channels:
             # A handful of pixels says too little about a region to overrule who painted it.
             small = count < _FEWEST_PIXELS
             distance[small] = 2.0
@@ -109,5 +99,9 @@ class _Nearness:
         np.fill_diagonal(matrix, 0)
         # Average linkage: one pair in between must not chain two kinds together.
         tree = linkage(squareform(matrix, checks=False), "average")
-        found = fcluster(tree, 1.0, "distance")
+        limit = 1.0
+        if len(own) > channels:
+            # Some must share a channel anyway; let it be those that look most alike.
+            limit = max(limit, float(tree[len(own) - channels - 1, 2]))
+        found = fcluster(tree, limit, "distance")
         return torch.from_numpy(np.unique(found, return_inverse=True)[1].astype(np.int64))
