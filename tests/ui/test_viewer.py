@@ -239,8 +239,8 @@ def test_cancel_and_layers_deleted_while_training(open_panel, executor, mosaic):
     assert widget.session.state.busy
     driver.process(0.3)
     # The image stays. Clearing all layers here crashed in Mesa's glDrawArrays, twice of two. napari
-    # 0.9.2 without the panel crashes there too when two Labels layers and then the image are removed
-    # one by one, but survived clearing: whether it is the same fault is not known.
+    # 0.9.2 without the panel crashes there too when two Labels layers and then the image are
+    # removed one by one, but survived clearing: whether it is the same fault is not known.
     for name in ("regions", "prediction"):
         viewer.layers.remove(name)
     driver.process(0.3)
