@@ -8,12 +8,13 @@ in :mod:`napari_cas.losses.moments`.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from napari_cas.losses.planes import average, pad, regions_per_plane, sum_per_plane
+from napari_cas.losses.planes import average, pad, sum_per_plane
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,8 +47,8 @@ def squared(descriptors: Tensor, regions: RegionIndex, *, mean: bool) -> Tensor:
     Tensor
         Scalar.
     """
-    number = regions_per_plane(regions, descriptors.dtype)
-    centre = sum_per_plane(descriptors, regions) / number[:, None].clamp(min=1)
+    number = regions.per_plane
+    centre = sum_per_plane(descriptors, regions) / number[:, None]
     # Σ_{i≠j} ‖ŝi - ŝj‖² = 2 N Σ_i ‖ŝi - centre‖²: linear in N, and exact where all are equal.
     spread = (descriptors - centre[regions.plane]).square().sum(1)
     pairs = 2 * number * sum_per_plane(spread, regions)
@@ -70,7 +71,7 @@ def log_overlap(descriptors: Tensor, regions: RegionIndex, *, mean: bool) -> Ten
     # Padding overlaps with nothing and costs -log 1 = 0; a region is not compared with itself.
     own = torch.eye(overlap.shape[-1], dtype=torch.bool, device=overlap.device)
     barrier = -torch.log1p(-(1 - EPSILON) * overlap.masked_fill(own, 0))
-    number = regions_per_plane(regions, descriptors.dtype)
+    number = regions.per_plane
     return _over_planes(barrier.sum((1, 2)), number * (number - 1), mean=mean)
 
 
@@ -79,11 +80,13 @@ def log_volume(descriptors: Tensor, regions: RegionIndex, *, mean: bool) -> Tens
 
     The determinant of the Gram matrix is the squared volume of the parallelepiped that a plane's
     descriptors span: zero as soon as one is a mixture of others, one when all are different one-hot
-    vectors. It looks at all regions at once, not at pairs, and is the tool's default. Divided by N
-    ("mean") it lies, for N ≤ M, in ``[-log(1+ε), -((N-1) log ε + log(N/M+ε)) / N]``; for N > M
-    regions must share channels and the lower bound becomes ``-(M log(N/M + ε) + (N - M) log ε) /
-    N``. A plane with one region adds zero: there is nothing to tell it apart from. Cf.
-    determinantal point processes [1]_.
+    vectors. It looks at all regions at once, not at pairs, and is the tool's default. Cf.
+    determinantal point processes [1]_. A plane with one region adds zero: there is nothing to tell
+    it apart from. Bounds for a plane of N > 1 regions and M channels, before the division by N::
+
+        above    -((N - 1) log ε + log(N/M + ε))          all descriptors uniform
+        below    -N log(1 + ε)                            N ≤ M: all one-hot and different
+                 -(M log(N/M + ε) + (N - M) log ε)        N > M: one-hot, shared evenly
 
     For planes of more regions than channels it is evaluated on the M × M side by Sylvester's
     identity ``det(ŝ ŝᵀ + ε I_N) = ε^(N-M) det(ŝᵀ ŝ + ε I_M)``, so memory stays O(N M + M²).
@@ -94,7 +97,7 @@ def log_volume(descriptors: Tensor, regions: RegionIndex, *, mean: bool) -> Tens
     ----------
     .. [1] A. Kulesza, B. Taskar, "Determinantal point processes for machine learning", 2012.
     """
-    number = regions_per_plane(regions, descriptors.dtype)
+    number = regions.per_plane
     padded, channels = pad(descriptors, regions), descriptors.shape[1]
     if regions.widest <= channels:
         gram = padded @ padded.mT
@@ -106,7 +109,7 @@ def log_volume(descriptors: Tensor, regions: RegionIndex, *, mean: bool) -> Tens
     level = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device) * EPSILON
     factor = torch.linalg.cholesky_ex(gram + level).L
     log_det = 2 * factor.diagonal(dim1=1, dim2=2).log().sum(1)
-    log_det = log_det - surplus * torch.log(level.new_tensor(EPSILON))
+    log_det = log_det - surplus.to(log_det.dtype) * math.log(EPSILON)
     return -_over_planes(log_det * (number > 1), number, mean=mean)
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import torch
-
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -14,19 +12,15 @@ if TYPE_CHECKING:
 
 def sum_per_plane(values: Tensor, regions: RegionIndex) -> Tensor:
     """Return the sums (P, ...) of per-region ``values`` (R, ...)."""
+    if regions.n_planes == 1:  # the usual case while one image is painted, and the quicker
+        return values.sum(0, keepdim=True)
     sums = values.new_zeros((regions.n_planes, *values.shape[1:]))
     return sums.index_add(0, regions.plane, values)
 
 
-def regions_per_plane(regions: RegionIndex, dtype: torch.dtype) -> Tensor:
-    """Return the number of regions of each plane (P,) as ``dtype``."""
-    return sum_per_plane(torch.ones_like(regions.plane, dtype=dtype), regions)
-
-
 def mean_over_planes(values: Tensor, regions: RegionIndex) -> Tensor:
     """Return the mean of per-region ``values`` (R,) over each plane, averaged over planes."""
-    number = regions_per_plane(regions, values.dtype)
-    return average(sum_per_plane(values, regions), number)
+    return average(sum_per_plane(values, regions), regions.per_plane)
 
 
 def average(per_plane: Tensor, terms: Tensor) -> Tensor:
@@ -37,4 +31,6 @@ def average(per_plane: Tensor, terms: Tensor) -> Tensor:
 def pad(values: Tensor, regions: RegionIndex) -> Tensor:
     """Return per-region ``values`` (R, K) as (P, widest, K), zero where a plane has fewer."""
     shape = (regions.n_planes, regions.widest, values.shape[1])
+    if shape[0] * shape[1] == values.shape[0]:  # no plane has fewer, and they are in order
+        return values.view(shape)
     return values.new_zeros(shape).index_put((regions.plane, regions.rank), values)

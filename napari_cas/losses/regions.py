@@ -30,6 +30,8 @@ class RegionIndex:
     """(R,) int64: position of each region among those of its plane, from 0."""
     ids: Tensor
     """(R,) int64: the id each region was painted with."""
+    per_plane: Tensor
+    """(P,) int64: number of regions of each plane, at least 1."""
     n_planes: int
     """Number of planes P that hold at least one region."""
     widest: int
@@ -43,6 +45,7 @@ class RegionIndex:
             count=self.count.to(device),
             rank=self.rank.to(device),
             ids=self.ids.to(device),
+            per_plane=self.per_plane.to(device),
             n_planes=self.n_planes,
             widest=self.widest,
         )
@@ -175,7 +178,8 @@ def _assemble(index: Tensor, found: Tensor, count: Tensor, width: int) -> Region
     rank = torch.arange(found.numel(), device=found.device) - first[plane]
     widest = int(per_plane.max()) if found.numel() else 0
     index = index.to(_index_dtype(index.device))
-    return RegionIndex(index, plane, count, rank, found % width, per_plane.numel(), widest)
+    ids, n_planes = found % width, per_plane.numel()
+    return RegionIndex(index, plane, count, rank, ids, per_plane, n_planes, widest)
 
 
 def _index_dtype(device: torch.device) -> torch.dtype:

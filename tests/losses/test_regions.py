@@ -12,6 +12,7 @@ def test_numbers_regions_plane_by_plane_by_rising_id():
     assert found.count.tolist() == [1, 2, 2, 1, 1, 1]
     assert found.rank.tolist() == [0, 1, 0, 0, 1, 2]
     assert found.ids.tolist() == [3, 7, 3, 1, 4, 9]
+    assert found.per_plane.tolist() == [2, 1, 3]
     assert (found.n_planes, found.widest) == (3, 3)
 
 

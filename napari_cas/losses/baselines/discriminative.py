@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from napari_cas.losses.baselines.embeddings import painted_pixels
-from napari_cas.losses.planes import average, mean_over_planes, pad, regions_per_plane
+from napari_cas.losses.planes import average, mean_over_planes, pad
 
 if TYPE_CHECKING:
     from napari_cas.losses.regions import RegionIndex
@@ -81,7 +81,7 @@ def discriminative_loss(
 def _push(means: Tensor, regions: RegionIndex, margin: float) -> Tensor:
     """Return the hinged squared distance of ordered pairs, averaged per plane and over planes."""
     padded = pad(means, regions)
-    number = regions_per_plane(regions, means.dtype)
+    number = regions.per_plane
     real = torch.arange(regions.widest, device=means.device) < number[:, None]
     own = torch.eye(regions.widest, dtype=torch.bool, device=means.device)
     pairs = real[:, :, None] & real[:, None, :] & ~own
