@@ -43,6 +43,9 @@ COMMANDS: dict[tuple[str, ...], Command] = {
         "training.bench_label_free",
         "learning across images from regions without names, beside methods given the names",
     ),
+    ("table",): Command(
+        "training.tables", "make one of the paper's tables from the data and machine at hand"
+    ),
     ("score",): Command("training.score", "score a folder of maps against a folder of masks"),
     ("samples",): Command("training.samples", "make sample_data/ anew"),
 }

@@ -41,20 +41,28 @@ class Examples:
         (N,) the row of each example in `pictures`.
     row_axis : int
         Axis of an input that mirrors an image: the horizontal one.
+    regions : ndarray or None
+        (N, H, W) region ids from 1, 0 where unpainted, instead of the masks of `pictures`.
     """
 
     inputs: tuple[NDArray[np.generic], ...]
     pictures: MappedSet
     rows: NDArray[np.intp]
     row_axis: int
+    regions: NDArray[np.uint8] | None = None
 
     def __len__(self) -> int:
         """Return the number of examples."""
         return len(self.rows)
 
     def take(self, which: NDArray[np.intp]) -> tuple[list[Tensor], Tensor]:
-        """Return the inputs and (n, S, S) boolean ground truth of some examples."""
+        """Return the inputs and the ground truth of some examples.
+
+        The truth is (n, S, S) booleans, or uint8 region ids where the examples have some.
+        """
         inputs = [torch.from_numpy(np.ascontiguousarray(part[which])) for part in self.inputs]
+        if self.regions is not None:
+            return inputs, torch.from_numpy(self.regions[which])
         return inputs, torch.from_numpy(self.pictures.salient(self.rows[which]))
 
 
@@ -137,7 +145,7 @@ def _compute_features(
 
 @dataclass
 class Batch:
-    """One step's worth."""
+    """One step's worth; ``salient`` is uint8 region ids where the examples have some."""
 
     inputs: list[Tensor]
     salient: Tensor

@@ -1,0 +1,181 @@
+"""Many regions per image: BSDS500 and the Real-World Texture Dataset on the loop of the paper.
+
+A prediction is a partition: the channel of largest probability at each pixel. Nothing says what a
+channel means, so no channel has to be chosen.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch.nn import functional as nnf
+
+from training.data.bsds import BSDS500, Annotated
+from training.data.saliency import PLAIN, DataSetError, SaliencySet, data_folder, find_pairs
+from training.data.store import MappedSet, map_set
+from training.saliency.feed import Examples, feature_examples, image_examples
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from training.saliency.loop import Trained
+    from training.saliency.recipe import Recipe
+    from training.saliency.runs import Place
+
+RWTD = SaliencySet(
+    "RWTD",
+    256,
+    ("rwtd*", "RWTD*"),
+    (PLAIN,),
+    "the Real-World Texture Dataset (Khan, Algarni, Yezzi, Sundaramoorthi, CVPR 2015)",
+)
+RWTD_SEED = 0
+"""No split is published; this seed takes 128 images to train on and leaves 128 to test."""
+BSDS_SIZE = (320, 480)
+"""Images are 321×481 or turned; portraits are turned and the last row and column left out."""
+
+
+def rwtd_examples(recipe: Recipe, place: Place) -> tuple[Examples, Examples]:
+    """Return the 128 images to train on and the 128 to test on.
+
+    Raises
+    ------
+    DataSetError
+        If the set is not there or not complete.
+    """
+    pairs = find_pairs(RWTD, place.data or data_folder())
+    if len(pairs) != RWTD.count:
+        raise DataSetError("RWTD is not complete", expected="256 images", got=str(len(pairs)))
+    pictures = map_set("RWTD", pairs, cache=place.cache)
+    order = np.random.default_rng(RWTD_SEED).permutation(len(pictures))
+    half = len(order) // 2
+    return (
+        _examples(recipe, pictures, np.sort(order[:half]), place),
+        _examples(recipe, pictures, np.sort(order[half:]), place),
+    )
+
+
+def bsds_examples(recipe: Recipe, splits: tuple[str, ...], place: Place) -> Examples:
+    """Return one example per image and annotator of some splits.
+
+    Annotators who marked over 255 regions are left out, so that ids fit a byte.
+    """
+    images, rows, regions = [], [], []
+    names = []
+    for split in splits:
+        for found in BSDS500(split, _bsds_folder(place)):
+            images.append(_landscape(found.image))
+            names.append(found.name)
+            for segmentation in found.segmentations:
+                if segmentation.max() <= np.iinfo(np.uint8).max:
+                    rows.append(len(images) - 1)
+                    regions.append(_landscape(segmentation).astype(np.uint8))
+    pictures = MappedSet(
+        name="BSDS500-" + "-".join(splits),
+        names=tuple(names),
+        images=np.stack(images),
+        masks=np.zeros((len(images), 1, 1), np.uint8),
+        digest=hashlib.sha256("\n".join(names).encode()).hexdigest(),
+    )
+    one_each = _examples(recipe, pictures, np.arange(len(images)), place)
+    index = np.asarray(rows)
+    inputs = tuple(_Repeated(part, index) for part in one_each.inputs)
+    return Examples(inputs, pictures, index, one_each.row_axis, np.stack(regions))  # type: ignore[arg-type]
+
+
+class _Repeated:
+    """Rows of an array, repeated and in another order, without copying it."""
+
+    def __init__(self, whole: NDArray[np.generic], rows: NDArray[np.intp]) -> None:
+        self.whole, self.rows = whole, rows
+
+    def __getitem__(self, which: NDArray[np.intp]) -> NDArray[np.generic]:
+        return self.whole[self.rows[which]]
+
+
+def _examples(
+    recipe: Recipe, pictures: MappedSet, rows: NDArray[np.intp], place: Place
+) -> Examples:
+    if recipe.network == "small":
+        return feature_examples(pictures, rows, cache=place.cache)
+    return image_examples(pictures, rows)
+
+
+def bsds_test(recipe: Recipe, split: str, place: Place) -> tuple[Examples, list[Annotated]]:
+    """Return one example per image of a split, and its annotations."""
+    found = list(BSDS500(split, _bsds_folder(place)))
+    images = np.stack([_landscape(a.image) for a in found])
+    names = tuple(a.name for a in found)
+    pictures = MappedSet(
+        name=f"BSDS500-{split}",
+        names=names,
+        images=images,
+        masks=np.zeros(images.shape[:3], np.uint8),
+        digest=hashlib.sha256("\n".join(names).encode()).hexdigest(),
+    )
+    return _examples(recipe, pictures, np.arange(len(found)), place), found
+
+
+def _bsds_folder(place: Place) -> Path | None:
+    return None if place.data is None else place.data / "bsds500"
+
+
+def _landscape(picture: NDArray[np.generic]) -> NDArray[np.generic]:
+    """Return 320×480 pixels of a picture of 321×481, turned if it is a portrait."""
+    turned = picture if picture.shape[1] > picture.shape[0] else picture.swapaxes(0, 1)
+    return turned[: BSDS_SIZE[0], : BSDS_SIZE[1]]
+
+
+def to_shape(labels: NDArray[np.generic], shape: tuple[int, ...]) -> NDArray[np.generic]:
+    """Undo :func:`_landscape`: turn back, and repeat the last row and column."""
+    turned = labels if shape[1] > shape[0] else labels.T
+    grown = [(0, max(wanted - had, 0)) for wanted, had in zip(shape, turned.shape, strict=True)]
+    return np.pad(turned, grown, mode="edge")
+
+
+def partitions(
+    trained: Trained, examples: Examples, device: str = "cpu", batch: int = 16
+) -> Iterator[NDArray[np.intp]]:
+    """Yield the channel of largest probability (H, W), from 1, of each example."""
+    for start in range(0, len(examples), batch):
+        which = np.arange(start, min(start + batch, len(examples)))
+        inputs, truth = examples.take(which)
+        with torch.inference_mode():
+            output = trained.model(*(part.to(device) for part in inputs)).float()
+            whole = nnf.interpolate(
+                output, size=truth.shape[-2:], mode="bilinear", align_corners=False
+            )
+        yield from (whole.argmax(1) + 1).cpu().numpy()
+
+
+def connected(labels: NDArray[Any], smallest: int) -> NDArray[np.intp]:
+    """Split a partition into connected parts; parts under `smallest` pixels join their nearest.
+
+    Parameters
+    ----------
+    labels : ndarray
+        (H, W) labels from 1.
+    smallest : int
+        Pixels that a part must have.
+
+    Returns
+    -------
+    ndarray
+        (H, W) parts, from 1.
+    """
+    from scipy import ndimage
+    from skimage.measure import label
+
+    parts: NDArray[np.intp] = label(labels, background=0, connectivity=1)
+    small = np.bincount(parts.ravel())[parts] < smallest
+    if not small.any() or small.all():
+        return parts
+    nearest = ndimage.distance_transform_edt(small, return_distances=False, return_indices=True)
+    joined: NDArray[np.intp] = parts[tuple(nearest)]
+    return joined

@@ -1,0 +1,150 @@
+"""``python -m training table N``: the paper's tables from the data and the machine at hand.
+
+Every run is kept, so an interrupted table goes on where it was, and a second one that needs the
+same runs reads their scores.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_cas.errors import ConfigError
+from training.data.store import cache_folder
+from training.machine import describe_machine
+
+if TYPE_CHECKING:
+    import argparse
+
+    from training.report import Table
+    from training.saliency.runs import Place
+
+NUMBERS = (1, 2, 3, 4, 5, 6, 7)
+_RECIPE_OPTIONS = (
+    "network", "weights", "epochs", "batch_size", "learning_rate", "train_images",
+    "validation_images", "size",
+)  # fmt: skip
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of the command."""
+    add = parser.add_argument
+    add("number", type=int, choices=NUMBERS, help="number of the paper's table")
+    add("--small", action="store_true", help="scaled down to two CPU cores, under 30 minutes")
+    add("--seeds", type=int, help="runs per row (default: 3 small, 1 otherwise)")
+    add("--results", type=Path, default=Path("docs/results"), help="where the table is written")
+    add("--data", type=Path, help="folder of the data sets (default: NAPARI_CAS_DATA)")
+    add("--cache", type=Path, help="decoded sets, features and runs (default: NAPARI_CAS_CACHE)")
+    add("--device", default="auto", help="auto, cpu, cuda, cuda:1, …; auto without a GPU runs "
+        "small tables only")  # fmt: skip
+    add("--threads", type=int, default=2, help="torch's CPU threads")
+    add("--precision", choices=("float32", "bf16"), help="bf16: under autocast")
+    add("--channels-last", action="store_true", help="memory format of the network")
+    add("--compile", action="store_true", help="torch.compile the network")
+    add("--deterministic", action="store_true", help="deterministic kernels where torch has them")
+    add("--tensorboard", action="store_true", help="write TensorBoard events beside the CSV logs")
+    for name in _RECIPE_OPTIONS:
+        kind = {"network": str, "weights": str, "learning_rate": float}.get(name, int)
+        add(f"--{name.replace('_', '-')}", type=kind, help=f"override the recipe's {name}")
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """Make a table; return its rows, notes and what it was made on.
+
+    Raises
+    ------
+    ConfigError
+        For a setting that is no setting of a recipe.
+    """
+    import torch
+
+    torch.set_num_threads(args.threads)
+    begun = time.perf_counter()
+    place, gpu_needed = _place(args)
+    seeds = args.seeds or (3 if args.small else 1)
+    if args.number in (1, 2, 3, 7):
+        table, runs = _saliency(args, place, seeds, gpu_needed=gpu_needed)
+    else:
+        from training.table_regions import build
+
+        table, runs = build(args.number, place, seeds=seeds, gpu_needed=gpu_needed)
+    machine = describe_machine()
+    seconds = time.perf_counter() - begun
+    table.notes.append(
+        f"Made by `{_command(args)}` on {machine['processor']} ({machine['cores']} cores, load "
+        f"{machine.get('load', '?')}) in {seconds / 60:.1f} minutes, runs made before not counted."
+    )
+    table.write(args.results)
+    return {
+        "table": table.name, "title": table.title, "markdown": table.markdown(),
+        "rows": table.rows, "machine": machine, "seconds": seconds, "runs": runs,
+    }  # fmt: skip
+
+
+def describe(result: dict[str, Any]) -> str:
+    """Return the table as Markdown."""
+    return str(result["markdown"])
+
+
+def _saliency(
+    args: argparse.Namespace, place: Place, seeds: int, *, gpu_needed: bool
+) -> tuple[Table, list[dict[str, Any]]]:
+    from pydantic import ValidationError
+
+    from training.figures import plot_alphas, plot_flips
+    from training.table_saliency import build, notes, plan
+
+    wanted = plan(args.number, small=args.small)
+    try:
+        table, found = build(
+            wanted, place, seeds=seeds, common=_common(args), gpu_needed=gpu_needed
+        )
+    except ValidationError as error:
+        raise ConfigError(
+            "A setting of the recipe is not possible", got=json.dumps(error.errors()[0]["msg"])
+        ) from error
+    table.notes += notes(wanted, found)
+    draw = {3: plot_flips, 7: plot_alphas}.get(args.number)
+    if draw is not None and found["runs"]:
+        table.picture = f"{table.name}.png"
+        draw(wanted, found, args.results / table.picture)
+    return table, found["runs"]
+
+
+def _place(args: argparse.Namespace) -> tuple[Place, bool]:
+    """Return where to work, and whether this table needs a GPU that is not there."""
+    import torch
+
+    from training.saliency.runs import Place
+
+    device = args.device
+    if device == "auto":
+        # A frozen small network is bound by the CPU's cache, and its figures should not depend on
+        # where they are made.
+        device = "cuda" if torch.cuda.is_available() and not args.small else "cpu"
+    place = Place(
+        data=args.data, cache=args.cache or cache_folder(), device=device,
+        say=lambda line: print(line, file=sys.stderr, flush=True), tensorboard=args.tensorboard,
+    )  # fmt: skip
+    return place, args.device == "auto" and device == "cpu" and not args.small
+
+
+def _common(args: argparse.Namespace) -> dict[str, object]:
+    """Return the settings of all recipes that were given as options."""
+    given: dict[str, object] = {
+        name: getattr(args, name) for name in (*_RECIPE_OPTIONS, "precision")
+    }
+    given |= {name: getattr(args, name) or None for name in ("channels_last", "compile")}
+    given["deterministic"] = args.deterministic or None
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _command(args: argparse.Namespace) -> str:
+    words = ["python -m training table", str(args.number)]
+    words += ["--small"] if args.small else []
+    words += [f"--seeds {args.seeds}"] if args.seeds else []
+    words += [f"--{k.replace('_', '-')} {v}" for k, v in _common(args).items()]
+    return " ".join(words)
