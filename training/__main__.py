@@ -46,6 +46,7 @@ COMMANDS: dict[tuple[str, ...], Command] = {
     ("table",): Command(
         "training.tables", "make one of the paper's tables from the data and machine at hand"
     ),
+    ("figure",): Command("training.figure_panels", "draw one of the paper's qualitative figures"),
     ("score",): Command("training.score", "score a folder of maps against a folder of masks"),
     ("samples",): Command("training.samples", "make sample_data/ anew"),
 }

@@ -72,6 +72,18 @@ class Variant:
     settings: dict[str, object]
 
 
+_RWTD_VARIANTS = (
+    Variant("CAS, Eq. 1, α = 0.1, M = 2", {**_EQ1, "channels": 2}),
+    Variant("CAS, Eq. 1, α = 0.1, M = 8", {**_EQ1, "channels": 8}),
+    Variant("CAS, log-volume, α = 0.9, M = 8", {**_VOLUME, "channels": 8}),
+)
+
+
+def rwtd_recipes(*, small: bool) -> dict[str, Recipe]:
+    """Return the first seed's recipe of every row of Table 6, by the row's name."""
+    return {v.method: _recipe(v, "RWTD", 0, small=small) for v in _RWTD_VARIANTS}
+
+
 def build(
     number: int, place: Place, *, seeds: int, gpu_needed: bool
 ) -> tuple[Table, list[dict[str, Any]]]:
@@ -108,13 +120,8 @@ def _bsds(place: Place, seeds: int, why: str) -> tuple[Table, list[dict[str, Any
 
 
 def _rwtd(place: Place, seeds: int, why: str) -> tuple[Table, list[dict[str, Any]]]:
-    variants = [
-        Variant("CAS, Eq. 1, α = 0.1, M = 2", {**_EQ1, "channels": 2}),
-        Variant("CAS, Eq. 1, α = 0.1, M = 8", {**_EQ1, "channels": 8}),
-        Variant("CAS, log-volume, α = 0.9, M = 8", {**_VOLUME, "channels": 8}),
-    ]
     title = "Table 6: Real-World Texture Dataset"
-    table, runs = _rows("table6", title, "RWTD", variants, place, seeds, why, _rwtd_run)
+    table, runs = _rows("table6", title, "RWTD", _RWTD_VARIANTS, place, seeds, why, _rwtd_run)
     table.rows.append(_published("the paper's FCN-a-CAS", published.RWTD))
     table.notes.append(_RWTD_NOTE)
     return table, runs

@@ -25,8 +25,12 @@ PAPER_TESTS = tuple(TestSet(name) for name in published.SALIENCY_TESTS)
 SMALL_FLIPS = (0.0, 0.1, 0.3, 0.5)
 COMPARED: tuple[LossName, ...] = ("cas", "cross_entropy", "cace")
 """The losses of Table 3."""
+_MORE: dict[LossName, dict[str, object]] = {
+    name: {"channels": 8} for name in ("discriminative", "triplet", "magnet")
+}
+"""Embeddings need more than two dimensions."""
 LOSSES: dict[str, dict[str, object]] = {
-    **{title: {"loss": loss} for loss, title in LOSS_TITLES.items()},
+    **{title: {"loss": loss, **_MORE.get(loss, {})} for loss, title in LOSS_TITLES.items()},
     "CAS, log-volume, α = 0.9": {"loss": "cas", "discriminator": "log_volume", "alpha": 0.9},
 }
 """The losses of Tables 1 and 2."""

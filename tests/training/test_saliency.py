@@ -51,7 +51,7 @@ def small(monkeypatch) -> None:
 
 
 def tiny(**changes) -> Recipe:
-    changes = {"epochs": 30, "batch_size": 4, "learning_rate": 1e-2, **changes}
+    changes = {"epochs": 20, "batch_size": 4, "learning_rate": 1e-2, **changes}
     return small_recipe(train_images=12, **changes)
 
 
@@ -154,7 +154,7 @@ class TestLoop:
         batches = [
             next(iter(Feed(colours, np.full(12, flag), 4).epoch((0,)))) for flag in (False, True)
         ]
-        for loss in ("cas", "cace"):
+        for loss in ("cas", "cace", "discriminative", "magnet"):
             objective = create_objective(tiny(loss=loss))
             one, other = (step_loss(network, objective, batch) for batch in batches)
             assert torch.allclose(one, other, atol=1e-6)
@@ -178,6 +178,13 @@ class TestLoop:
         assert parts.record["epochs_done"] == 4
         with (tmp_path / "parts/log.csv").open() as opened:
             assert [row["epoch"] for row in csv.DictReader(opened)] == ["1", "2", "3", "4"]
+
+    @pytest.mark.parametrize("loss", ["discriminative", "triplet", "magnet"])
+    def test_embeddings_are_read_by_clustering(self, loss, colours, small, tmp_path):
+        made = train(tiny(loss=loss, flip=0.5, channels=4), colours, tmp_path)
+        reader = fit_reader(made, colours)
+        assert reader.centres.shape == (2, 4)
+        assert score(made, reader, colours)["max_f"] > 0.7
 
     def test_a_run_keeps_what_made_it(self, colours, small, tmp_path):
         recipe = tiny(epochs=1, flip=0.5)

@@ -2,89 +2,75 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
-
-import torch
-from torch import Tensor
-from torch.nn import functional as nnf
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from napari_cas.losses import cas_loss
-from training.saliency.labels import BACKGROUND_ID
+from napari_cas.losses.baselines import (
+    cace_loss,
+    discriminative_loss,
+    magnet_loss,
+    named_cross_entropy,
+    triplet_loss,
+)
 
 if TYPE_CHECKING:
-    from training.saliency.recipe import Recipe
+    from collections.abc import Callable
+
+    from torch import Tensor
+
+    from training.saliency.recipe import LossName, Recipe
+
+BASELINES: dict[LossName, Callable[[Tensor, Tensor], Tensor]] = {
+    "cross_entropy": named_cross_entropy,
+    "cace": cace_loss,
+    "discriminative": discriminative_loss,
+    "triplet": triplet_loss,
+    "magnet": magnet_loss,
+}
+"""What CAS is compared with, at its own defaults."""
+
+EMBEDDINGS: tuple[LossName, ...] = ("discriminative", "triplet", "magnet")
+"""Losses whose output is read by clustering."""
 
 
-class Objective(Protocol):
+@dataclass(frozen=True)
+class Objective:
     """A loss on the output of a network.
 
     Attributes
     ----------
     name : str
         For the log.
+    loss : callable
+        From (B, M, H, W) outputs and (B, H, W) int64 region ids to a scalar. Only cross-entropy
+        takes the ids' values for classes.
     embeds : bool
         Whether the output is an embedding, to be read by clustering, rather than logits.
     """
 
-    name: str
+    name: LossName
+    loss: Callable[[Tensor, Tensor], Tensor]
     embeds: bool
 
     def __call__(self, output: Tensor, ids: Tensor) -> Tensor:
-        """Return the scalar loss of (B, M, H, W) outputs and (B, H, W) region ids, 1 or 2."""
-        ...
-
-
-class ClassAgnostic:
-    """The class-agnostic segmentation loss; by default Eq. 1, averaged over regions and pairs."""
-
-    embeds = False
-
-    def __init__(self, recipe: Recipe) -> None:
-        self.name = "cas"
-        self.recipe = recipe
-
-    def __call__(self, output: Tensor, ids: Tensor) -> Tensor:
-        """Return the loss; the ids' values play no part."""
-        return cas_loss(
-            output,
-            ids,
-            alpha=self.recipe.alpha,
-            discriminator=self.recipe.discriminator,
-            uniformer=self.recipe.uniformer,
-        )
-
-
-class CrossEntropy:
-    """Cross-entropy that takes the ids for classes."""
-
-    embeds = False
-    name = "cross_entropy"
-
-    def __call__(self, output: Tensor, ids: Tensor) -> Tensor:
-        """Return the mean over all pixels."""
-        return nnf.cross_entropy(output.float(), ids - BACKGROUND_ID)
-
-
-class ClassAgnosticCrossEntropy:
-    """CACE, binary: of both assignments of ids to two channels, the cheaper one per image."""
-
-    embeds = False
-    name = "cace"
-
-    def __call__(self, output: Tensor, ids: Tensor) -> Tensor:
-        """Return the mean over images of the smaller cross-entropy."""
-        target = ids - BACKGROUND_ID
-        both = [
-            nnf.cross_entropy(output.float(), t, reduction="none").mean((1, 2))
-            for t in (target, 1 - target)
-        ]
-        return torch.minimum(*both).mean()
+        """Return the scalar loss."""
+        return self.loss(output, ids)
 
 
 def create_objective(recipe: Recipe, *, pre: bool = False) -> Objective:
     """Return the loss of a recipe, or cross-entropy for the epochs before it."""
-    if pre or recipe.loss == "cross_entropy":
-        return CrossEntropy()
-    if recipe.loss == "cace":
-        return ClassAgnosticCrossEntropy()
-    return ClassAgnostic(recipe)
+    name: LossName = "cross_entropy" if pre else recipe.loss
+    if name in BASELINES:
+        return Objective(name, BASELINES[name], name in EMBEDDINGS)
+
+    def loss(output: Tensor, ids: Tensor) -> Tensor:
+        return cas_loss(
+            output,
+            ids,
+            alpha=recipe.alpha,
+            discriminator=recipe.discriminator,
+            uniformer=recipe.uniformer,
+        )
+
+    return Objective(name, loss, embeds=False)

@@ -2,8 +2,8 @@
 
 A class-agnostic network does not say which of its channels means "salient". The channel that
 correlates best with the ground truth of the validation images is chosen, once, for all test images;
-the baselines are read the same way. An embedding is first clustered into as many groups as there
-would be channels, on validation pixels.
+the baselines are read the same way. An embedding is first clustered into two groups, on
+validation pixels.
 """
 
 from __future__ import annotations
@@ -39,6 +39,9 @@ validation images against 0.9 and 1; it is also the kindest to cross-entropy, wh
 as labels get worse.
 """
 
+GROUPS = 2
+"""Clusters that an embedding is read by: salient and the rest, as there are two channels."""
+
 
 @dataclass(frozen=True)
 class Reader:
@@ -73,8 +76,7 @@ def fit_reader(trained: Trained, validation: Examples, device: str = "cpu") -> R
     """
     centres = None
     if trained.objective.embeds:
-        channels = int(trained.record["recipe"]["channels"])
-        centres = _cluster(trained, validation, device, channels)
+        centres = _cluster(trained, validation, device, GROUPS)
     sums: NDArray[np.float64] | float = 0.0
     for maps, truth in _maps(trained, validation, device, centres):
         # Moments of every channel with the truth: n, S, S², G, SG; streamed, images may be many.

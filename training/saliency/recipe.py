@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from napari_cas.config import Discriminator, Uniformer  # noqa: TC001  # pydantic reads them
 
-LossName = Literal["cas", "cross_entropy", "cace"]
+LossName = Literal["cas", "cross_entropy", "cace", "discriminative", "triplet", "magnet"]
 NetworkName = Literal[
     "small",
     "fcn_resnet50",
@@ -27,6 +27,9 @@ LOSS_TITLES: dict[LossName, str] = {
     "cas": "CAS",
     "cross_entropy": "cross-entropy",
     "cace": "CACE",
+    "discriminative": "discriminative",
+    "triplet": "triplet",
+    "magnet": "magnet",
 }
 
 
