@@ -1,0 +1,146 @@
+"""The label-free benchmark: what each method is told, its scores and what is written."""
+
+from __future__ import annotations
+
+import csv
+import json
+from argparse import ArgumentParser
+from functools import partial
+
+import numpy as np
+import pytest
+
+from napari_cas.config import Config, FitConfig
+from training import bench_label_free as bench
+from training import label_free
+from training.bench_label_free import COLUMNS, Cell, cells
+from training.data.labelled import Labelled
+from training.label_free import METHODS
+from training.report_label_free import markdown, summarise, write
+from training.scribbles import Scribbles, scribble
+
+
+def plain(seed: int) -> Labelled:
+    """Return an image of three colours whose layout differs by seed."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:64, :80]
+    truth = np.where(x < rng.integers(20, 40), 1, np.where(y < rng.integers(20, 40), 2, 3))
+    colours = np.array([[0, 0, 0], [210, 40, 40], [40, 40, 210], [40, 210, 40]])
+    image = np.clip(colours[truth] + rng.normal(0, 15, (64, 80, 3)), 0, 255)
+    return Labelled(str(seed), image.astype(np.uint8), truth.astype(np.uint8))
+
+
+@pytest.fixture(scope="module")
+def images():
+    return [plain(i) for i in range(3)], [plain(i) for i in range(3, 6)]
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch):
+    """Plain colours are learnt in one round."""
+    monkeypatch.setattr(label_free, "ROUNDS", 1)
+    quick = Config(fit=FitConfig(max_rounds=2))
+    monkeypatch.setitem(METHODS, "ours", partial(label_free.ours, config=quick))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_methods_given_the_names_or_needing_none_segment_plain_colours(images, name):
+    from napari_cas.metrics.regions import adjusted_rand_index
+
+    painted, others = images
+    shuffle = name == "ours"
+    strokes = [scribble(p.truth, Scribbles(shuffle=shuffle), seed=i) for i, p in enumerate(painted)]
+    learnt = METHODS[name]([p.image for p in painted], strokes, [o.image for o in others], 0)
+    aris = [adjusted_rand_index(o.truth, f) for o, f in zip(others, learnt.labels, strict=True)]
+    assert np.mean(aris) > 0.8
+    assert learnt.fit_seconds > 0
+    assert learnt.predict_seconds > 0
+
+
+@pytest.mark.parametrize("name", ["cross-entropy", "forest"])
+def test_shuffled_names_hurt_methods_that_need_them(images, name):
+    painted, others = images
+    # id 1 means another colour in each image
+    strokes = [scribble(p.truth, Scribbles(shuffle=False)) for p in painted]
+    turned = [
+        np.array([0, *np.roll([1, 2, 3], k)])[s].astype(np.int32) for k, s in enumerate(strokes)
+    ]
+    run = METHODS[name]
+    arrays = [p.image for p in painted], [o.image for o in others]
+    told = bench._score(run(arrays[0], strokes, arrays[1], 0).labels, others, 3)
+    misled = bench._score(run(arrays[0], turned, arrays[1], 0).labels, others, 3)
+    assert misled["ari"] < told["ari"] - 0.3
+    assert misled["miou"] < told["miou"] - 0.3
+
+
+def test_scores_see_channels_that_change_their_meaning():
+    items = [Labelled("a", np.zeros((2, 4)), np.array([[1, 1, 2, 2]] * 2)) for _ in range(2)]
+    steady = bench._score([np.array([[5, 5, 3, 3]] * 2)] * 2, items, 2)
+    assert steady == {"ari": 1.0, "miou": 1.0}
+    swapped = bench._score([np.array([[5, 5, 3, 3]] * 2), np.array([[3, 3, 5, 5]] * 2)], items, 2)
+    assert swapped["ari"] == 1.0
+    assert swapped["miou"] == pytest.approx(1 / 3)
+
+
+def test_painted_and_scored_images_are_apart_and_seeded():
+    found = bench.split(Cell("mosaics", 3, 0.8, 1), test=2)
+    again = bench.split(Cell("mosaics", 3, 0.8, 1), test=2)
+    other = bench.split(Cell("mosaics", 3, 0.8, 2), test=2)
+    assert [p.name for p in found[0]] == [p.name for p in again[0]] != [p.name for p in other[0]]
+    assert all(p.name.startswith("train") for p in found[0])
+    assert all(o.name.startswith("test") for o in found[1])
+
+
+def test_large_images_are_cropped_in_their_middle():
+    item = Labelled("a", np.arange(12).reshape(3, 4), np.arange(12).reshape(3, 4))
+    assert bench.cropped(item, 2).truth.tolist() == [[1, 2], [5, 6]]
+
+
+def made_cells() -> dict:
+    def row(ari):
+        return {"ari": ari, "miou": ari / 2, "fit_seconds": 1.0, "predict_seconds": 2.0}
+
+    found = {}
+    for n, length in ((1, 0.8), (12, 0.8), (12, 0.1)):
+        for seed in (0, 1):
+            cell = Cell("wbc", n, length, seed)
+            methods = {c: row(0.5 + 0.1 * seed) for c in COLUMNS} | {"ours": row(0.7 + 0.1 * seed)}
+            shape = {"set": "wbc", "painted": n, "length": length, "seed": seed}
+            found[cell.key] = shape | {"pixels": 100 * length, "images": 3, "methods": methods}
+    return found
+
+
+def test_the_summary_spreads_over_seeds():
+    result = summarise(made_cells())
+    assert result["table"]["wbc"]["painted"] == 12
+    assert result["table"]["wbc"]["methods"]["ours"]["ari"] == pytest.approx([0.75, 0.0707107])
+    assert [(p["painted"], p["length"]) for p in result["curves"]["wbc"]] == [
+        (1, 0.8),
+        (12, 0.1),
+        (12, 0.8),
+    ]
+    assert "| 0.750 ± 0.071 |" in markdown(result)
+    assert "| +0.200 |" in markdown(result)
+
+
+def test_results_are_written_and_taken_up_again(tmp_path, monkeypatch):
+    done = made_cells()
+    write({"cells": done} | summarise(done) | {"machine": {"cores": 2}}, tmp_path)
+    with (tmp_path / "label_free.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == len(done) * len(COLUMNS)
+    assert (tmp_path / "label_free_wbc.png").stat().st_size > 5000
+    assert "cores 2" in (tmp_path / "label_free.md").read_text()
+
+    parser = ArgumentParser()
+    bench.add_arguments(parser)
+    words = ["--sets", "wbc", "--seeds", "2", "--sweep", "--results", str(tmp_path)]
+    args = parser.parse_args(words)
+    assert [cell.key for cell in cells(args)] == [
+        "wbc n=12 length=0.8 seed=0",
+        "wbc n=12 length=0.8 seed=1",
+    ]
+    monkeypatch.setattr(bench, "measure", lambda *_a, **_k: pytest.fail("was done already"))
+    assert (
+        bench.run(args)["cells"] == json.loads((tmp_path / "label_free.json").read_text())["cells"]
+    )

@@ -1,0 +1,122 @@
+"""Readers of labelled sets, on tiny sets in their layouts and on the real ones where at hand."""
+
+from __future__ import annotations
+
+import zipfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from training.data.labelled import KINDS, LabelledSet
+from training.data.mosaics import Mosaics
+from training.data.saliency import DataSetError, data_folder
+
+
+def write(path, array, mode=None):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture = Image.fromarray(np.asarray(array, np.uint8))
+    if mode == "P":
+        picture.putpalette([value for i in range(256) for value in (i, 255 - i, 7)])
+    picture.save(path)
+
+
+@pytest.fixture
+def colour():
+    return np.random.default_rng(0).integers(0, 255, (6, 8, 3))
+
+
+def test_classes_are_numbered_from_one(tmp_path, colour):
+    mask = np.zeros((6, 8))
+    mask[2:4], mask[4:] = 1, 2
+    write(tmp_path / "wbc" / "images" / "a.png", colour)
+    write(tmp_path / "wbc" / "masks" / "a.png", mask)
+    found = LabelledSet("wbc", tmp_path, check_count=False)
+    item = found.read("a")
+    assert np.array_equal(item.truth, mask + 1)
+    assert np.array_equal(item.image, colour)
+    assert found.classes == ("background", "cytoplasm", "nucleus")
+
+
+def test_nuclei_of_all_numbers_are_one_class_and_parts_follow_the_index(tmp_path, colour):
+    for name, kind in (("a", "fluo"), ("b", "color")):
+        write(tmp_path / "dsb2018" / "images" / f"{name}.png", colour)
+        instances = np.arange(48).reshape(6, 8).astype(np.uint16) * 300
+        path = tmp_path / "dsb2018" / "labels" / f"{name}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(instances).save(path)
+        with (tmp_path / "dsb2018" / "index.csv").open("a") as index:
+            index.write(("id,kind\n" if name == "a" else "") + f"{name},{kind}\n")
+    assert LabelledSet("dsb2018", tmp_path, check_count=False).names == ("a", "b")
+    part = LabelledSet("dsb2018:color", tmp_path, check_count=False)
+    assert part.names == ("b",)
+    assert np.bincount(part.read("b").truth.ravel()).tolist() == [0, 1, 47]
+    with pytest.raises(DataSetError, match="color or fluo"):
+        LabelledSet("dsb2018:pink", tmp_path, check_count=False)
+
+
+def test_voc_is_read_in_its_own_layout_with_palette_masks_and_void(tmp_path, colour):
+    mask = np.zeros((6, 8))
+    mask[3:], mask[:, 4] = 15, 255
+    root = tmp_path / "VOCdevkit" / "VOC2012"
+    root_images = root / "JPEGImages"
+    write(root_images / "2007_000032.jpg", colour)
+    write(root_images / "2007_999999.jpg", colour)  # without a mask
+    write(root / "SegmentationClass" / "2007_000032.png", mask, mode="P")
+    found = LabelledSet("voc2012", tmp_path)
+    assert found.names == ("2007_000032",)
+    truth = found.read("2007_000032").truth
+    assert np.unique(truth).tolist() == [0, 1, 16]
+    assert (truth[:, 4] == 0).all()
+    assert found.classes[15] == "person"
+
+
+def test_a_zip_is_as_good_as_a_folder(tmp_path, colour):
+    write(tmp_path / "images" / "1.png", colour)
+    write(tmp_path / "masks" / "1.png", np.eye(6, 8) * 255)
+    with zipfile.ZipFile(tmp_path / "rwtd.zip", "w") as archive:
+        for part in ("images", "masks"):
+            archive.write(tmp_path / part / "1.png", f"{part}/1.png")
+    found = LabelledSet("rwtd", tmp_path, check_count=False)
+    assert np.array_equal(found.read("1").truth, np.eye(6, 8) + 1)
+    assert not found.kind.class_names_agree
+
+
+def test_missing_incomplete_and_damaged_sets_say_what_to_do(tmp_path, colour):
+    with pytest.raises(DataSetError, match=r"wbc was not found.*NAPARI_CAS_DATA"):
+        LabelledSet("wbc", tmp_path)
+    write(tmp_path / "wbc" / "images" / "a.png", colour)
+    write(tmp_path / "wbc" / "masks" / "a.png", np.zeros((5, 8)))
+    with pytest.raises(DataSetError, match="expected 300 images with masks, got 1"):
+        LabelledSet("wbc", tmp_path)
+    found = LabelledSet("wbc", tmp_path, check_count=False)
+    with pytest.raises(DataSetError, match="differ in size"):
+        found.read("a")
+    (tmp_path / "wbc" / "masks" / "a.png").write_bytes(b"nothing")
+    with pytest.raises(DataSetError, match=r"a\.png"):
+        found.read("a")
+    with pytest.raises(DataSetError, match="Unknown set"):
+        LabelledSet("nothing", tmp_path)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_the_real_sets(name):
+    if not any(data_folder().glob(KINDS[name].published.roots[-1])):
+        pytest.skip(f"{name} is not at hand")
+    found = LabelledSet(name)
+    item = found.read(found.names[0])
+    assert item.image.dtype == item.truth.dtype == np.uint8
+    assert item.truth.max() <= len(found.classes)
+
+
+def test_mosaics_are_seeded_balanced_and_split_by_halves():
+    train, test = Mosaics(3, 96), Mosaics(3, 96, test=True)
+    first = train.read("train-000")
+    assert np.array_equal(first.image, train.read("train-000").image)
+    assert not np.array_equal(first.image, test.read("test-000").image)
+    for item in [*train, *test]:
+        counts = np.bincount(item.truth.ravel(), minlength=4)
+        assert counts[0] == 0
+        assert (counts[1:] > 0.03 * item.truth.size).all()
+        means = [item.image[item.truth == k].mean() for k in (1, 2, 3)]
+        assert max(means) - min(means) < 60  # brightness does not give textures away

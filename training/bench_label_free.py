@@ -1,0 +1,253 @@
+"""Learning across images from regions without names, beside methods that are given the names.
+
+A few images are painted, one scribble per class; ids are shuffled in every image, so that an id
+means nothing elsewhere. Other images are segmented and scored by the adjusted Rand index, image by
+image, and by the matched mean IoU with one map from channels to classes for all of them.
+Cross-entropy on the same features and head, scikit-image's random-forest recipe and a forest on the
+same features get (a) the shuffled ids and (b) the true ones. On RWTD and BSDS500, where names mean
+nothing across images, each image is painted and segmented by itself. Images and strokes are the
+same for all methods.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_cas.metrics.matching import class_confusion, match_channels
+from napari_cas.metrics.regions import adjusted_rand_index
+from training.data.labelled import Labelled, LabelledSet
+from training.label_free import METHODS
+from training.scribbles import Scribbles, scribble
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+ACROSS = ("wbc", "dsb2018:fluo", "dsb2018:color", "mosaics")
+SINGLE = ("rwtd", "bsds500")
+COLUMNS = ("ours", *(f"{m}, {ids}" for ids in ("shuffled", "true") for m in list(METHODS)[1:]))
+PAINTED, LENGTH = 12, 0.8
+_LARGEST = 256
+_MOSAICS = 64
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One experiment: all methods on one set with one seed."""
+
+    set: str
+    painted: int
+    length: float
+    seed: int
+
+    @property
+    def key(self) -> str:
+        """Name under which its result is kept."""
+        return f"{self.set} n={self.painted} length={self.length:g} seed={self.seed}"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument(
+        "--sets",
+        nargs="+",
+        default=[*ACROSS, *SINGLE],
+        metavar="SET",
+        help=f"of {', '.join((*ACROSS, *SINGLE))}",
+    )
+    parser.add_argument("--seeds", type=int, default=3, help="how many")
+    parser.add_argument("--test", type=int, default=30, help="images that are scored, at most")
+    parser.add_argument("--single", type=int, default=20, help="images of RWTD and BSDS500")
+    parser.add_argument(
+        "--sweep",
+        nargs="*",
+        default=["wbc"],
+        metavar="SET",
+        help="sets for the curves against painted images and painted pixels",
+    )
+    parser.add_argument(
+        "--results",
+        type=Path,
+        help="folder for JSON, CSV, Markdown and plots; what is there already is not run again",
+    )
+
+
+def cells(args: argparse.Namespace) -> list[Cell]:
+    """Return all experiments: the table's first, then those of the curves."""
+    seeds = range(args.seeds)
+    number = {s: 1 if s in SINGLE else PAINTED for s in args.sets}
+    table = [Cell(s, number[s], LENGTH, k) for s in args.sets for k in seeds]
+    by_images = [(n, LENGTH) for n in (1, 2, 4, 24)]
+    by_pixels = [(PAINTED, length) for length in (0.1, 0.3, 2.0)]
+    points = [*by_images, *by_pixels]
+    curves = [Cell(s, n, length, k) for s in args.sweep for n, length in points for k in seeds]
+    return table + curves
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """Run all experiments and, with ``--results``, write them.
+
+    Returns
+    -------
+    dict
+        ``cells``: results by :attr:`Cell.key`, each with a row per method; ``table``, ``curves``:
+        means and standard deviations over seeds; ``machine``.
+    """
+    from tqdm import tqdm
+
+    from training.machine import describe_machine
+    from training.report_label_free import summarise, write
+
+    kept = args.results / "label_free.json" if args.results else None
+    done: dict[str, Any] = {}
+    if kept is not None and kept.is_file():
+        done = json.loads(kept.read_text(encoding="utf-8"))["cells"]
+    result: dict[str, Any] = {}
+    for cell in tqdm(cells(args), desc="label-free", unit="experiment"):
+        if cell.key not in done:
+            done[cell.key] = asdict(cell) | measure(cell, test=args.test, single=args.single)
+        result = {"cells": done} | summarise(done) | {"machine": describe_machine()}
+        if args.results is not None:
+            write(result, args.results)
+    return result
+
+
+def measure(cell: Cell, *, test: int, single: int) -> dict[str, Any]:
+    """Return the scores of all methods in one experiment.
+
+    Returns
+    -------
+    dict
+        ``pixels``: mean number of painted pixels per painted image; ``images``: number scored;
+        ``methods``: by column, ``ari``, ``miou`` (across images only) and seconds.
+    """
+    if cell.set in SINGLE:
+        return _measure_single(cell, single)
+    painted, others, classes = split(cell, test)
+    options = Scribbles(length=cell.length, shuffle=False)
+    named = [scribble(p.truth, options, seed=_seed(cell, i)) for i, p in enumerate(painted)]
+    rng = np.random.default_rng([cell.seed, 1])
+    shuffled = [_shuffled(strokes, classes, rng) for strokes in named]
+    images, targets = [p.image for p in painted], [o.image for o in others]
+    rows = {}
+    for column in COLUMNS:
+        method, _, ids = column.partition(", ")
+        strokes = named if ids == "true" else shuffled
+        learnt = METHODS[method](images, strokes, targets, cell.seed)
+        rows[column] = _score(learnt.labels, others, classes) | {
+            "fit_seconds": round(learnt.fit_seconds, 2),
+            "predict_seconds": round(learnt.predict_seconds, 2),
+        }
+    pixels = float(np.mean([np.count_nonzero(strokes) for strokes in named]))
+    return {"pixels": pixels, "images": len(others), "methods": rows}
+
+
+def _measure_single(cell: Cell, count: int) -> dict[str, Any]:
+    """Paint, learn and segment image by image; names cannot be shuffled across images."""
+    aris: dict[str, list[float]] = {column: [] for column in COLUMNS}
+    pixels = []
+    for number, item in enumerate(singles(cell, count)):
+        strokes = scribble(item.truth, Scribbles(length=cell.length), seed=_seed(cell, number))
+        pixels.append(np.count_nonzero(strokes))
+        for method, learn in METHODS.items():
+            labels = learn([item.image], [strokes], [item.image], cell.seed).labels[0]
+            ari = adjusted_rand_index(item.truth, labels)
+            for column in COLUMNS:
+                if column.partition(", ")[0] == method:
+                    aris[column].append(ari)
+    rows = {column: {"ari": statistics.fmean(values)} for column, values in aris.items()}
+    return {"pixels": float(np.mean(pixels)), "images": len(pixels), "methods": rows}
+
+
+def split(cell: Cell, test: int) -> tuple[list[Labelled], list[Labelled], int]:
+    """Return images to paint, images to score and the number of classes.
+
+    Only images that show all classes are painted, so that each can teach all of them.
+    """
+    rng = np.random.default_rng([cell.seed, 0])
+    if cell.set == "mosaics":
+        from training.data.mosaics import Mosaics
+
+        train, kept = Mosaics(_MOSAICS), Mosaics(test, test=True)
+        chosen = rng.permutation(len(train))[: cell.painted]
+        return [train.read(train.names[i]) for i in chosen], list(kept), len(train.classes)
+    found = LabelledSet(cell.set)
+    classes = len(found.classes)
+    painted: list[Labelled] = []
+    others: list[Labelled] = []
+    for i in rng.permutation(len(found)):
+        item = cropped(found.read(found.names[i]))
+        if len(painted) < cell.painted and _shows_all(item.truth, classes):
+            painted.append(item)
+        elif len(others) < test:
+            others.append(item)
+    return painted, others, classes
+
+
+def singles(cell: Cell, count: int) -> Iterator[Labelled]:
+    """Yield images that are painted and segmented each by itself; the same for all seeds."""
+    if cell.set == "bsds500":
+        from training.data.bsds import BSDS500
+
+        data = BSDS500("val")
+        for name in data.names[:count]:
+            found = data.read(name)
+            yield Labelled(name, found.image, found.coarsest().astype(np.uint8))
+        return
+    textures = LabelledSet(cell.set)
+    order = np.random.default_rng(0).permutation(len(textures))
+    yield from (textures.read(textures.names[i]) for i in order[:count])
+
+
+def cropped(item: Labelled, side: int = _LARGEST) -> Labelled:
+    """Return the middle of an image, at most `side` pixels high and wide."""
+    y, x = (max(0, (n - side) // 2) for n in item.truth.shape)
+    box = np.s_[y : y + side, x : x + side]
+    return Labelled(item.name, item.image[box], item.truth[box])
+
+
+def _shows_all(truth: NDArray[np.uint8], classes: int) -> bool:
+    """Tell whether each class covers at least 0.2 % of the image."""
+    counts = np.bincount(truth.ravel(), minlength=classes + 1)[1:]
+    return bool((counts > 0.002 * truth.size).all())
+
+
+def _shuffled(
+    strokes: NDArray[np.int32], classes: int, rng: np.random.Generator
+) -> NDArray[np.int32]:
+    """Return strokes whose ids 1..K were permuted."""
+    names = np.concatenate([[0], rng.permutation(classes) + 1]).astype(np.int32)
+    return np.asarray(names[strokes], np.int32)
+
+
+def _seed(cell: Cell, number: int) -> int:
+    """Return the seed of one image's strokes."""
+    return cell.seed * 10_000 + number
+
+
+def _score(
+    labels: Sequence[NDArray[Any]], others: Sequence[Labelled], classes: int
+) -> dict[str, float]:
+    """Return mean adjusted Rand index and matched mean IoU of segmentations."""
+    channels = max(int(found.max()) for found in labels) + 1
+    table = np.zeros((classes + 1, channels), np.int64)
+    aris = []
+    for found, item in zip(labels, others, strict=True):
+        aris.append(adjusted_rand_index(item.truth, found))
+        table += class_confusion(item.truth, found, classes=classes + 1, channels=channels)
+    return {"ari": statistics.fmean(aris), "miou": match_channels(table).mean_iou}
+
+
+def describe(result: dict[str, Any]) -> str:
+    """Return the table for people."""
+    from training.report_label_free import markdown
+
+    return markdown(result)
