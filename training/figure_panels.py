@@ -1,9 +1,9 @@
 """``python -m training figure N``: the paper's qualitative figures as pictures.
 
 1: saliency maps from labels of low fidelity. 2: from labels of high fidelity. 3: partitions of the
-Real-World Texture Dataset. The networks are those of the tables, trained first if they are not there.
-The pictures show images of the data sets, whose owners state no license: they are for looking at, not
-for publishing, and are written outside the repository unless a folder is named.
+Real-World Texture Dataset. The networks are those of the tables, trained first where they were not.
+The pictures show images of the data sets, whose owners state no license: they are for looking at,
+not for publishing, and are written outside the repository unless a folder is named.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from training.saliency.readout import saliency_maps
 from training.saliency.recipe import LOSS_TITLES, paper_recipe, small_recipe
 from training.saliency.runs import Place, TestSet, open_run, test_examples
 from training.table_saliency import COMPARED
+from training.tables import add_recipe_options, recipe_options
 
 if TYPE_CHECKING:
     import argparse
@@ -42,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--cache", type=Path, help="decoded sets, features and runs (default: NAPARI_CAS_CACHE)")
     add("--device", default="cpu", help="cpu, cuda, cuda:1, …")
     add("--threads", type=int, default=2, help="torch's CPU threads")
+    add_recipe_options(parser)
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
@@ -54,10 +56,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         args.data, cache, args.device, lambda line: print(line, file=sys.stderr, flush=True)
     )
     file = (args.results or cache / "figures") / f"figure{args.number}.png"
-    if args.number == 3:
-        names = _textures(args, place, file)
-    else:
-        names = _saliency(args, place, file)
+    draw = _textures if args.number == 3 else _saliency
+    names = draw(args, place, file)
     return {"figure": args.number, "file": str(file), "pictures": names}
 
 
@@ -68,7 +68,8 @@ def describe(result: dict[str, Any]) -> str:
 
 def _saliency(args: argparse.Namespace, place: Place, file: Path) -> list[str]:
     make = small_recipe if args.small else paper_recipe
-    recipes = [make(loss=loss, flip=FLIPS[args.number]) for loss in COMPARED]
+    common = recipe_options(args)
+    recipes = [make(**common, loss=loss, flip=FLIPS[args.number]) for loss in COMPARED]
     shown = test_examples(recipes[0], TestSet(args.test_set, args.rows), place)
     columns: list[NDArray[Any]] = [shown.pictures.images[shown.rows], shown.pictures.salient()]
     for recipe in recipes:

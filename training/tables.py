@@ -46,9 +46,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--compile", action="store_true", help="torch.compile the network")
     add("--deterministic", action="store_true", help="deterministic kernels where torch has them")
     add("--tensorboard", action="store_true", help="write TensorBoard events beside the CSV logs")
+    add_recipe_options(parser)
+
+
+def add_recipe_options(parser: argparse.ArgumentParser) -> None:
+    """Declare options that override a recipe's settings."""
     for name in _RECIPE_OPTIONS:
         kind = {"network": str, "weights": str, "learning_rate": float}.get(name, int)
-        add(f"--{name.replace('_', '-')}", type=kind, help=f"override the recipe's {name}")
+        words = name.replace("_", " ")
+        parser.add_argument(
+            f"--{name.replace('_', '-')}", type=kind, help=f"override the recipe's {words}"
+        )
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
@@ -132,14 +140,19 @@ def _place(args: argparse.Namespace) -> tuple[Place, bool]:
     return place, args.device == "auto" and device == "cpu" and not args.small
 
 
+def recipe_options(args: argparse.Namespace) -> dict[str, object]:
+    """Return the recipe's settings that were given as options."""
+    given = {name: getattr(args, name) for name in _RECIPE_OPTIONS}
+    return {name: value for name, value in given.items() if value is not None}
+
+
 def _common(args: argparse.Namespace) -> dict[str, object]:
     """Return the settings of all recipes that were given as options."""
-    given: dict[str, object] = {
-        name: getattr(args, name) for name in (*_RECIPE_OPTIONS, "precision")
-    }
-    given |= {name: getattr(args, name) or None for name in ("channels_last", "compile")}
-    given["deterministic"] = args.deterministic or None
-    return {name: value for name, value in given.items() if value is not None}
+    given: dict[str, object] = {"precision": args.precision}
+    for name in ("channels_last", "compile", "deterministic"):
+        given[name] = getattr(args, name) or None
+    given = {name: value for name, value in given.items() if value is not None}
+    return given | recipe_options(args)
 
 
 def _command(args: argparse.Namespace) -> str:

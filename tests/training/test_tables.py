@@ -108,10 +108,11 @@ class TestEndToEnd:
             smaller = sets.SaliencySet(name, count, known.roots, known.layouts, known.source)
             monkeypatch.setitem(sets.SETS, name, smaller)
         monkeypatch.setattr(tables, "SMALL_FLIPS", (0.0, 0.5))
-        words = ["table", "3", "--small", "--seeds", "2", "--data", str(tmp_path / "data"),
-                 "--cache", str(tmp_path / "cache"), "--results", str(tmp_path / "out"),
-                 "--train-images", "8", "--epochs", "1", "--batch-size", "4", "--threads", "1",
-                 "--validation-images", "4", "--size", "64"]  # fmt: skip
+        tiny = ["--small", "--threads", "1", "--data", str(tmp_path / "data"),
+                "--cache", str(tmp_path / "cache"), "--results", str(tmp_path / "out"),
+                "--train-images", "8", "--validation-images", "4", "--epochs", "1",
+                "--batch-size", "4", "--size", "64"]  # fmt: skip
+        words = ["table", "3", "--seeds", "2", *tiny]
         assert main(words) == 0
         with (tmp_path / "out/table3-small.csv").open() as opened:
             rows = list(csv.DictReader(opened))
@@ -120,6 +121,8 @@ class TestEndToEnd:
         ]
         assert all("±" in r["ECSSD f"] and "±" in r["DUTS-TE mae"] for r in rows)
         assert (tmp_path / "out/table3-small.png").stat().st_size > 10_000
+        assert main(["figure", "1", "--rows", "2", *tiny]) == 0
+        assert (tmp_path / "out/figure1.png").stat().st_size > 5_000
         made = {
             p: p.stat().st_mtime_ns for p in (tmp_path / "cache/runs").rglob("*") if p.is_file()
         }
