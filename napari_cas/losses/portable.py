@@ -2,8 +2,8 @@
 
 The loss is a function of few numbers per region: the descriptors ``ŝr = E[s]`` and either ``E‖s‖²``
 or ``E[log s]``. So its gradient with respect to the logits z of a pixel x of region r needs,
-besides s(x), only the small gradients ``a_r = dL/dŝr`` and ``b_r = dL/dE‖s‖²`` (or ``c_r =
-dL/dE[log s]``)::
+besides s(x), only the small gradients ``a_r = dL/dŝr`` and ``b_r = dL/dE‖s‖²`` (or
+``c_r = dL/dE[log s]``)::
 
     n_r dL/dz  =  s ∘ (g - ⟨s, g⟩),   g = a_r + 2 b_r s                 (squared uniformer)
     n_r dL/dz  =  s ∘ (a_r - ⟨s, a_r⟩)  +  c_r - s Σ c_r                (cross-entropy uniformer)
@@ -12,8 +12,8 @@ With Eq. 1 as printed, ``b_r = α`` and ``a_r = -2 α ŝr - 4 (1 - α) Σ_j (ŝr
 ``g = 2 α (s - ŝr) - 4 (1 - α) Σ_j (ŝr - ŝj)``: Eq. 2 of the paper. Other discriminators change a_r
 alone.
 
-Nothing per pixel is kept between the passes: the softmax is computed again from the logits, which
-costs less than writing it to memory and reading it back.
+Between the passes the softmax is kept while it is small. Beyond, it is computed again from the
+logits: writing it to fresh memory and reading it back costs more than the exponentials.
 """
 
 from __future__ import annotations
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 _LANES = 8
 """Accumulators per region. Neighbouring pixels mostly belong to one region; with one accumulator
 each addition would wait for the one before (measured: 5 times slower)."""
+_KEPT_VALUES = 1 << 23
+"""Keep the softmax on the CPU up to so many values, 32 MB of float32: larger blocks are taken from
+the system and given back at every step, page by page."""
 _SAFE_SUM = 1e30
 """Softmax denominators within 1/this and this need no shift by the maximum in float32."""
 
@@ -60,8 +63,11 @@ class RegionMoments(torch.autograd.Function):
         rows = 2 * channels if logarithms else channels + 1
         sums = walk.zeros(rows, (count.numel() + 1) * _LANES, walk.wide)
         lanes = torch.arange(walk.longest, device=logits.device) % _LANES
+        kept: list[Tensor] = []
         for chunk in walk.chunks:
             slot, soft, shifted, total = walk.softmax(chunk)
+            if walk.keeps:
+                kept += (slot, soft)
             source = walk.take("source", rows, slot, walk.wide)
             source[:channels].copy_(soft)
             work = walk.take("work", channels, slot)
@@ -72,7 +78,7 @@ class RegionMoments(torch.autograd.Function):
             bins = torch.add(lanes[: slot.numel()], slot, alpha=_LANES)
             sums.scatter_add_(1, bins.expand(rows, -1), source)
         means = sums.view(rows, -1, _LANES).sum(2)[:, 1:] / count
-        ctx.save_for_backward(logits, index, count)
+        ctx.save_for_backward(logits, index, count, *kept)
         ctx.logarithms = logarithms
         second = means[channels:].T if logarithms else means[channels]
         return means[:channels].T.contiguous(), second.contiguous()
@@ -83,14 +89,14 @@ class RegionMoments(torch.autograd.Function):
         ctx: MomentsContext, grad_means: Tensor, grad_second: Tensor
     ) -> tuple[Tensor, None, None, None]:
         """Return the gradient of the loss with respect to the logits."""
-        logits, index, count = ctx.saved_tensors
+        logits, index, count, *kept = ctx.saved_tensors
         walk = _Walk(logits, index, count)
         table = gradient_table(
             grad_means, grad_second, count, walk.dtype, logarithms=ctx.logarithms
         ).T.contiguous()
         grad = torch.empty_like(walk.flat, memory_format=torch.contiguous_format)
-        for chunk in walk.chunks:
-            slot, soft, _, _ = walk.softmax(chunk)
+        for number, chunk in enumerate(walk.chunks):
+            slot, soft = kept[2 * number : 2 * number + 2] if kept else walk.softmax(chunk)[:2]
             into = None if walk.sparse else window(grad, chunk)
             part = walk.gradient(slot, soft, table, into, logarithms=ctx.logarithms)
             if into is None:
@@ -111,6 +117,7 @@ class _Walk:
         self.buffers = Buffers()
         # Looking at values is free on the CPU and a wait elsewhere.
         self.look = logits.device.type == "cpu"
+        self.keeps = self.look and logits.numel() <= _KEPT_VALUES
         # Scribbles cover little: then it pays to pick out the painted pixels first.
         self.sparse = self.look and 2 * int(count.sum()) < index.numel()
 
@@ -129,7 +136,10 @@ class _Walk:
             painted = slot.nonzero().squeeze(1)
             slot, cols = slot[painted], cols.index_select(1, painted)
         cols = cols.to(self.dtype)
-        soft = self.take("soft", cols.shape[0], slot)
+        if self.keeps:
+            soft = torch.empty_like(cols, memory_format=torch.contiguous_format)
+        else:
+            soft = self.take("soft", cols.shape[0], slot)
         total = torch.exp(cols, out=soft).sum(0) if self.look else None
         if total is None or not _safe(total):
             cols = torch.sub(cols, cols.amax(0), out=self.take("work", cols.shape[0], slot))
