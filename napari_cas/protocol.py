@@ -7,9 +7,10 @@ predictions there; the report says what changed and where.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from napari_cas.config import Config
+if TYPE_CHECKING:
+    from napari_cas.config import Config
 
 Plane: TypeAlias = tuple[int, ...]
 """Indices along an image's leading axes (time, depth), without channel, y and x; ``()`` in 2-D."""
