@@ -1,7 +1,7 @@
 """Settings: one frozen definition feeds the form, the command line and the provenance record.
 
-Every field has a title (the form's label), a description (the tooltip and ``--help`` text) and a range
-that is checked on construction. Nothing here imports torch.
+Every field has a title (the form's label), a description (the tooltip and ``--help`` text) and a
+range that is checked on construction. Nothing here imports torch.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class LossConfig(_Settings):
         description="How different regions are pushed apart; 'squared' is the paper's.",
     )
     uniformer: Uniformer = Field(
-        "squared",
+        "cross_entropy",
         title="Uniformer",
         description="How pixels of one region are pulled together; 'squared' is the paper's.",
     )
@@ -118,6 +118,11 @@ class PredictConfig(_Settings):
         multiple_of=64,
         title="Tile size",
         description="Side of a tile, in pixels.",
+    )
+    follow_edges: bool = Field(
+        True,
+        title="Follow edges",
+        description="Smooth the quick network's probabilities within areas, not across edges.",
     )
 
 

@@ -9,6 +9,7 @@ import psutil
 import torch
 
 from napari_cas.engine.tiling import window, with_halo
+from napari_cas.models.smoothing import REACH
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -64,10 +65,15 @@ class FeatureCache:
         self.size = 0
 
 
+def feature_box(tile: Box, size: tuple[int, int]) -> Box:
+    """Return the part of a plane whose features are kept for a tile: with what smoothing needs."""
+    return with_halo(tile, REACH, size)
+
+
 def tile_features(
     model: QuickModel, source: Source, plane: Plane, tile: Box, cache: FeatureCache
 ) -> Pyramid:
-    """Return the features of one tile, from the cache where possible.
+    """Return the features of a tile's :func:`feature_box`, from the cache where possible.
 
     The pixels read are those of the tile and a halo: the image's size does not matter.
     """
@@ -75,9 +81,10 @@ def tile_features(
     held = cache.get(key, tuple)
     if held is not None:
         return held
-    outer = with_halo(tile, model.halo, source.size)
+    inner = feature_box(tile, source.size)
+    outer = with_halo(inner, model.halo, source.size)
     device = model.mixing.device
     image = torch.from_numpy(source.read(plane, outer))[None].to(device)
-    pyramid = model.features(image, window(tile, outer, model.stride))
+    pyramid = model.features(image, window(inner, outer, model.stride))
     cache.put(key, pyramid, sum(level.numel() * level.element_size() for level in pyramid))
     return pyramid

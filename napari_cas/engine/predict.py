@@ -8,10 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from napari_cas.engine.features import FeatureCache, tile_features
+from napari_cas.engine.features import FeatureCache, feature_box, tile_features
 from napari_cas.engine.tiling import grid, intersection, overlapping, window, with_halo
 from napari_cas.models import QuickModel, SegmentationModel
 from napari_cas.models.pyramid import crop
+from napari_cas.models.smoothing import REACH, follow_edges
 from napari_cas.protocol import Box, Plane
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ def predict_box(
     box: Box,
     tile: int,
     cache: FeatureCache,
+    *,
+    smooth: bool = True,
 ) -> Prediction:
     """Predict a box of a plane.
 
@@ -58,6 +61,8 @@ def predict_box(
         Side of a tile in pixels.
     cache : FeatureCache
         Frozen features are looked up and left here.
+    smooth : bool
+        Whether the quick network's probabilities follow the image's edges.
 
     Returns
     -------
@@ -68,30 +73,37 @@ def predict_box(
     probabilities = np.zeros((model.channels, *box.shape), np.float32)
     for piece in overlapping(grid(source.size, tile), box):
         part = intersection(piece, box)
-        soft = torch.softmax(_logits(model, source, plane, piece, part, cache), dim=0)
+        soft = _probabilities(model, source, plane, piece, part, cache, smooth=smooth)
         inside = Box(part.y0 - box.y0, part.x0 - box.x0, part.y1 - box.y0, part.x1 - box.x0)
         labels[inside.slices] = (soft.argmax(0) + 1).to(torch.uint8).cpu().numpy()
         probabilities[(slice(None), *inside.slices)] = soft.cpu().numpy()
     return Prediction(labels, probabilities)
 
 
-def _logits(
+def _probabilities(
     model: SegmentationModel,
     source: Source,
     plane: Plane,
     tile: Box,
     part: Box,
     cache: FeatureCache,
+    *,
+    smooth: bool,
 ) -> Tensor:
-    """Return logits (M, h, w) of `part` of a tile."""
+    """Return probabilities (M, h, w) of `part` of a tile."""
     if isinstance(model, QuickModel):
         pyramid = tile_features(model, source, plane, tile, cache)
-        view = window(part, tile, model.stride)
-        logits = model.head.map(crop(pyramid, view))[0]
-        y0, x0 = tile.y0 + view.y0, tile.x0 + view.x0
+        held = feature_box(tile, source.size)
+        wanted = intersection(with_halo(part, REACH if smooth else 0, source.size), held)
+        view = window(wanted, held, model.stride)
+        pyramid = crop(pyramid, view)
+        soft = torch.softmax(model.head.map(pyramid)[0], dim=0)
+        if smooth:
+            soft = follow_edges(soft, model.guide(pyramid))
+        y0, x0 = held.y0 + view.y0, held.x0 + view.x0
     else:
         outer = with_halo(tile, model.halo, source.size)
         image = torch.from_numpy(source.read(plane, outer))[None].to(model.mixing.device)
-        logits = model(image)[0]
+        soft = torch.softmax(model(image)[0], dim=0)
         y0, x0 = outer.y0, outer.x0
-    return logits[:, part.y0 - y0 : part.y1 - y0, part.x0 - x0 : part.x1 - x0]
+    return soft[:, part.y0 - y0 : part.y1 - y0, part.x0 - x0 : part.x1 - x0]

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from napari_cas.engine.alike import group_alike
 from napari_cas.engine.device import generator
-from napari_cas.engine.features import FeatureCache, tile_features
+from napari_cas.engine.features import FeatureCache, feature_box, tile_features
 from napari_cas.engine.tiling import grid, overlapping
 from napari_cas.errors import RegionError
 from napari_cas.losses import RegionIndex, index_regions
@@ -31,6 +31,7 @@ _POOL = 65_536
 _PER_REGION = (32, 1024)
 _PROBES = 2048
 _LOCAL_LEVELS = 3
+_BESIDE = 8
 
 
 class Batch(NamedTuple):
@@ -144,6 +145,8 @@ class PixelSampler:
         device = samples[0].features.device
         self.features = torch.cat([s.features for s in samples])[order.to(device)]
         self.probes = torch.cat([s.probes for s in samples])
+        halves = [s.probes.chunk(2) for s in samples]
+        self.neighbours = torch.cat([one - other for one, other in halves])
         self.count, self.plane, self.ids = regions.count, regions.plane, regions.ids
         self.group = torch.arange(len(self.count))
         self._names = tuple(planes)
@@ -215,18 +218,29 @@ def _draw(
             pyramid = tile_features(model, tile.source, plane, box, cache)
             rng = np.random.default_rng([seed, *map(int, box), *plane])
             y, x = _pick(tile.regions, limit, rng)
-            qy, qx = (
-                rng.integers(box.shape[0], size=probes),
-                rng.integers(box.shape[1], size=probes),
-            )
+            qy, qx = _pairs(box.shape, probes // 2, rng)
+            inner = feature_box(box, tile.source.size)
+            down, right = box.y0 - inner.y0, box.x0 - inner.x0
+            device = pyramid[0].device
             sample = _TileSample(
                 torch.from_numpy(tile.regions[y, x]),
-                gather(pyramid, *_indices(y, x, pyramid[0].device)),
-                gather(pyramid, *_indices(qy, qx, pyramid[0].device)),
+                gather(pyramid, *_indices(y + down, x + right, device)),
+                gather(pyramid, *_indices(qy + down, qx + right, device)),
             )
             held = sample.features.numel() + sample.probes.numel()
             cache.put(key, sample, 4 * held)
         yield sample
+
+
+def _pairs(
+    shape: tuple[int, int], number: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return rows and columns of random pixels, then of one neighbour of each."""
+    limits = np.array(shape)[:, None]
+    first = rng.integers(limits, size=(2, number))
+    beside = first + rng.integers(-_BESIDE, _BESIDE + 1, size=(2, number))
+    y, x = np.concatenate([first, np.clip(beside, 0, limits - 1)], axis=1)
+    return y, x
 
 
 def _indices(y: np.ndarray, x: np.ndarray, device: torch.device) -> tuple[Tensor, Tensor]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 
 from napari_cas.engine import checkpoint
+from napari_cas.engine.anchor import Anchor, start_from_discriminant
 from napari_cas.engine.crops import CropSampler
 from napari_cas.engine.device import is_out_of_memory, resolve_device
 from napari_cas.engine.features import FeatureCache
@@ -233,6 +234,8 @@ class Trainer:
         if not self.model.head.fitted:
             self.model.head.standardise(sampler.features)
         self.learner.warnings += sampler.merge_alike(self.model)
+        start_from_discriminant(self.model.head, sampler, known=sampler.digest == self._digest)
+        self.learner.penalty = Anchor(self.model.head, sampler.probes, self.config.seed)
         return sampler
 
     @torch.no_grad()
@@ -256,7 +259,15 @@ class Trainer:
         self.model.eval()
         while True:
             try:
-                return predict_box(self.model, source, plane, box, self._tile, self.cache)
+                return predict_box(
+                    self.model,
+                    source,
+                    plane,
+                    box,
+                    self._tile,
+                    self.cache,
+                    smooth=self.config.predict.follow_edges,
+                )
             except (MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error) or not self._shrink():
                     raise

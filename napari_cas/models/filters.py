@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+_CENTRE, _UNIT = 127.0, 64.0
+
 MAX_CHANNELS = 8
 """At most this many channels are filtered; more are reduced to means of neighbouring ones."""
 
@@ -54,7 +56,7 @@ class FilterBank(nn.Module):
         list of Tensor
             Features at strides 1, 2, 4, 8. Cell i of stride s lies on pixel s·i + s − 1.
         """
-        base = _reduce((image - 127.0) / 64.0, self.filtered)
+        base = _reduce((image - _CENTRE) / _UNIT, self.filtered)
         levels: dict[int, list[Tensor]] = {1: [base], 2: [], 4: [], 8: []}
         current, reached, stride = base, 0.0, 1
         for sigma, keep in self.scales:
@@ -64,6 +66,10 @@ class FilterBank(nn.Module):
             current, reached = _blur(current, step), sigma
             levels[keep] += _derivatives(current, sigma / stride)
         return [torch.cat(levels[s], dim=1) for s in (1, 2, 4, 8)]
+
+    def image(self, finest: Tensor) -> Tensor:
+        """Return the image (B, C, H, W) from the finest features, 0 to 1 as its usual range."""
+        return (finest[:, : self.filtered] * _UNIT + _CENTRE) / 255.0
 
 
 def _reduce(image: Tensor, channels: int) -> Tensor:
