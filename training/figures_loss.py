@@ -214,7 +214,7 @@ def draw_curves(found: dict[str, Any], setting: dict[str, Any], file: Path) -> N
             axes.plot(steps, found[name][key], way.line, color=way.colour, label=way.title)
     left.axhline(setting["regions"], color="#999999", linewidth=0.8, linestyle=":")
     left.text(1, setting["regions"], "regions painted", va="bottom", fontsize=7, color="#666666")
-    left.set(title="channels in use", ylim=(0, None))
+    left.set(title="channels in use", ylim=(0, 1.1 * setting["regions"]))
     middle.set(title="adjusted Rand index", ylim=(0, None))
     for axes in (left, middle):
         axes.set(xscale="log", xlabel="optimiser steps")
