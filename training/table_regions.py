@@ -146,8 +146,10 @@ def _rows(
     score: Callable[[Recipe, Place], dict[str, Any]],
 ) -> tuple[Table, list[dict[str, Any]]]:
     """Run all variants and seeds; return the table of their scores."""
-    small = place.device == "cpu"
-    table = Table(name, title + (" (small scale, two CPU cores)" if small else ""), COLUMNS)
+    small = place.device == "cpu" and why != NO_GPU
+    table = Table(name, title, COLUMNS)
+    if small:
+        table.name, table.title = f"{name}-small", f"{title} (small scale, two CPU cores)"
     runs: list[dict[str, Any]] = []
     for variant in variants:
         done: list[dict[str, Any]] = []
