@@ -1,0 +1,54 @@
+import torch
+from torch.nn import functional as F  # noqa: N812
+
+from napari_cas.models.pyramid import STRIDES, Window, crop, double, gather, with_margin
+
+
+def make(height=96, width=64, channels=3):
+    levels = [torch.rand(1, channels, height // s, width // s) for s in STRIDES]
+    return levels, with_margin(levels, Window(0, 0, height, width))
+
+
+def upsampled(level, stride):
+    while stride > 1:
+        level, stride = double(level), stride // 2
+    return level
+
+
+def test_cells_lie_on_the_last_pixel_of_their_block():
+    levels, pyramid = make()
+    for level, own, s in zip(levels, pyramid, STRIDES, strict=True):
+        full = upsampled(own, s)[..., 1:, 1:]
+        assert torch.allclose(full[..., s - 1 :: s, s - 1 :: s], level, atol=1e-6)
+
+
+def test_doubling_repeatedly_is_one_bilinear_interpolation():
+    _, pyramid = make()
+    for level, s in zip(pyramid, STRIDES, strict=True):
+        size = [s * (n - 1) + 1 for n in level.shape[-2:]]
+        once = F.interpolate(level, size=size, mode="bilinear", align_corners=True)
+        assert torch.allclose(upsampled(level, s), once, atol=1e-5)
+
+
+def test_gathering_equals_upsampling():
+    _, pyramid = make()
+    y, x = torch.meshgrid(torch.arange(96), torch.arange(64), indexing="ij")
+    points = gather(pyramid, y.flatten(), x.flatten())
+    full = torch.cat(
+        [upsampled(level, s)[0, :, 1:, 1:] for level, s in zip(pyramid, STRIDES, strict=True)]
+    )
+    assert torch.allclose(points.T.view_as(full), full, atol=1e-5)
+
+
+def test_a_window_keeps_its_neighbours_values():
+    levels, pyramid = make()
+    window = Window(32, 16, 64, 64)
+    cut, cropped = with_margin(levels, window), crop(pyramid, window)
+    whole = torch.cat(
+        [upsampled(level, s)[0, :, 1:, 1:] for level, s in zip(pyramid, STRIDES, strict=True)]
+    )
+    for part in (cut, cropped):
+        full = torch.cat(
+            [upsampled(level, s)[0, :, 1:, 1:] for level, s in zip(part, STRIDES, strict=True)]
+        )
+        assert torch.allclose(full, whole[:, 32:64, 16:64], atol=1e-5)

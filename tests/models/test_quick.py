@@ -1,0 +1,99 @@
+import pytest
+import torch
+
+from napari_cas.config import ModelSpec
+from napari_cas.errors import ImageError, WeightsError
+from napari_cas.models import QuickModel, create_model
+from napari_cas.models.pyramid import Window, gather
+from napari_cas.models.weights import lite0_file, read_weights
+
+
+@pytest.fixture(scope="module")
+def model():
+    made = create_model(ModelSpec(channels=5))
+    made.head.standardise(torch.randn(500, sum(made.head.widths)) * 3 + 1)
+    return made
+
+
+def image(height=96, width=128, channels=3, seed=0):
+    return (
+        torch.rand(1, channels, height, width, generator=torch.Generator().manual_seed(seed)) * 255
+    )
+
+
+@torch.no_grad()
+def test_logits_at_any_size(model):
+    for height, width in ((96, 128), (33, 47), (5, 200)):
+        assert model(image(height, width)).shape == (1, 5, height, width)
+
+
+@torch.no_grad()
+def test_head_on_points_equals_head_on_the_map(model):
+    pyramid = model.features(image())
+    y, x = torch.randint(96, (50,)), torch.randint(128, (50,))
+    points = model.head(gather(pyramid, y, x))
+    assert torch.allclose(points.T, model.head.map(pyramid)[0][:, y, x], atol=1e-3)
+
+
+@torch.no_grad()
+def test_a_window_equals_a_part_of_the_whole(model):
+    whole = model.features(image())
+    part = model.features(image(), Window(32, 64, 96, 128))
+    for a, b, s in zip(whole, part, (1, 2, 4, 8, 16), strict=True):
+        assert torch.allclose(a[..., 32 // s :, 64 // s :], b)
+
+
+def test_backbone_is_the_published_one(model):
+    assert not any(p.requires_grad for p in model.stem.parameters())
+    shipped = read_weights(lite0_file())
+    assert torch.equal(model.stem.backbone.conv_stem.weight, shipped["_conv_stem.weight"])
+    assert not model.train().stem.training
+    model.eval()
+    with pytest.raises(WeightsError):
+        create_model(ModelSpec(weights="/no/such/file.pth"))
+
+
+def test_only_the_head_is_saved(model):
+    names = set(model.learned())
+    assert {"mixing", "offset", "head.mean", "head.hidden.weight"} <= names
+    assert not any("backbone" in name for name in names)
+
+
+def test_learned_round_trip(model):
+    other = create_model(ModelSpec(channels=5), seed=1)
+    assert not torch.equal(model.head.hidden.weight, other.head.hidden.weight)
+    other.load_learned(model.learned())
+    with torch.no_grad():
+        assert torch.equal(model(image()), other(image()))
+
+
+def test_seed_decides_and_the_global_generator_is_left_alone():
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    first, second = (create_model(ModelSpec(weights="none"), seed=3) for _ in range(2))
+    assert torch.equal(torch.rand(3), expected)
+    assert torch.equal(first.head.hidden.weight, second.head.hidden.weight)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("channels", [1, 2, 3, 5, 12])
+def test_channels(channels):
+    model = create_model(ModelSpec(weights="none", channels=2), in_channels=channels)
+    assert isinstance(model, QuickModel)
+    x = image(64, 64, channels)
+    assert model(x).shape == (1, 2, 64, 64)
+    assert model.to_rgb(x).shape == (1, 3, 64, 64)
+    guide = model.guide(model.features(x))
+    assert guide.shape[0] <= 3
+    with pytest.raises(ImageError, match=f"{channels}, H, W"):
+        model(image(64, 64, channels + 1))
+
+
+def test_one_channel_is_repeated_and_two_give_their_mean():
+    one = create_model(ModelSpec(weights="none"), in_channels=1)
+    x = image(8, 8, 1)
+    assert torch.equal(one.to_rgb(x), x.expand(1, 3, 8, 8))
+    two = create_model(ModelSpec(weights="none"), in_channels=2)
+    y = image(8, 8, 2)
+    assert torch.allclose(two.to_rgb(y)[:, 2], y.mean(1))

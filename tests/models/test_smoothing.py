@@ -1,0 +1,48 @@
+import pytest
+import torch
+
+from napari_cas.models.smoothing import REACH, follow_edges
+
+
+@pytest.fixture
+def halves():
+    """An image of two areas, and noisy probabilities for two channels."""
+    generator = torch.Generator().manual_seed(0)
+    guide = torch.zeros(1, 128, 128)
+    guide[:, :, 66:] = 0.5
+    right = (guide[0] > 0).float() * 0.4 + 0.3
+    right = (right + 0.3 * torch.randn(128, 128, generator=generator)).clamp(0, 1)
+    return guide, torch.stack([1 - right, right])
+
+
+def test_noise_vanishes_and_the_edge_stays(halves):
+    guide, noisy = halves
+    smooth = follow_edges(noisy, guide)
+    truth = guide[0] > 0
+    assert ((noisy[1] > 0.5) == truth).float().mean() < 0.85
+    assert ((smooth[1] > 0.5) == truth).float().mean() > 0.999
+
+
+def test_they_stay_probabilities(halves):
+    guide, noisy = halves
+    smooth = follow_edges(noisy, guide)
+    assert float(smooth.min()) >= 0
+    assert torch.allclose(smooth.sum(0), torch.ones(128, 128), atol=1e-5)
+
+
+def test_a_constant_image_only_averages():
+    even = torch.rand(3, 64, 64).softmax(0)
+    smooth = follow_edges(even, torch.full((3, 64, 64), 0.4))
+    assert smooth.std() < 0.5 * even.std()
+    assert torch.allclose(smooth.mean((1, 2)), even.mean((1, 2)), atol=0.01)
+
+
+def test_nothing_reaches_further_than_stated():
+    guide, values = torch.rand(3, 256, 256), torch.rand(2, 256, 256).softmax(0)
+    changed = values.clone()
+    changed[:, :8, :8] = torch.tensor([1.0, 0.0])[:, None, None]
+    moved = (follow_edges(values, guide) - follow_edges(changed, guide)).abs().amax(0) > 1e-6
+    assert moved.any()
+    rows, columns = moved.nonzero().T
+    assert int(rows.max()) < 8 + REACH
+    assert int(columns.max()) < 8 + REACH
