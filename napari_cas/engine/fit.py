@@ -37,6 +37,8 @@ class Learner:
         Peak step size; halved whenever the loss stops being finite.
     step : int
         Steps since the beginning of the chain.
+    penalty : callable, optional
+        From the step's number to a scalar that is minimised along with the loss.
     """
 
     module: Callable[[Tensor], Tensor]
@@ -44,6 +46,7 @@ class Learner:
     learning_rate: float
     step: int = 0
     warnings: list[str] = field(default_factory=list)
+    penalty: Callable[[int], Tensor] | None = None
 
     @property
     def parameters(self) -> list[nn.Parameter]:
@@ -94,7 +97,10 @@ def fit(
             _recover(learner, good, recoveries)
             continue
         learner.optimiser.zero_grad(set_to_none=True)
-        terms.total.backward()  # type: ignore[no-untyped-call]
+        objective = terms.total
+        if learner.penalty is not None:
+            objective = objective + learner.penalty(learner.step)
+        objective.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(learner.parameters, _CLIP)
         for group in learner.optimiser.param_groups:
             group["lr"] = learner.learning_rate * group["pace"] * _cooling(done / steps)

@@ -1,0 +1,96 @@
+"""The quick network's closed-form part: put into the head, and held on to where nobody painted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+
+from napari_cas.engine.device import generator
+from napari_cas.engine.discriminant import discriminate
+
+if TYPE_CHECKING:
+    from napari_cas.engine.sampling import PixelSampler
+    from napari_cas.models.quick import Head
+
+_WEIGHT = 1.0
+_PIXELS = 512
+
+
+@torch.no_grad()
+def start_from_discriminant(head: Head, sampler: PixelSampler, *, known: bool) -> None:
+    """Set the head's linear map to what separates the painted regions best.
+
+    Parameters
+    ----------
+    head : Head
+        Standardised already; changed in place. Appearances keep the channels in which the head puts
+        them now, so that colours stay while more is painted.
+    sampler : PixelSampler
+        Painted pixels and neighbouring unpainted ones.
+    known : bool
+        Whether the head's map was found on exactly this paint.
+    """
+    if known and bool(head.linear_weight.any()):
+        return
+    found = discriminate(
+        (sampler.features - head.mean) * head.scale,
+        sampler.count,
+        sampler.plane,
+        sampler.group,
+        sampler.neighbours * head.scale,
+        len(head.linear_bias),
+    )
+    order = torch.arange(len(head.linear_bias))
+    if head.linear_weight.any():
+        order = _as_before(head, sampler, found.channel)
+    head.linear_weight[order] = found.weight
+    head.linear_bias[order] = found.bias
+
+
+def _as_before(head: Head, sampler: PixelSampler, channel: Tensor) -> Tensor:
+    """Return the (M,) channel that each new channel takes over, by what most pixels were."""
+    region = torch.repeat_interleave(torch.arange(len(sampler.count)), sampler.count)
+    before = head(sampler.features).argmax(1).cpu()
+    size = len(head.linear_bias)
+    share = 1 / sampler.count.double()[region]
+    votes = torch.zeros(size * size, dtype=torch.float64)
+    votes.index_add_(0, channel[region] * size + before, share)
+    # On equal votes, stay in order.
+    votes = votes.view(size, size) + 1e-6 * torch.eye(size)
+    _, columns = linear_sum_assignment(votes.numpy(), maximize=True)
+    return torch.from_numpy(columns)
+
+
+class Anchor:
+    """Penalty for leaving the linear map at pixels that nobody painted.
+
+    Cross-entropy between its probabilities and the head's at random pixels: the perceptron may say
+    more about painted pixels than the linear map, at no price elsewhere. Without it, a few hundred
+    steps on twelve images of nuclei cost 0.03 to 0.05 of the adjusted Rand index on others.
+
+    Parameters
+    ----------
+    head : Head
+        Whose linear map is final.
+    probes : Tensor
+        (Q, D) features of random pixels.
+    seed : int
+        Seed of the draws.
+    """
+
+    def __init__(self, head: Head, probes: Tensor, seed: int) -> None:
+        self._head, self._probes, self._seed = head, probes, seed
+        with torch.no_grad():
+            self._target = torch.softmax(head.linear(probes), dim=1)
+
+    def __call__(self, step: int) -> Tensor:
+        """Return the penalty of one step."""
+        rng = generator(self._seed, step)
+        chosen = torch.randint(len(self._probes), (_PIXELS,), generator=rng)
+        chosen = chosen.to(self._probes.device)
+        logits = self._head(self._probes[chosen])
+        return _WEIGHT * F.cross_entropy(logits, self._target[chosen])
