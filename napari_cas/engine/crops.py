@@ -97,6 +97,8 @@ class CropSampler:
         """Return a crop around a random pixel of a region, inside the plane where it fits."""
         drawn = torch.rand(3, generator=rng)
         at = int(painted.start[region]) + int(drawn[0] * painted.sizes[region])
+        # Rounded down so that crops repeat, but never past the pixel.
+        step = min(_GRID, self._crop // 4)
         corner = []
         for centre, length, shift in zip(
             (int(painted.y[at]), int(painted.x[at])), painted.source.size, drawn[1:], strict=True
@@ -104,7 +106,7 @@ class CropSampler:
             # The pixel lies in the middle half of the crop.
             first = centre - self._crop // 4 - int(shift * self._crop / 2)
             first = max(0, min(first, length - self._crop))
-            corner.append(first // _GRID * _GRID)
+            corner.append(first // step * step)
         return Box(corner[0], corner[1], corner[0] + self._crop, corner[1] + self._crop)
 
     def _cut(self, painted: _Painted, box: Box) -> tuple[Tensor, Tensor]:

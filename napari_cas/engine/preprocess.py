@@ -27,11 +27,11 @@ class Scaling:
     Attributes
     ----------
     low, high : ndarray
-        Shape (C,), float32. Equal for a constant channel, which becomes 0.
+        Shape (C,), float64. Equal for a constant channel, which becomes 0.
     """
 
-    low: NDArray[np.float32]
-    high: NDArray[np.float32]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
 
     @classmethod
     def of_range(cls, low: ArrayLike, high: ArrayLike, dtype: DTypeLike) -> Scaling:
@@ -39,8 +39,8 @@ class Scaling:
 
         Three channels of 8 bits are a colour image: they share one range, so that hues stay.
         """
-        lows = np.atleast_1d(np.asarray(low, np.float32))
-        highs = np.atleast_1d(np.asarray(high, np.float32))
+        lows = np.atleast_1d(np.asarray(low, np.float64))
+        highs = np.atleast_1d(np.asarray(high, np.float64))
         if len(lows) == 3 and np.dtype(dtype) == np.uint8:
             lows = np.full_like(lows, lows.min())
             highs = np.full_like(highs, highs.max())
@@ -56,10 +56,13 @@ class Scaling:
 
     def apply(self, image: NDArray[np.generic]) -> NDArray[np.float32]:
         """Map (C, h, w) to float32 on the 0–255 scale."""
+        # A small range on a large base, such as float64 micrographs in volts, needs the bits.
+        work = np.result_type(image.dtype, np.float32)
         span = self.high - self.low
-        gain = np.where(span > 0, 255.0 / np.where(span > 0, span, 1), 0).astype(np.float32)
-        scaled = (image.astype(np.float32) - self.low[:, None, None]) * gain[:, None, None]
-        return np.clip(scaled, -255.0, 510.0, out=scaled)
+        gain = np.where(span > 0, 255.0 / np.where(span > 0, span, 1), 0).astype(work)
+        scaled = (image.astype(work) - self.low.astype(work)[:, None, None]) * gain[:, None, None]
+        clipped: NDArray[np.float32] = np.clip(scaled, -255.0, 510.0).astype(np.float32)
+        return clipped
 
 
 def principal_mixing(

@@ -25,7 +25,7 @@ from napari_cas.engine.device import (
 from napari_cas.engine.features import FeatureCache
 from napari_cas.engine.sources import EntrySource
 from napari_cas.engine.trainer import RoundResult, Trainer
-from napari_cas.errors import CheckpointError, WorkerError
+from napari_cas.errors import CASError, CheckpointError, WorkerError
 from napari_cas.models import create_model
 from napari_cas.protocol import (
     LossPoint,
@@ -260,11 +260,15 @@ def _thinned(losses: tuple[LossPoint, ...]) -> tuple[LossPoint, ...]:
 
 @contextmanager
 def _memory_guard() -> Iterator[None]:
-    """Turn running out of memory into a sentence; forget what is warm after any failure."""
+    """Turn running out of memory into a sentence; keep nothing that a failure may have spoilt."""
     try:
         yield
+    except CASError:
+        # The trainer may be half way; features do not change.
+        _warm.trainer = None
+        raise
     except BaseException as error:
-        _forget()
+        forget()
         if not is_out_of_memory(error):
             raise
         raise WorkerError(
@@ -274,8 +278,8 @@ def _memory_guard() -> Iterator[None]:
         ) from error
 
 
-def _forget() -> None:
-    """Drop the trainer, which a failure may have left in between, and all features."""
+def forget() -> None:
+    """Drop all that is warm: the next call starts from the project alone."""
     _warm.trainer = None
     _warm.cache.clear()
     if torch.cuda.is_available():

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+from functools import lru_cache
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
@@ -86,7 +89,7 @@ class Stem(nn.Module):
     def __init__(self, in_channels: int, weights: str) -> None:
         super().__init__()
         self.filters = FilterBank(in_channels)
-        self.backbone = _lite0(weights)
+        self.backbone = copy.deepcopy(_lite0(weights))
         filters = (*self.filters.widths, 0)
         deep = (0, *_LITE0_WIDTHS)
         self.widths = tuple(a + b for a, b in zip(filters, deep, strict=True))
@@ -109,17 +112,21 @@ class Stem(nn.Module):
         ]
 
 
+@lru_cache(maxsize=2)
 def _lite0(weights: str) -> nn.Module:
-    """Create EfficientNet-Lite0 without its last stages, with `weights`."""
+    """Create EfficientNet-Lite0 without its last stages, with `weights`; half a second, once."""
     import timm
 
-    whole = timm.create_model("tf_efficientnet_lite0", pretrained=False)
+    # With a generator of its own: whether it is made or found must not change the head's start.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        whole = timm.create_model("tf_efficientnet_lite0", pretrained=False)
+        features = timm.create_model(
+            "tf_efficientnet_lite0", pretrained=False, features_only=True, out_indices=(0, 1, 2, 3)
+        )
     if weights != "none":
         file = lite0_file() if weights == "default" else weights
         load_in_order(whole, read_weights(file), str(file))
-    features = timm.create_model(
-        "tf_efficientnet_lite0", pretrained=False, features_only=True, out_indices=(0, 1, 2, 3)
-    )
     features.load_state_dict(whole.state_dict(), strict=False)
     return features.to(memory_format=torch.channels_last)
 

@@ -56,7 +56,7 @@ def test_no_network_is_said_with_what_to_do(tmp_path, monkeypatch):
     # torchvision's own download runs, against a hub that does not exist.
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
-    with pytest.raises(WeightsError, match="could not be downloaded.*quick"):
+    with pytest.raises(WeightsError, match=r"could not be downloaded.*quick"):
         create_model(ModelSpec(name="lraspp_mobilenet_v3_large"))
 
 

@@ -1,0 +1,50 @@
+import numpy as np
+
+from napari_cas.config import ModelSpec
+from napari_cas.engine.features import FeatureCache, feature_box, tile_features
+from napari_cas.engine.sources import ArraySource
+from napari_cas.models import create_model
+from napari_cas.protocol import Box
+
+
+def test_the_least_recently_used_goes_first():
+    cache = FeatureCache(limit=100)
+    for name in "abc":
+        cache.put(name, name, 40)
+        cache.get("a", str)
+    assert cache.get("a", str) == "a"
+    assert cache.get("b", str) is None
+    assert cache.size == 80
+    cache.put("a", "A", 10)
+    assert (cache.size, cache.get("a", str)) == (50, "A")
+    cache.clear()
+    assert (cache.size, cache.get("a", str)) == (0, None)
+
+
+def test_something_larger_than_the_limit_is_held_alone():
+    cache = FeatureCache(limit=10)
+    cache.put("a", 1, 5)
+    cache.put("b", 2, 50)
+    assert cache.get("a", int) is None
+    assert cache.get("b", int) == 2
+
+
+class Counting(ArraySource):
+    """Remembers what was read."""
+
+    def read(self, plane, box):
+        self.boxes = [*getattr(self, "boxes", []), box]
+        return super().read(plane, box)
+
+
+def test_only_the_tile_and_its_context_are_read_and_once():
+    model = create_model(ModelSpec(weights="none"), in_channels=1)
+    source = Counting("big", np.random.default_rng(0).random((1, 1024, 1024)))
+    cache = FeatureCache()
+    tile = Box(512, 512, 640, 640)
+    first = tile_features(model, source, (), tile, cache)
+    assert tile_features(model, source, (), tile, cache) is first
+    (box,) = source.boxes
+    kept = feature_box(tile, source.size)
+    assert box.shape == (kept.shape[0] + 2 * model.halo, kept.shape[1] + 2 * model.halo)
+    assert cache.size == sum(level.numel() * 4 for level in first)

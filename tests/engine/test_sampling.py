@@ -1,0 +1,144 @@
+import numpy as np
+import pytest
+import torch
+
+from napari_cas.config import ModelSpec
+from napari_cas.engine.crops import CropSampler
+from napari_cas.engine.features import FeatureCache
+from napari_cas.engine.sampling import PixelSampler, check_regions, digest_of, painted_tiles
+from napari_cas.engine.sources import ArraySource
+from napari_cas.errors import RegionError
+from napari_cas.models import create_model
+
+
+@pytest.fixture(scope="module")
+def model():
+    return create_model(ModelSpec(weights="none", channels=4), in_channels=1)
+
+
+def source(regions, name="a", seed=0):
+    image = np.random.default_rng(seed).random((1, *np.shape(regions)))
+    return ArraySource(name, image, np.asarray(regions))
+
+
+def painted(height=200, width=300):
+    regions = np.zeros((height, width), int)
+    regions[10:20, 10:200], regions[100:103, 50:60], regions[150:160, 250:280] = 7, 3, 9
+    return regions
+
+
+def test_tiles_without_paint_are_not_touched():
+    regions = np.zeros((1024, 1024), int)
+    regions[600, 600:700] = 5
+    tiles = painted_tiles([source(regions), source(np.zeros((50, 50), int), "b")], 256)
+    assert [t.source.name for t in tiles] == ["a"]
+    assert sum(int((t.regions == 5).sum()) for t in tiles) == 100
+
+
+def test_what_cannot_teach_is_said():
+    with pytest.raises(RegionError, match="Nothing is painted"):
+        check_regions([])
+    one = painted_tiles([source(painted() == 7)], 512)
+    with pytest.raises(RegionError, match="Only one region"):
+        check_regions(one)
+    apart = painted_tiles([source(painted() == 7), source(painted() == 3, "b")], 512)
+    with pytest.raises(RegionError, match="no two on one plane"):
+        check_regions(apart)
+    assert check_regions(painted_tiles([source(painted())], 512)) == 3
+
+
+def test_each_region_gives_the_same_number_of_pixels(model):
+    sampler = PixelSampler(model, painted_tiles([source(painted())], 512), FeatureCache(), 0)
+    assert sampler.ids.tolist() == [3, 7, 9]
+    inputs, regions = sampler.batch(0)
+    assert len(set(regions.count.tolist())) == 1
+    assert regions.index.shape == (1, len(inputs))
+    assert regions.n_planes == 1
+
+
+def test_features_of_a_region_are_those_of_its_pixels(model):
+    regions = painted()
+    one = source(regions)
+    sampler = PixelSampler(model, painted_tiles([one], 512), FeatureCache(), 0)
+    first = sampler.features[: int(sampler.count[0]), 0]  # feature 0 is the image itself
+    pixels = one.read((), _whole(regions))[0][regions == 3]
+    expected = np.sort((pixels - 127) / 64)
+    assert np.allclose(np.sort(first.numpy()), expected, atol=1e-4)
+
+
+def _whole(regions):
+    from napari_cas.protocol import Box
+
+    return Box(0, 0, *regions.shape)
+
+
+def test_steps_differ_and_repeat(model):
+    tiles = painted_tiles([source(painted())], 512)
+    sampler = PixelSampler(model, tiles, FeatureCache(), 0)
+    again = PixelSampler(model, tiles, FeatureCache(), 0)
+    assert torch.equal(sampler.batch(3).inputs, again.batch(3).inputs)
+    assert not torch.equal(sampler.batch(3).inputs, sampler.batch(4).inputs)
+
+
+def test_a_region_on_several_tiles_is_one_and_ids_of_planes_are_apart(model):
+    regions = np.zeros((300, 900), int)
+    regions[100:104, 100:800], regions[200:204, 100:120] = 1, 2
+    both = [source(regions), source(regions, "b", 1)]
+    tiles = painted_tiles(both, 256)
+    assert len(tiles) > 4
+    sampler = PixelSampler(model, tiles, FeatureCache(), 0)
+    assert sampler.plane.tolist() == [0, 0, 1, 1]
+    assert sampler.batch(0).regions.n_planes == 2
+
+
+def test_hundreds_of_regions_keep_steps_bounded(model):
+    regions = np.arange(1, 401).reshape(20, 20).repeat(8, 0).repeat(8, 1)
+    both = [source(regions), source(regions, "b", 1)]
+    sampler = PixelSampler(model, painted_tiles(both, 512), FeatureCache(), 0)
+    for step in range(3):
+        inputs, found = sampler.batch(step)
+        assert len(inputs) < 10_000
+        assert len(found.count) > 2
+
+
+def test_unchanged_tiles_are_not_gathered_again(model):
+    cache = FeatureCache()
+    tiles = painted_tiles([source(painted())], 512)
+    first = PixelSampler(model, tiles, cache, 0)
+    cache.discard(("features", "a", (), tiles[0].box))
+    held = cache.size
+    second = PixelSampler(model, tiles, cache, 0)
+    assert cache.size == held
+    assert torch.equal(first.features, second.features)
+
+
+def test_the_digest_follows_the_paint():
+    first, moved = painted(), painted()
+    moved[10, 10] = 0
+    digests = [digest_of(painted_tiles([source(r)], 512)) for r in (first, first.copy(), moved)]
+    assert digests[0] == digests[1] != digests[2]
+
+
+def test_crops_hold_different_regions_of_their_planes():
+    tiles = painted_tiles([source(painted()), source(painted(), "b", 1)], 512)
+    sampler = CropSampler(
+        tiles, FeatureCache(), crop=64, batch=4, seed=0, device=torch.device("cpu")
+    )
+    for step in range(8):
+        inputs, regions = sampler.batch(step)
+        assert inputs.shape == (4, 1, 64, 64)
+        assert regions.n_planes == 2
+        assert int(torch.bincount(regions.plane).min()) >= 2
+    assert torch.equal(sampler.batch(2).inputs, sampler.batch(2).inputs)
+
+
+def test_crops_larger_than_the_image_are_padded_and_pads_are_not_painted():
+    regions = np.zeros((40, 50), int)
+    regions[5:10], regions[30:35] = 1, 2
+    tiles = painted_tiles([source(regions)], 512)
+    sampler = CropSampler(
+        tiles, FeatureCache(), crop=64, batch=1, seed=0, device=torch.device("cpu")
+    )
+    inputs, found = sampler.batch(0)
+    assert inputs.shape == (1, 1, 64, 64)
+    assert found.count.tolist() == [250, 250]
