@@ -65,22 +65,23 @@ def markdown(result: dict[str, Any]) -> str:
             continue
         methods = list(next(iter(rows.values()))["methods"])
         lines += ["", f"{title}, mean ± standard deviation over seeds", ""]
-        lines.append(
-            "| set | painted images | pixels each | " + " | ".join(methods) + " | margin |"
-        )
-        lines.append("|---|---|---|" + "---|" * (len(methods) + 1))
+        names = " | ".join(methods)
+        lines.append(f"| set | seeds | painted images | pixels each | {names} | margin |")
+        lines.append("|---|---|---|---|" + "---|" * (len(methods) + 1))
         for name, point in rows.items():
             means = {m: point["methods"][m][score] for m in methods}
             rivals = [mean for m, (mean, _) in means.items() if m.endswith(", true")]
-            shown = " | ".join(
-                f"{mean:.3f} ± {deviation:.3f}" for mean, deviation in means.values()
-            )
+            shown = " | ".join(_cell(mean, sd, point["seeds"]) for mean, sd in means.values())
             margin = means["ours"][0] - max(rivals)
-            lines.append(
-                f"| {name} | {point['painted']} | {point['pixels']:.0f} | {shown} | {margin:+.3f} |"
-            )
+            start = f"| {name} | {point['seeds']} | {point['painted']} | {point['pixels']:.0f} |"
+            lines.append(f"{start} {shown} | {margin:+.3f} |")
     lines += ["", "Margin: ours, from shuffled ids, over the best method given the true ids."]
     return "\n".join(lines).lstrip()
+
+
+def _cell(mean: float, deviation: float, seeds: int) -> str:
+    """Return a table's cell; one seed has no deviation."""
+    return f"{mean:.3f} ± {deviation:.3f}" if seeds > 1 else f"{mean:.3f}"
 
 
 def write(result: dict[str, Any], folder: Path) -> None:
