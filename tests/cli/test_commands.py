@@ -167,8 +167,12 @@ def test_ctrl_c_ends_with_130_and_keeps_what_was_learnt(pictures, tmp_path):
     process = subprocess.Popen(
         [sys.executable, "-m", "napari_cas", "fine-tune", str(pictures / "a.png"),
          "--regions", str(pictures / "a_regions.png"), "--project", str(project),
+         # A network from scratch does not converge before the key is pressed.
+         "--network", "lraspp_mobilenet_v3_large", "--weights", "none", "--crop-size", "64",
          "--max-rounds", "10000", "--round-seconds", "0.2"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        # A suite started in the background has Ctrl-C ignored, and its children would inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )  # fmt: skip
     for line in process.stdout:
         if "step" in line:
