@@ -129,12 +129,13 @@ def _with_neighbours(within: Tensor, differences: Tensor) -> Tensor:
     """Mix in the covariance of the less different half of the neighbours, at the same scale."""
     size = differences.square().sum(1)
     near = differences[size <= size.median()] if len(size) else differences
-    covariance = near.T @ near
-    trace = covariance.trace()
-    if not trace > 0:
+    covariance = near.T @ near / max(2 * len(near), 1)
+    inside, beside = within.trace(), covariance.trace()
+    if not beside > 0:
         return within
-    covariance *= within.trace() / trace
-    return (1 - _NEIGHBOURS) * within + _NEIGHBOURS * covariance
+    if not inside > 0:  # every region is a single pixel
+        return covariance
+    return (1 - _NEIGHBOURS) * within + _NEIGHBOURS * inside / beside * covariance
 
 
 def _appearances(

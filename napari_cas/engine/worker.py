@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 
     from napari_cas.config import Config
 
+_FIRST_SECONDS = 0.25
+"""Of the quick network's first round: its closed-form start is good, and the annotator waits."""
 _KEPT = 3
 _POINTS = 50
 _AUTOMATIC = "round-"
@@ -110,7 +112,10 @@ def run_round(request: RoundRequest) -> RoundReport:
         trainer = _trainer(project, request.config, request.checkpoint, sources)
         checkpoint, result = request.checkpoint, None
         if request.train:
-            result = trainer.train(sources, seconds=request.config.fit.round_seconds)
+            budget = request.config.fit.round_seconds
+            if checkpoint is None and request.config.model.name == "quick":
+                budget = min(budget, _FIRST_SECONDS)
+            result = trainer.train(sources, seconds=budget)
             checkpoint = _save(project, trainer, request)
         elif checkpoint is None:
             raise CheckpointError(
