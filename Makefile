@@ -5,6 +5,9 @@ PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
+# These run in a process that never imports torch, as napari's must not.
+TORCHLESS := tests/ui tests/session tests/cli
+
 .PHONY: demo test test-slow lint screenshots clean
 
 demo: $(VENV)/installed
@@ -13,7 +16,8 @@ demo: $(VENV)/installed
 
 test: $(VENV)/installed-dev lint
 	.ci/system-packages xvfb
-	.ci/with-display $(BIN)/python -m pytest -m "not slow"
+	.ci/with-display $(BIN)/python -m pytest -m "not slow" $(TORCHLESS)
+	.ci/with-display $(BIN)/python -m pytest -m "not slow" $(TORCHLESS:%=--ignore=%)
 
 test-slow: $(VENV)/installed-dev
 	.ci/system-packages xvfb
