@@ -1,10 +1,12 @@
 """kill -9 of the painting process: reopened, every finished stroke is there."""
 
 import random
+import signal
 import subprocess
 import sys
 import textwrap
 import time
+from contextlib import contextmanager
 
 import numpy as np
 import psutil
@@ -14,8 +16,8 @@ from napari_cas.session import NewImage, Session
 from napari_cas.store import Project
 
 PAINTER = """
+    import itertools
     import sys
-    import time
 
     import numpy as np
 
@@ -24,13 +26,32 @@ PAINTER = """
     session = Session()
     session.open_project(sys.argv[1])
     start = int(np.asarray(session.image.regions[...]).max())
-    for stroke in range(start + 1, 2000):
-        y, x = divmod(stroke * 7, 500)
+    for stroke in itertools.count(start + 1):
+        y, x = stroke * 7 // 500 % 480, stroke * 7 % 500
         session.image.regions[y : y + 5, x : x + 9] = stroke
         session.image.regions[500 + y % 10, :] = stroke
         session.stroke_finished()
         print(stroke, flush=True)
 """
+
+
+def place(stroke):
+    """Return row and column of a stroke's first pixel; the same formula as in the script."""
+    return stroke * 7 // 500 % 480, stroke * 7 % 500
+
+
+@contextmanager
+def started(script, project):
+    """Run a script on a project; its process and pipe are gone afterwards, come what may."""
+    process = subprocess.Popen(
+        [sys.executable, str(script), str(project)], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
 
 
 @pytest.mark.parametrize(
@@ -46,17 +67,11 @@ def test_every_finished_stroke_survives(tmp_path, sessions):
     (tmp_path / "paint.py").write_text(textwrap.dedent(PAINTER))
     finished = 0
     for _ in range(sessions):
-        painter = subprocess.Popen(
-            [sys.executable, str(tmp_path / "paint.py"), str(path)],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        finished = int(painter.stdout.readline())
-        time.sleep(moment.uniform(0, 0.3))
-        painter.kill()
-        lines = painter.stdout.read().split("\n")
-        painter.wait()
-        painter.stdout.close()
+        with started(tmp_path / "paint.py", path) as painter:
+            finished = int(painter.stdout.readline())
+            time.sleep(moment.uniform(0, 0.3))
+            painter.kill()
+            lines = painter.stdout.read().split("\n")
         # The last line may be cut; the one before it is a stroke that was reported as finished.
         finished = max([finished, *(int(line) for line in lines[:-1])])
         with Project.open(path) as project:
@@ -65,9 +80,9 @@ def test_every_finished_stroke_survives(tmp_path, sessions):
         painted = int(regions.max())
         assert painted >= finished
         for stroke in range(max(1, finished - 30), finished + 1):
-            y, x = divmod(stroke * 7, 500)
-            assert (regions[y, x] >= stroke).all(), stroke  # later strokes may lie over it
-        assert (regions[500 + (finished * 7 // 500) % 10] >= finished).any()
+            y, x = place(stroke)
+            assert regions[y, x] >= stroke, stroke  # later strokes may lie over it
+        assert (regions[500 + place(finished)[0] % 10] >= finished).any()
 
 
 def test_kill_9_of_a_training_process_leaves_a_project_to_go_on_with(tmp_path):
@@ -87,23 +102,31 @@ def test_kill_9_of_a_training_process_leaves_a_project_to_go_on_with(tmp_path):
         session.image.regions[10:30, 10:40] = 1
         session.image.regions[10:30, 90:120] = 2
         session.stroke_finished()
-        session.reported.connect(lambda report: print(report.checkpoint, flush=True))
+        rounds = 0
+
+        def paint_and_train_on(report):
+            # A quiet machine converges in one round: each round asks for training after it.
+            global rounds
+            rounds += 1
+            session.image.regions[40 + rounds % 80, 10:20] = 1
+            session.stroke_finished()
+            session.fine_tune()
+            print(report.checkpoint, flush=True)
+
+        session.reported.connect(paint_and_train_on)
         session.fine_tune()
         session.run_until_idle()
     """
     (tmp_path / "train.py").write_text(textwrap.dedent(script))
-    trainer = subprocess.Popen(
-        [sys.executable, str(tmp_path / "train.py"), str(tmp_path / "p.zarr")],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert trainer.stdout.readline()
-    assert trainer.stdout.readline()
-    family = psutil.Process(trainer.pid).children(recursive=True)
-    time.sleep(0.1)
-    trainer.kill()
-    trainer.wait()
-    trainer.stdout.close()
+    with started(tmp_path / "train.py", tmp_path / "p.zarr") as trainer:
+        assert trainer.stdout.readline()
+        assert trainer.stdout.readline()
+        family = psutil.Process(trainer.pid).children(recursive=True)
+        time.sleep(0.1)
+        assert trainer.poll() is None
+        trainer.kill()
+        assert trainer.wait() == -signal.SIGKILL
+    assert len(family) >= 1
     assert psutil.wait_procs(family, timeout=20)[1] == []  # nobody is left alive
     session = Session()
     messages = []
