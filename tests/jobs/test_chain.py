@@ -71,9 +71,7 @@ def test_cancelling_lets_the_running_round_report_and_chains_no_other(executor, 
     chain.chain.cancel()
     assert chain.chain.running
     assert chain.chain.cancelled
-    start = time.monotonic()
     assert chain.run() == (Outcome.CANCELLED, None)
-    assert time.monotonic() - start < 2
     assert len(chain.reports) == 1
     assert not list(tmp_path.glob("pid-1"))
 
@@ -141,7 +139,7 @@ def test_an_error_ends_the_chain_and_says_why(executor, tmp_path):
 
 def test_a_death_after_cancelling_is_no_error(executor, tmp_path):
     executor.submit("os:getpid").result(WAIT)
-    chain = Chain(executor, tmp_path, "round_slow")
+    chain = Chain(executor, tmp_path, "round_waiting_to_be_killed")
     chain.chain.start()
     while not (pid := _read(tmp_path / "pid-0")):
         time.sleep(0.01)
@@ -155,7 +153,7 @@ def test_kill_9_in_mid_round_again_and_again(executor, tmp_path, seed):
     """Killed once in each of five rounds, at random moments: all rounds are done all the same."""
     moment = random.Random(seed)
     executor.submit("os:getpid").result(WAIT)
-    chain = Chain(executor, tmp_path, "round_slow", max_rounds=5)
+    chain = Chain(executor, tmp_path, "round_waiting_to_be_killed", max_rounds=5)
     killed = set()
 
     def kill_soon():

@@ -98,6 +98,17 @@ def round_slow(request):
     return report(request)
 
 
+def round_waiting_to_be_killed(request):
+    """A round whose worker, the first time, lives until somebody kills it."""
+    mark = Path(request.project) / f"pid-{request.round}"
+    if not mark.exists():
+        begun = mark.with_suffix(".begun")
+        begun.write_text(str(os.getpid()))
+        begun.rename(mark)
+        time.sleep(60)
+    return report(request)
+
+
 def round_dying_once(request):
     mark = Path(request.project) / f"died-{request.round}"
     if request.round == 1 and not mark.exists():

@@ -103,6 +103,8 @@ def _kill_rounds(tmp_path, spawn, rounds):
     for seed in range(rounds):
         process = spawn(PAINTER, path, done + 1)
         assert process.stdout.readline() == "ready\n"
+        if seed % 3 == 0:
+            done = int(process.stdout.readline())  # a busy machine may manage none in the pause
         time.sleep(random.Random(seed).uniform(0, 0.4))
         os.kill(process.pid, signal.SIGKILL)
         lines = process.stdout.read().split()
@@ -143,7 +145,7 @@ def test_readers_never_see_a_torn_chunk(tmp_path, spawn):
     process.stdout.readline()
     reader = Project.open(path, "r").image("a").prediction
     seen, end = set(), time.monotonic() + 1.5
-    while time.monotonic() < end:
+    while time.monotonic() < end or (len(seen) < 2 and time.monotonic() < end + 30):
         part = reader[:256, :256]
         assert part.min() == part.max()
         seen.add(int(part[0, 0]))
