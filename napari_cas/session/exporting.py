@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import Future
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,40 +16,73 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Who hears of an export; called in its thread."""
+
+    progress: Callable[[Progress], None]
+    message: Callable[[Message], None]
+
+
 def start(
     project: Project,
     path: str | Path,
     include: Sequence[Part],
-    on_progress: Callable[[Progress], None],
-    on_message: Callable[[Message], None],
+    told: Told,
+    *,
+    complete: bool = True,
 ) -> Future[Path]:
     """Export in a thread of its own and return the future of the written path.
 
     The thread reads through a second, read-only view of the project, so that it shares no cache
-    with the one that is painted into. Callbacks are called in the thread.
+    with the one that is painted into: what is to be exported must be on disk.
+
+    Parameters
+    ----------
+    project : Project
+        What is exported.
+    path : str or Path
+        Where; must not exist.
+    include : sequence of Part
+        What of it.
+    told : Told
+        Who hears of progress, errors and the end.
+    complete : bool
+        Whether all strokes are on disk. If not, they are missing in the export (which may go to
+        another disk, one with room), and the message at its end says so.
     """
     future: Future[Path] = Future()
     target, source = Path(path), project.path
 
-    def told(done: int, total: int, *_: object) -> None:
-        on_progress(Progress(min(done, max(total - 1, 0)), total, "Exporting"))
+    def step(done: int, total: int, *_: object) -> None:
+        told.progress(Progress(min(done, max(total - 1, 0)), total, "Exporting"))
 
     def work() -> None:
         future.set_running_or_notify_cancel()
         try:
             reading = Project.open(source, mode="r")
             try:
-                export(reading, target, include=include, progress=told)
+                export(reading, target, include=include, progress=step)
             finally:
                 reading.close()
         except Exception as error:  # a thread's errors must reach the annotator
-            on_message(Message.of(error))
-            on_progress(Progress(1, 1, "Exporting"))
+            told.message(Message.of(error))
+            told.progress(Progress(1, 1, "Exporting"))
             future.set_exception(error)
         else:
-            on_message(Message("info", f"Exported to {target}."))
-            on_progress(Progress(1, 1, "Exporting"))
+            told.message(_ended(target, complete=complete))
+            told.progress(Progress(1, 1, "Exporting"))
             future.set_result(target)
 
     threading.Thread(target=work, name="export", daemon=True).start()
     return future
+
+
+def _ended(target: Path, *, complete: bool) -> Message:
+    if complete:
+        return Message("info", f"Exported to {target}.")
+    return Message(
+        "warning",
+        f"Exported to {target}, but without the last strokes: the project could not be saved.",
+        "Make room on the project's disk, then export again.",
+    )

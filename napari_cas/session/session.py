@@ -368,18 +368,16 @@ class Session(SessionBase):
     def export(
         self, path: str | Path, include: Sequence[Part] = ("images", "regions", "prediction")
     ) -> Future[Path]:
-        """Write the project as an OME-Zarr 0.5 data set in a background thread.
+        """Write the project as an OME-Zarr 0.5 data set in a background thread, strokes first.
 
         Returns
         -------
         Future of Path
             Done when written; progress and errors also come as signals.
         """
-        project = self._opened()
-        self.flush()
-        return exporting.start(
-            project, path, tuple(include), self._progress_later, self._warn_later
-        )
+        project, saved = self._opened(), self.flush()
+        told = exporting.Told(self._progress_later, self._warn_later)
+        return exporting.start(project, path, tuple(include), told, complete=saved)
 
     # -- inside ---------------------------------------------------------------------------------
 
