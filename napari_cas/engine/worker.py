@@ -24,7 +24,7 @@ from napari_cas.engine.device import (
 )
 from napari_cas.engine.features import FeatureCache
 from napari_cas.engine.sources import EntrySource
-from napari_cas.engine.trainer import RoundResult, Trainer
+from napari_cas.engine.trainer import STEPS_PER_ROUND, RoundResult, Trainer
 from napari_cas.errors import CASError, CheckpointError, WorkerError
 from napari_cas.models import create_model
 from napari_cas.protocol import (
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     from napari_cas.config import Config
 
-_FIRST_SECONDS = 0.25
+_FIRST_STEPS = 1
 """Of the quick network's first round: its closed-form start is good, and the annotator waits."""
 _KEPT = 3
 _POINTS = 50
@@ -112,10 +112,9 @@ def run_round(request: RoundRequest) -> RoundReport:
         trainer = _trainer(project, request.config, request.checkpoint, sources)
         checkpoint, result = request.checkpoint, None
         if request.train:
-            budget = request.config.fit.round_seconds
-            if checkpoint is None and request.config.model.name == "quick":
-                budget = min(budget, _FIRST_SECONDS)
-            result = trainer.train(sources, seconds=budget)
+            first = checkpoint is None and request.config.model.name == "quick"
+            steps = _FIRST_STEPS if first else STEPS_PER_ROUND
+            result = trainer.train(sources, steps, request.config.fit.round_seconds)
             checkpoint = _save(project, trainer, request)
         elif checkpoint is None:
             raise CheckpointError(

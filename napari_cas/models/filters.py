@@ -43,7 +43,7 @@ class FilterBank(nn.Module):
         # The image itself, and two scales, at full resolution.
         self.widths = (self.filtered + 2 * per_scale, per_scale, per_scale, per_scale)
 
-    def forward(self, image: Tensor) -> list[Tensor]:
+    def forward(self, image: Tensor) -> list[list[Tensor]]:
         """Filter an image.
 
         Parameters
@@ -53,8 +53,9 @@ class FilterBank(nn.Module):
 
         Returns
         -------
-        list of Tensor
-            Features at strides 1, 2, 4, 8. Cell i of stride s lies on pixel s·i + s − 1.
+        list of lists of Tensor
+            Features at strides 1, 2, 4, 8, to be put together along dimension 1. Cell i of stride s
+            lies on pixel s·i + s − 1.
         """
         base = _reduce((image - _CENTRE) / _UNIT, self.filtered)
         levels: dict[int, list[Tensor]] = {1: [base], 2: [], 4: [], 8: []}
@@ -65,7 +66,7 @@ class FilterBank(nn.Module):
             step = math.sqrt(sigma**2 - reached**2) / stride
             current, reached = _blur(current, step), sigma
             levels[keep] += _derivatives(current, sigma / stride)
-        return [torch.cat(levels[s], dim=1) for s in (1, 2, 4, 8)]
+        return [levels[s] for s in (1, 2, 4, 8)]
 
     def image(self, finest: Tensor) -> Tensor:
         """Return the image (B, C, H, W) from the finest features, 0 to 1 as its usual range."""
@@ -86,13 +87,19 @@ def _blur(image: Tensor, sigma: float) -> Tensor:
     at = torch.arange(-radius, radius + 1, dtype=image.dtype, device=image.device)
     kernel = torch.exp(-0.5 * (at / sigma) ** 2)
     kernel = kernel / kernel.sum()
-    batch, channels, height, width = image.shape
-    flat = image.reshape(batch * channels, 1, height, width)
-    flat = F.pad(flat, (radius, radius, 0, 0), mode="replicate")
-    flat = F.conv2d(flat, kernel.view(1, 1, 1, -1))
-    flat = F.pad(flat, (0, 0, radius, radius), mode="replicate")
-    flat = F.conv2d(flat, kernel.view(1, 1, -1, 1))
-    return flat.reshape(batch, channels, height, width)
+    return _convolve(_convolve(image, kernel.tolist(), 3), kernel.tolist(), 2)
+
+
+def _convolve(image: Tensor, kernel: list[float], dim: int) -> Tensor:
+    """Convolve with a symmetric kernel along a dimension; twice as fast as a one-channel conv2d."""
+    radius, size = len(kernel) // 2, image.shape[dim]
+    sides = (radius, radius, 0, 0) if dim == 3 else (0, 0, radius, radius)
+    padded = F.pad(image, sides, mode="replicate")
+    total = padded.narrow(dim, radius, size) * kernel[radius]
+    for i in range(radius):
+        total.add_(padded.narrow(dim, i, size), alpha=kernel[i])
+        total.add_(padded.narrow(dim, 2 * radius - i, size), alpha=kernel[i])
+    return total
 
 
 def _derivatives(image: Tensor, sigma: float) -> list[Tensor]:

@@ -8,11 +8,14 @@ tile of height h carries h/s + 1 rows: one before the tile, which the first pixe
 
 from __future__ import annotations
 
-from typing import NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 STRIDES = (1, 2, 4, 8, 16)
 
@@ -30,15 +33,32 @@ class Window(NamedTuple):
     x1: int
 
 
-def with_margin(levels: list[Tensor], window: Window) -> Pyramid:
-    """Cut `window` out of the levels of a larger image, with one row and column before it."""
-    return tuple(_cut(level, s, window) for level, s in zip(levels, STRIDES, strict=True))
+def with_margin(levels: Sequence[Sequence[Tensor]], window: Window) -> Pyramid:
+    """Cut `window` out of the levels of a larger image, with one row and column before it.
+
+    Parameters
+    ----------
+    levels : sequence of sequences of Tensor
+        Per stride of `STRIDES`, tensors (B, C_i, H/s, W/s) whose channels are put together here:
+        the finest level alone is tens of megabytes, which should be copied only once.
+    window : Window
+        What to keep.
+    """
+    return tuple(_cut(parts, s, window) for parts, s in zip(levels, STRIDES, strict=True))
 
 
-def _cut(level: Tensor, stride: int, window: Window) -> Tensor:
+def _cut(parts: Sequence[Tensor], stride: int, window: Window) -> Tensor:
     y0, x0, y1, x1 = (v // stride for v in window)
-    padded = F.pad(level, (1, 0, 1, 0), mode="replicate")
-    return padded[..., y0 : y1 + 1, x0 : x1 + 1].contiguous()
+    channels = [part.shape[1] for part in parts]
+    out = parts[0].new_empty(len(parts[0]), sum(channels), y1 - y0 + 1, x1 - x0 + 1)
+    down, right = int(y0 == 0), int(x0 == 0)  # at the image's border there is nothing before it
+    for target, part in zip(out.split(channels, 1), parts, strict=True):
+        target[..., down:, right:] = part[..., y0 + down - 1 : y1, x0 + right - 1 : x1]
+    if down:
+        out[..., 0, :] = out[..., 1, :]
+    if right:
+        out[..., 0] = out[..., 1]
+    return out
 
 
 def crop(pyramid: Pyramid, window: Window) -> Pyramid:
@@ -86,7 +106,12 @@ def _gather_level(level: Tensor, stride: int, y: Tensor, x: Tensor) -> Tensor:
     row2 = (row + 1).clamp(max=level.shape[1] - 1)
     column2 = (column + 1).clamp(max=level.shape[2] - 1)
     if stride == 1:
-        return level[:, row, column].T
-    above = torch.lerp(level[:, row, column], level[:, row, column2], fx)
-    below = torch.lerp(level[:, row2, column], level[:, row2, column2], fx)
+        return _at(level, row, column).T
+    above = torch.lerp(_at(level, row, column), _at(level, row, column2), fx)
+    below = torch.lerp(_at(level, row2, column), _at(level, row2, column2), fx)
     return torch.lerp(above, below, fy).T
+
+
+def _at(level: Tensor, row: Tensor, column: Tensor) -> Tensor:
+    """Return (C, P) values; on a CPU faster than indexing with both."""
+    return level.flatten(1).index_select(1, row * level.shape[2] + column)

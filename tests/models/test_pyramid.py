@@ -6,7 +6,7 @@ from napari_cas.models.pyramid import STRIDES, Window, crop, double, gather, wit
 
 def make(height=96, width=64, channels=3):
     levels = [torch.rand(1, channels, height // s, width // s) for s in STRIDES]
-    return levels, with_margin(levels, Window(0, 0, height, width))
+    return levels, with_margin([[level] for level in levels], Window(0, 0, height, width))
 
 
 def upsampled(level, stride):
@@ -43,7 +43,7 @@ def test_gathering_equals_upsampling():
 def test_a_window_keeps_its_neighbours_values():
     levels, pyramid = make()
     window = Window(32, 16, 64, 64)
-    cut, cropped = with_margin(levels, window), crop(pyramid, window)
+    cut, cropped = with_margin([[level] for level in levels], window), crop(pyramid, window)
     whole = torch.cat(
         [upsampled(level, s)[0, :, 1:, 1:] for level, s in zip(pyramid, STRIDES, strict=True)]
     )
@@ -52,3 +52,10 @@ def test_a_window_keeps_its_neighbours_values():
             [upsampled(level, s)[0, :, 1:, 1:] for level, s in zip(part, STRIDES, strict=True)]
         )
         assert torch.allclose(full, whole[:, 32:64, 16:64], atol=1e-5)
+
+
+def test_parts_are_put_together_in_their_order():
+    levels, pyramid = make(channels=5)
+    parts = [level.split([2, 3], dim=1) for level in levels]
+    for one, other in zip(pyramid, with_margin(parts, Window(0, 0, 96, 64)), strict=True):
+        assert torch.equal(one, other)

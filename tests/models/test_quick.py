@@ -1,11 +1,12 @@
 import pytest
+import timm
 import torch
 
 from napari_cas.config import ModelSpec
 from napari_cas.errors import ImageError, WeightsError
 from napari_cas.models import QuickModel, create_model
 from napari_cas.models.pyramid import Window, gather
-from napari_cas.models.weights import lite0_file, read_weights
+from napari_cas.models.weights import lite0_file, load_in_order, read_weights
 
 
 @pytest.fixture(scope="module")
@@ -43,10 +44,27 @@ def test_a_window_equals_a_part_of_the_whole(model):
         assert torch.allclose(a[..., 32 // s :, 64 // s :], b)
 
 
+@torch.no_grad()
+def test_every_second_pixel_of_the_map(model):
+    pyramid = model.features(image())
+    whole, some = model.head.map(pyramid), model.head.map(pyramid, step=2)
+    assert torch.allclose(whole[..., 1::2, 1::2], some, atol=1e-4)
+
+
+@torch.no_grad()
 def test_backbone_is_the_published_one(model):
+    # timm's own, its normalisation layers still in place.
+    published = timm.create_model("tf_efficientnet_lite0", pretrained=False).eval()
+    load_in_order(published, read_weights(lite0_file()), "shipped")
+    rgb = (image(64, 64) - 127) / 128
+    want = published.forward_intermediates(rgb, indices=[0, 1, 2, 3], intermediates_only=True)
+    found = [parts[-1] for parts in model.stem(image(64, 64), image(64, 64))[1:]]
+    for one, other in zip(found, want, strict=True):
+        assert torch.allclose(one, other, atol=1e-4 * float(other.abs().max()))
+
+
+def test_backbone_is_frozen_and_shared(model):
     assert not any(p.requires_grad for p in model.stem.parameters())
-    shipped = read_weights(lite0_file())
-    assert torch.equal(model.stem.backbone.conv_stem.weight, shipped["_conv_stem.weight"])
     assert not model.train().stem.training
     model.eval()
     with pytest.raises(WeightsError):

@@ -46,3 +46,9 @@ def test_nothing_reaches_further_than_stated():
     rows, columns = moved.nonzero().T
     assert int(rows.max()) < 8 + REACH
     assert int(columns.max()) < 8 + REACH
+
+
+def test_a_quarter_of_the_pixels_says_nearly_the_same(halves):
+    guide, noisy = halves
+    whole, some = follow_edges(noisy, guide), follow_edges(noisy[:, 1::2, 1::2], guide)
+    assert ((whole[1] > 0.5) == (some[1] > 0.5)).float().mean() > 0.99
