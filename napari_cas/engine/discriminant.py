@@ -167,7 +167,8 @@ def _directions(noise: Tensor, means: Tensor, plane: Tensor) -> Tensor:
     root = torch.linalg.cholesky(noise)
     differing = torch.linalg.solve_triangular(root, _centred_per(means, plane).T, upper=False).T
     _, _, basis = torch.linalg.svd(differing, full_matrices=False)
-    return torch.linalg.solve_triangular(root.T, basis[:_DIRECTIONS].T, upper=True)
+    found: Tensor = torch.linalg.solve_triangular(root.T, basis[:_DIRECTIONS].T, upper=True)
+    return found
 
 
 def _centres(means: Tensor, appearance: Tensor) -> Tensor:

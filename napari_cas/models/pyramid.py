@@ -52,7 +52,7 @@ def _cut(parts: Sequence[Tensor], stride: int, window: Window) -> Tensor:
     channels = [part.shape[1] for part in parts]
     out = parts[0].new_empty(len(parts[0]), sum(channels), y1 - y0 + 1, x1 - x0 + 1)
     down, right = int(y0 == 0), int(x0 == 0)  # at the image's border there is nothing before it
-    for target, part in zip(out.split(channels, 1), parts, strict=True):
+    for target, part in zip(torch.split(out, channels, 1), parts, strict=True):
         target[..., down:, right:] = part[..., y0 + down - 1 : y1, x0 + right - 1 : x1]
     if down:
         out[..., 0, :] = out[..., 1, :]

@@ -28,9 +28,8 @@ def test_constant_image_has_no_derivatives():
 
 def test_gradient_of_a_ramp_and_curvature_of_a_parabola():
     x = torch.arange(128.0).expand(1, 1, 128, 128)
-    ramp = filtered(FilterBank(1), x * 64 / 64 + 127)[0][
-        0
-    ]  # one unit of the bank per 64 grey values
+    # One unit of the bank per 64 grey values.
+    ramp = filtered(FilterBank(1), x + 127)[0][0]
     gaussian, gradient, larger, smaller = (m[32:96, 32:96] for m in ramp[1:5])
     assert torch.allclose(gradient, torch.tensor(0.7 / 64), rtol=1e-3)
     assert float(larger.abs().max()) < 1e-3
