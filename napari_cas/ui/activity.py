@@ -12,8 +12,12 @@ from qtpy.QtWidgets import QApplication, QLabel
 if TYPE_CHECKING:
     from napari_cas.session import Progress
 
-PATIENCE = 1000
-"""Milliseconds that work lasts before it gets a bar."""
+PATIENCE = 3000
+"""Milliseconds that work lasts before it gets a bar.
+
+Adding one takes napari 100 ms on a busy machine with a software renderer, and the panel has a bar
+of its own: what is over after a round or two is not worth a second one.
+"""
 
 CALM = 1
 """Per cent of its speed that napari's spinner turns at while our work is shown.
@@ -28,8 +32,8 @@ class Activity:
     """One bar in the activity dock for each kind of work, gone when the work is over.
 
     napari works through Qt's queue whenever a bar is added, so bars are changed from a timer of
-    their own and never in the middle of what called :meth:`show`; and work that is over within a
-    second gets none.
+    their own and never in the middle of what called :meth:`show`; and work that is over soon
+    gets none.
     """
 
     def __init__(self) -> None:
@@ -49,6 +53,8 @@ class Activity:
         """
         if step.finished and step.text not in self._bars:
             self._latest.pop(step.text, None)
+            if not self._latest:
+                self._timer.stop()  # or the next work would get its bar too soon
             return
         self._latest[step.text] = step
         if not self._timer.isActive():

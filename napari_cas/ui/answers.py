@@ -71,11 +71,15 @@ class Answers:
         for signal, slot in self._links:
             signal.connect(slot)
 
-    def close(self) -> None:
-        """Stop listening and take the progress bars away."""
+    def disconnect(self) -> None:
+        """Stop listening."""
         for signal, slot in self._links:
             signal.disconnect(slot, missing_ok=True)
         self._links.clear()
+
+    def close(self) -> None:
+        """Stop listening and take the progress bars away."""
+        self.disconnect()
         self.activity.clear()
 
     # -- messages and the guide -----------------------------------------------------------------

@@ -66,7 +66,7 @@ class AnnotationWidget(QWidget):
         threading.Thread(target=_import_ahead, name="napari-cas imports", daemon=True).start()
         _panels.add(self)
         # Should Qt delete the panel without any of the events below, no process may be left behind.
-        self.destroyed.connect(partial(_end, self.session, self.dispatch))
+        self.destroyed.connect(partial(_end, self.session, self.dispatch, self.answers))
 
     def _connect(self) -> None:
         """Connect intents of the views, events of the layers and signals of the session."""
@@ -132,12 +132,17 @@ def _import_ahead() -> None:
         "napari_cas.store",
         "loky",
         "dask.array",
+        # napari imports these when the first Labels layer is made and when it is filled.
+        "pandas",
+        "skimage.color",
+        "skimage.segmentation",
         "napari_cas.store.export",
     ):
         importlib.import_module(name)
 
 
-def _end(session: BackgroundSession, dispatch: QtDispatcher, *_: object) -> None:
+def _end(session: BackgroundSession, dispatch: QtDispatcher, answers: Answers, *_: object) -> None:
+    answers.disconnect()  # there is no panel any more to show anything in
     dispatch.close()
     session.close()
 
