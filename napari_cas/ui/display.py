@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from napari.layers import Image
+from napari.layers import Image, Labels
+
+from napari_cas.ui.looks import (
+    PREDICTION_OPACITY,
+    REGIONS_OPACITY,
+    brush_size,
+    prediction_colours,
+    region_colours,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from napari.utils.colormaps import CyclicLabelColormap, DirectLabelColormap
+
     from napari_cas.store import ImageEntry
+    from napari_cas.ui.frame import Frame
 
 _CHANNEL_COLOURS = ("magenta", "green", "cyan", "yellow", "red", "blue")
 
@@ -45,6 +56,35 @@ def image_layers(entry: ImageEntry) -> list[Image]:
         layer.blending = "additive"
         layers.append(layer)
     return layers
+
+
+def regions_layer(entry: ImageEntry, frame: Frame) -> Labels:
+    """Return the layer of strokes, as far as `frame` goes."""
+    return _labels("regions", entry, frame, region_colours(), REGIONS_OPACITY)
+
+
+def prediction_layer(entry: ImageEntry, frame: Frame) -> Labels:
+    """Return the layer of the prediction, as far as `frame` goes."""
+    return _labels("prediction", entry, frame, prediction_colours(), PREDICTION_OPACITY)
+
+
+def _labels(
+    name: str,
+    entry: ImageEntry,
+    frame: Frame,
+    colours: CyclicLabelColormap | DirectLabelColormap,
+    opacity: float,
+) -> Labels:
+    layer = Labels(
+        frame.data(entry.regions if name == "regions" else entry.prediction_view),
+        name=name,
+        opacity=opacity,
+        colormap=colours,
+        scale=entry.label_scale,
+        translate=frame.translate,
+    )
+    layer.brush_size = brush_size(*entry.plane_size)
+    return layer
 
 
 def extra_layer(kind: str, data: Any, scale: Sequence[float]) -> Image:

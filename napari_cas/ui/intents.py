@@ -175,6 +175,7 @@ class Intents:
 
     def view_settled(self) -> None:
         """Tell the session what is looked at, and have it predicted if nothing is there yet."""
+        self.layers.follow_view()
         seen = self.layers.view()
         if seen is None or self.session.image is None:
             return

@@ -12,16 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import psygnal
 from napari.layers import Image, Labels
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QApplication
 
+from napari_cas.store.grid import touches
 from napari_cas.ui import display, where
-from napari_cas.ui.looks import (
-    PREDICTION_OPACITY,
-    REGIONS_OPACITY,
-    Look,
-    brush_size,
-    prediction_colours,
-    region_colours,
-)
+from napari_cas.ui.frame import Frame
+from napari_cas.ui.history import Corrections
+from napari_cas.ui.looks import Look
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -63,7 +61,8 @@ class LayerAdapter:
         self._added: list[Layer] = []
         self._results: list[Layer] = []
         self._looks: dict[str, Look] = {}
-        self._last_edit: tuple[Plane, Box] | None = None
+        self._frame = Frame((0, 0), (1, 1))
+        self._corrections = Corrections(self.corrected.emit)
         self._quiet = False
         self.regions: Labels | None = None
         self.prediction: Labels | None = None
@@ -138,12 +137,12 @@ class LayerAdapter:
         writable : bool
             Whether strokes can be saved.
         """
-        before = self._entry
         with self._silently():
             self._take_away()
-            self._entry = entry
+            before, self._entry = self._entry, entry
             if entry is None:
                 return
+            self._frame = Frame(entry.plane_size, entry.label_scale)
             shown = self._show_image(entry)
             self._hide_others(entry)
             self.regions = self._add_regions(entry, writable)
@@ -196,14 +195,7 @@ class LayerAdapter:
         self.region_chosen.emit()
 
     def _add_regions(self, entry: ImageEntry, writable: bool) -> Labels:
-        layer = Labels(
-            entry.regions,
-            name="regions",
-            opacity=REGIONS_OPACITY,
-            colormap=region_colours(),
-            scale=entry.label_scale,
-        )
-        layer.brush_size = brush_size(*entry.plane_size)
+        layer = display.regions_layer(entry, self._frame)
         layer.events.paint.connect(self._region_painted)
         layer.events.set_data.connect(self._maybe_undone)
         layer.events.selected_label.connect(self._label_chosen)
@@ -220,14 +212,7 @@ class LayerAdapter:
         if self._entry is None or self.prediction is not None:
             return
         entry = self._entry
-        layer = Labels(
-            entry.prediction_view,
-            name="prediction",
-            opacity=PREDICTION_OPACITY,
-            colormap=prediction_colours(),
-            scale=entry.label_scale,
-        )
-        layer.brush_size = brush_size(*entry.plane_size)
+        layer = display.prediction_layer(entry, self._frame)
         layer.events.paint.connect(self._prediction_painted)
         layer.events.set_data.connect(self._maybe_undone)
         with self._silently(), self._selection_kept():
@@ -235,6 +220,23 @@ class LayerAdapter:
             if "prediction" in self._looks:
                 self._looks["prediction"].give(layer)
         self.prediction = layer
+        self._corrections.watch(layer, entry, self._frame.origin)
+
+    def follow_view(self) -> None:
+        """Show and paint another window of a huge plane, if the view has left the present one."""
+        if self._entry is None or self._frame.whole or not where.is_flat(self._viewer.dims):
+            return
+        if QApplication.mouseButtons() != Qt.MouseButton.NoButton:
+            self.view_moved.emit()  # not in the middle of a stroke: later
+        elif self._frame.follow(where.seen(self._viewer, self._frame.scale[-2:])):
+            self._hold_frame(self._entry)
+
+    def _hold_frame(self, entry: ImageEntry) -> None:
+        self._corrections.forget()
+        self._frame.hold(self.regions, entry.regions)
+        self._frame.hold(self.prediction, entry.prediction_view)
+        if self.prediction is not None:
+            self._corrections.watch(self.prediction, entry, self._frame.origin)
 
     def refresh(self, tile: Tile) -> None:
         """Redraw the prediction if `tile` is on the plane shown.
@@ -248,7 +250,7 @@ class LayerAdapter:
             return
         if self.prediction is None:
             self.ensure_prediction()
-        elif tile.plane == self.plane():
+        elif tile.plane == self.plane() and touches(tile.box, self._frame.box):
             self.prediction.refresh(extent=False)
 
     def refresh_regions(self) -> None:
@@ -286,12 +288,12 @@ class LayerAdapter:
     def view(self) -> tuple[Plane, Box] | None:
         """Return the plane and the box of pixels that are on the screen, or None."""
         layer = self.regions or self.prediction
-        return None if layer is None else where.view_of(layer, self._viewer.dims)
+        return None if layer is None else where.view_of(layer, self._viewer, self._frame)
 
     def under_cursor(self) -> tuple[int, tuple[int, int]] | None:
         """Return the predicted label under the cursor and its (row, column), or None."""
-        layer = self.prediction
-        return None if layer is None else where.label_at(layer, self._viewer.cursor.position)
+        layer, at = self.prediction, self._viewer.cursor.position
+        return None if layer is None else where.label_at(layer, at, self._frame.origin)
 
     def predicted_label(self) -> int:
         """Return the label selected in the prediction layer, 0 without one."""
@@ -318,18 +320,17 @@ class LayerAdapter:
         self.painted.emit()
 
     def _prediction_painted(self, event: Any) -> None:
-        for plane, box in where.touched(event.value):
-            self._last_edit = plane, box
-            self.corrected.emit(plane, box)
+        self._corrections.painted(event.value)
 
     def _maybe_undone(self, _event: object = None) -> None:
         """Save undo and redo too: napari announces them by nothing but a redraw."""
         if self._entry is None:
             return
-        if self._entry.regions.dirty:
+        if self._corrections.replayed():
+            self.refresh_regions()
             self.painted.emit()
-        elif self._entry.corrections.dirty and self._last_edit is not None:
-            self.corrected.emit(*self._last_edit)
+        elif self._entry.regions.dirty:
+            self.painted.emit()
 
     def _label_chosen(self, _event: object = None) -> None:
         self.region_chosen.emit()
@@ -365,7 +366,9 @@ class LayerAdapter:
             return
         layer.events.paint.disconnect()
         layer.events.set_data.disconnect(self._maybe_undone)
-        if layer is not self.prediction:
+        if layer is self.prediction:
+            self._corrections.forget()
+        else:
             layer.events.selected_label.disconnect(self._label_chosen)
 
     # -- helpers --------------------------------------------------------------------------------

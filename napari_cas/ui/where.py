@@ -12,17 +12,52 @@ from napari_cas.protocol import Box, Plane
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from napari.components import ViewerModel
     from napari.layers import Labels
+    from numpy.typing import NDArray
+
+    from napari_cas.ui.frame import Frame
 
 
-def touched(atoms: Sequence[Any]) -> list[tuple[Plane, Box]]:
+def changed(
+    atom: Sequence[Any], origin: tuple[int, int] = (0, 0)
+) -> tuple[tuple[NDArray[np.intp], ...], NDArray[Any]]:
+    """Return the pixels that an atom of napari's history changed, and their old values.
+
+    Parameters
+    ----------
+    atom : sequence
+        As in `touched`.
+    origin : (int, int)
+        Row and column of the layer's first pixel.
+    """
+    key, old = atom[0], np.ravel(atom[2] if _is_masked(atom) else atom[1])
+    if not _is_masked(atom):
+        points = [np.ravel(index) for index in np.broadcast_arrays(*key)]
+    else:
+        shape = tuple(index.stop - index.start for index in key)
+        mask = np.ones(shape, bool) if atom[1] is None else atom[1]
+        points = [at + index.start for at, index in zip(np.nonzero(mask), key, strict=True)]
+    shift = (*(0 for _ in points[:-2]), *origin)
+    found = tuple(np.asarray(at + by, np.intp) for at, by in zip(points, shift, strict=True))
+    return found, np.broadcast_to(old, found[0].shape)
+
+
+def _is_masked(atom: Sequence[Any]) -> bool:
+    return all(isinstance(index, slice) for index in atom[0])
+
+
+def touched(atoms: Sequence[Any], origin: tuple[int, int] = (0, 0)) -> list[tuple[Plane, Box]]:
     """Return the planes and boxes that one undoable step of painting changed.
 
     Parameters
     ----------
     atoms : sequence
         Value of napari's ``paint`` event: either (indices, old, new), with one index array for each
-        dimension, or napari's masked atoms, whose first item is a tuple of slices.
+        dimension, or napari's masked atoms, whose first item is a tuple of slices: (slices, mask or
+        None, old, new).
+    origin : (int, int)
+        Row and column of the layer's first pixel.
     """
     boxes: dict[Plane, Box] = {}
     for atom in atoms:
@@ -31,7 +66,8 @@ def touched(atoms: Sequence[Any]) -> list[tuple[Plane, Box]]:
             boxes[plane] = Box(
                 min(old.y0, box.y0), min(old.x0, box.x0), max(old.y1, box.y1), max(old.x1, box.x1)
             )
-    return list(boxes.items())
+    y, x = origin
+    return [(plane, Box(b.y0 + y, b.x0 + x, b.y1 + y, b.x1 + x)) for plane, b in boxes.items()]
 
 
 def _parts(key: tuple[Any, ...]) -> Iterator[tuple[Plane, Box]]:
@@ -66,25 +102,61 @@ def plane_of(layer: Labels, point: Sequence[float]) -> Plane:
     )
 
 
-def view_of(layer: Labels, dims: Any) -> tuple[Plane, Box] | None:
+def is_flat(dims: Any) -> bool:
+    """Whether y and x are displayed and nothing else.
+
+    Parameters
+    ----------
+    dims : Dims
+        The viewer's.
+    """
+    return dims.ndisplay == 2 and tuple(dims.order[-2:]) == (dims.ndim - 2, dims.ndim - 1)
+
+
+def view_of(layer: Labels, viewer: ViewerModel, frame: Frame) -> tuple[Plane, Box] | None:
     """Return the plane and the box of pixels on the screen; None unless y and x are displayed.
 
     Parameters
     ----------
     layer : Labels
         Its last two axes are y and x.
-    dims : Dims
-        The viewer's.
+    viewer : ViewerModel
+        Shows it.
+    frame : Frame
+        Which part of the planes the layer holds.
     """
-    if dims.ndisplay != 2 or tuple(dims.order[-2:]) != (dims.ndim - 2, dims.ndim - 1):
+    if not is_flat(viewer.dims):
         return None
+    if not frame.whole:
+        return plane_of(layer, viewer.dims.point), seen(viewer, frame.scale[-2:]).clip(*frame.size)
     (y0, x0), (y1, x1) = layer.corner_pixels[:, -2:]
     height, width = layer.data.shape[-2:]
     box = Box(int(y0), int(x0), int(y1) + 1, int(x1) + 1).clip(height, width)
-    return plane_of(layer, dims.point), box
+    return plane_of(layer, viewer.dims.point), box
 
 
-def label_at(layer: Labels, position: Sequence[float]) -> tuple[int, tuple[int, int]] | None:
+def seen(viewer: ViewerModel, scale: Sequence[float]) -> Box:
+    """Return the box of pixels that the camera sees, also beyond the plane.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+        Shows y and x.
+    scale : sequence of float
+        Pixel size along y and x.
+    """
+    camera = getattr(viewer, "scene", viewer).camera  # napari < 0.9 has no scene
+    canvas = getattr(viewer, "canvas", None)
+    size = np.asarray(viewer._canvas_size if canvas is None else canvas.size)  # noqa: SLF001
+    centre, half = np.asarray(camera.center[-2:]), size[-2:] / camera.zoom / 2
+    low = np.floor((centre - half) / scale).astype(int)
+    high = np.ceil((centre + half) / scale).astype(int) + 1
+    return Box(int(low[0]), int(low[1]), int(high[0]), int(high[1]))
+
+
+def label_at(
+    layer: Labels, position: Sequence[float], origin: tuple[int, int] = (0, 0)
+) -> tuple[int, tuple[int, int]] | None:
     """Return the label at a point of the world and its (row, column), or None where there is none.
 
     Parameters
@@ -93,9 +165,11 @@ def label_at(layer: Labels, position: Sequence[float]) -> tuple[int, tuple[int, 
         Its last two axes are y and x.
     position : sequence of float
         World coordinates.
+    origin : (int, int)
+        Row and column of the layer's first pixel.
     """
     value = layer.get_value(position, world=True)
     if not value:
         return None
     row, column = layer.world_to_data(position)[-2:]
-    return int(value), (round(row), round(column))
+    return int(value), (round(row) + origin[0], round(column) + origin[1])

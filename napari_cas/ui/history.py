@@ -1,0 +1,144 @@
+"""Undoing corrections of a prediction that has been replaced since.
+
+napari undoes a stroke by writing back the labels that were there before it. Under a correction that
+was a prediction, and after the next round it is an old one: written back, it would stand as a new
+correction. What the annotator means by undo is that the correction goes: the present prediction
+shows again, and what the correction taught is taken back from the regions.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_cas.ui import where
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from napari.layers import Labels
+    from numpy.typing import NDArray
+
+    from napari_cas.protocol import Box, Plane
+    from napari_cas.store import ImageEntry
+    from napari_cas.store.indexing import Points
+
+_STEPS = 100
+"""As many as napari keeps."""
+
+
+@dataclass(slots=True)
+class Step:
+    """One stroke on the prediction, in coordinates of the whole image.
+
+    Attributes
+    ----------
+    places : list of (plane, Box)
+        What it touched.
+    points : tuple of ndarray
+        The pixels it changed.
+    bare : ndarray of bool
+        Which of them showed the prediction before, not an earlier correction.
+    before, after : ndarray
+        Their regions before and after the correction was copied there.
+    """
+
+    places: list[tuple[Plane, Box]]
+    points: Points
+    bare: NDArray[np.bool_]
+    before: NDArray[np.integer]
+    after: NDArray[np.integer]
+
+
+class Corrections:
+    """The strokes on the prediction layer that napari can undo or redo.
+
+    Parameters
+    ----------
+    teach : callable
+        Copies corrections on a plane within a box into the regions.
+    """
+
+    def __init__(self, teach: Callable[[Plane, Box], object]) -> None:
+        self._teach = teach
+        self._layer: Labels | None = None
+        self._done: deque[Step] = deque(maxlen=_STEPS)
+        self._undone: deque[Step] = deque(maxlen=_STEPS)
+
+    def watch(self, layer: Labels, entry: ImageEntry, origin: tuple[int, int]) -> None:
+        """Start over with a layer that has no history.
+
+        Parameters
+        ----------
+        layer : Labels
+            Shows the prediction, or a window of it.
+        entry : ImageEntry
+            Its image.
+        origin : (int, int)
+            Row and column of the layer's first pixel on the plane.
+        """
+        self.forget()
+        self._layer, self._entry, self._origin = layer, entry, origin
+
+    def forget(self) -> None:
+        """Let go of the layer."""
+        self._layer = None
+        self._done.clear()
+        self._undone.clear()
+
+    def painted(self, atoms: Sequence[Any]) -> None:
+        """Note and teach a stroke that napari has just put into its history.
+
+        Parameters
+        ----------
+        atoms : sequence
+            Value of napari's ``paint`` event.
+        """
+        if self._layer is None:
+            return
+        changed = [where.changed(atom, self._origin) for atom in atoms]
+        points = tuple(np.concatenate(axis) for axis in zip(*(p for p, _ in changed), strict=True))
+        old = np.concatenate([values for _, values in changed])
+        # Not fresh: what the annotator saw under the brush, whatever the worker has written since.
+        shown = self._entry.prediction.read_points(points, fresh=False)
+        regions = self._entry.regions.read_points(points)
+        places = where.touched(atoms, self._origin)
+        self._undone.clear()
+        self._do(Step(places, points, shown == old, regions, regions))
+
+    def replayed(self) -> bool:
+        """Finish what napari may have undone or redone; return whether it has undone anything."""
+        if self._layer is None:
+            return False
+        # No event tells of undo and redo.
+        undo, redo = self._layer._undo_history, self._layer._redo_history  # noqa: SLF001
+        done, undone = len(undo) - len(self._done), len(redo) - len(self._undone)
+        if (done, undone) == (-1, 1):
+            self._undo(self._layer, self._done.pop())
+        elif (done, undone) == (1, -1):
+            step = self._undone.pop()
+            step.before = self._entry.regions.read_points(step.points)
+            self._do(step)
+        elif not undo and not redo:  # forgotten, as when the layer is locked
+            self._done.clear()
+            self._undone.clear()
+        return (done, undone) == (-1, 1)
+
+    def _do(self, step: Step) -> None:
+        self._done.append(step)
+        for plane, box in step.places:
+            self._teach(plane, box)
+        step.after = self._entry.regions.read_points(step.points)
+
+    def _undo(self, layer: Labels, step: Step) -> None:
+        self._undone.append(step)
+        bare = tuple(axis[step.bare] for axis in step.points)
+        self._entry.corrections.write_points(bare, np.zeros(bare[0].size, np.uint8))
+        now = self._entry.regions.read_points(step.points)
+        same = now == step.after  # but what was painted over it since stays
+        back = tuple(axis[same] for axis in step.points)
+        self._entry.regions.write_points(back, step.before[same])
+        layer.refresh(extent=False)

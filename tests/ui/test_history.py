@@ -1,0 +1,140 @@
+"""Undo in the prediction layer: by real keys in the real window, with predictions that change."""
+
+from __future__ import annotations
+
+import gc
+
+import numpy as np
+import pytest
+
+from napari_cas.protocol import Box, Tile
+from napari_cas.store import Project
+from napari_cas.store.image import ImageEntry
+from training.driving import Driver
+
+pytestmark = pytest.mark.viewer
+SIZE = 200
+
+
+@pytest.fixture
+def window(qapp, tmp_path, ramp):
+    """Return a driver of the window, the panel and the image, with everything predicted as 2."""
+    import napari
+
+    from napari_cas.ui.widget import AnnotationWidget
+
+    with Project.create(tmp_path / "p.zarr") as project:
+        project.add_image("flat", ramp(SIZE, SIZE), "yx")
+    viewer = napari.Viewer(show=True)
+    widget = AnnotationWidget(viewer)
+    viewer.window.add_dock_widget(widget, area="right")
+    driver = Driver(viewer)
+    widget.session.open_project(tmp_path / "p.zarr")
+    predict(widget, 2)
+    widget.layers.ensure_prediction()
+    viewer.layers.selection.active = widget.layers.prediction
+    widget.layers.prediction.mode = "paint"
+    widget.layers.prediction.selected_label = 5
+    driver.process(0.2)
+    yield driver, widget, widget.session.image
+    viewer.close()
+    driver.wait(lambda: widget._closed, 20)
+    driver.process(0.1)
+    gc.collect()
+
+
+def predict(widget, label):
+    """Write a prediction as the worker does, and announce it as the session does."""
+    entry = widget.session.image
+    worker = ImageEntry(entry.folder, "worker")
+    worker.prediction[...] = label
+    worker.prediction.flush()
+    entry.prediction.invalidate((), Box(0, 0, SIZE, SIZE))
+    widget.session.prediction_changed.emit(Tile("flat", (), Box(0, 0, SIZE, SIZE)))
+
+
+def shown(widget):
+    return np.asarray(widget.layers.prediction._slice.image.raw)
+
+
+def correct(driver, row):
+    driver.line((row, 40), (row, 160), steps=6)
+
+
+def test_undo_after_a_new_prediction_shows_that_prediction(window):
+    driver, widget, entry = window
+    correct(driver, 100)
+    assert shown(widget)[100, 100] == 5
+    assert entry.corrections.ids(()) != {}
+    assert set(entry.regions.ids(())) == {1}
+    predict(widget, 3)
+    assert shown(widget)[100, 100] == 5
+    assert shown(widget)[20, 20] == 3
+    driver.key("Z", "Control")
+    assert (shown(widget) == 3).all()
+    assert entry.corrections.ids(()) == {}
+    assert entry.regions.ids(()) == {}  # what it taught is taken back
+    assert not entry.corrections.dirty
+    assert not entry.regions.dirty
+    predict(widget, 4)
+    assert (shown(widget) == 4).all()
+
+
+def test_undo_of_a_correction_that_the_new_prediction_agrees_with_removes_it(window):
+    driver, widget, entry = window
+    correct(driver, 100)
+    predict(widget, 5)
+    driver.key("Z", "Control")
+    assert entry.corrections.ids(()) == {}
+    predict(widget, 3)
+    assert (shown(widget) == 3).all()
+
+
+def test_redo_corrects_and_teaches_again(window):
+    driver, widget, entry = window
+    correct(driver, 100)
+    corrected, taught = entry.corrections.ids(()), entry.regions.ids(())
+    predict(widget, 3)
+    driver.key("Z", "Control")
+    predict(widget, 4)
+    driver.key("Z", "Control", "Shift")
+    assert entry.corrections.ids(()) == corrected
+    assert [*entry.regions.ids(()).values()] == [*taught.values()]  # under an id not yet used
+    assert shown(widget)[100, 100] == 5
+    assert shown(widget)[20, 20] == 4
+    driver.key("Z", "Control")
+    assert (shown(widget) == 4).all()
+    assert entry.regions.ids(()) == {}
+
+
+def test_undo_goes_back_one_correction_at_a_time(window):
+    driver, widget, entry = window
+    correct(driver, 100)
+    widget.layers.prediction.selected_label = 6
+    driver.line((40, 100), (160, 100), steps=6)  # across the first
+    predict(widget, 3)
+    driver.key("Z", "Control")
+    assert shown(widget)[100, 100] == 5
+    assert shown(widget)[60, 100] == 3
+    assert set(entry.corrections.ids(())) == {6}
+    driver.key("Z", "Control")
+    assert (shown(widget) == 3).all()
+
+
+def test_strokes_painted_over_what_a_correction_taught_stay(window):
+    driver, _, entry = window
+    correct(driver, 100)
+    entry.regions[100, 100:110] = 9
+    driver.key("Z", "Control")
+    assert entry.regions.ids(()) == {9: 10}
+
+
+def test_undo_in_the_regions_still_undoes_strokes(window):
+    driver, widget, entry = window
+    correct(driver, 100)
+    driver.viewer.layers.selection.active = widget.layers.regions
+    widget.layers.regions.selected_label = 7
+    driver.line((30, 40), (30, 160), steps=6)
+    driver.key("Z", "Control")
+    assert set(entry.regions.ids(())) == {1}
+    assert entry.corrections.ids(()) != {}
