@@ -39,6 +39,9 @@ def align(coordinates: Tensor, plane: Tensor, most: int) -> Tensor:
     points, planes = coordinates.numpy(), plane.numpy()
     # The time grows with the cube of their number; the rest joins what the first ones found.
     first = np.isin(planes, np.unique(planes[:_MOST_MERGED]))
+    # A plane with the most regions is among the first, so that there are appearances for them all.
+    numbers, sizes = np.unique(planes, return_counts=True)
+    first |= planes == numbers[sizes.argmax()]
     found = np.full(len(points), -1)
     found[first] = _merge(points[first], planes[first], most)
     for _ in range(_SWEEPS):
