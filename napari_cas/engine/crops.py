@@ -105,8 +105,8 @@ class CropSampler:
         ):
             # The pixel lies in the middle half of the crop.
             first = centre - self._crop // 4 - int(shift * self._crop / 2)
-            first = max(0, min(first, length - self._crop))
-            corner.append(first // step * step)
+            # The plane's border comes last: rounded, it would never be seen.
+            corner.append(max(0, min(first // step * step, length - self._crop)))
         return Box(corner[0], corner[1], corner[0] + self._crop, corner[1] + self._crop)
 
     def _cut(self, painted: _Painted, box: Box) -> tuple[Tensor, Tensor]:
