@@ -89,7 +89,7 @@ class Model:
         folder = Path(path)
         try:
             record: dict[str, Any] = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
-            record = record.get("record", record)  # a project keeps it one level deeper
+            record = dict(record.get("record", record))  # a project keeps it one level deeper
             tensors = load_file(folder / _WEIGHTS)
         except Exception as error:
             raise CheckpointError(

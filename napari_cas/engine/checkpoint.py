@@ -5,7 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import importlib.metadata
 import platform
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor
 from napari_cas.errors import CheckpointError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -87,27 +88,46 @@ def restore(
         If tensors are missing or have other shapes.
     """
     found = {name: torch.from_numpy(np.array(value)) for name, value in tensors.items()}
-    try:
-        model.load_learned(_below(found, "model."))
-        if learner is not None:
-            for i, parameter in enumerate(learner.parameters):
-                state = _below(found, f"optimiser.{i}.")
-                if state:
-                    learner.optimiser.state[parameter] = {
-                        # Adam keeps its step counter on the CPU.
-                        name: value if name == "step" else value.to(parameter.device)
-                        for name, value in state.items()
-                    }
-    except (KeyError, RuntimeError) as error:
+    weights = _below(found, "model.")
+    for name, tensor in model.learned().items():
+        _check_fits(name, weights.get(name), tensor)
+    model.load_learned(weights)
+    if learner is None:
+        return
+    for i, parameter in enumerate(learner.parameters):
+        state = _below(found, f"optimiser.{i}.")
+        for name in ("exp_avg", "exp_avg_sq") if state else ():
+            _check_fits(f"optimiser.{i}.{name}", state.get(name), parameter)
+        if state:
+            learner.optimiser.state[parameter] = {
+                # Adam keeps its step counter on the CPU.
+                name: value if name == "step" else value.to(parameter.device)
+                for name, value in state.items()
+            }
+
+
+def _check_fits(name: str, found: Tensor | None, wanted: Tensor) -> None:
+    """Refuse what is missing, or what copying would silently broadcast."""
+    if found is None or found.shape != wanted.shape:
         raise CheckpointError(
             "The model file does not fit its own record",
-            got=str(error),
+            expected=f"{name} of shape {tuple(wanted.shape)}",
+            got="nothing" if found is None else f"{tuple(found.shape)}",
             todo="Use another checkpoint or reset the model.",
-        ) from error
+        )
 
 
 def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
+class Progress(NamedTuple):
+    """How far training had come."""
+
+    step: int
+    learning_rate: float
+    digest: str
+    regions: int
 
 
 def config_in(record: Mapping[str, Any]) -> tuple[Config, int]:
@@ -116,18 +136,47 @@ def config_in(record: Mapping[str, Any]) -> tuple[Config, int]:
     Raises
     ------
     CheckpointError
-        If the record is not one of ours or newer than this program.
+        If the record is not one of ours, newer than this program or damaged.
     """
     from napari_cas.config import Config
 
-    if record.get("format") != FORMAT or record.get("version", 0) > VERSION:
+    version = record.get("version", 0)
+    if record.get("format") != FORMAT or not isinstance(version, int) or version > VERSION:
         raise CheckpointError(
             "This is not a model that this version can read",
             expected=f"format {FORMAT}, version up to {VERSION}",
-            got=f"format {record.get('format')}, version {record.get('version')}",
+            got=f"format {record.get('format')}, version {version}",
             todo="Update napari-cas or choose another file.",
         )
-    try:
+    with _damage():
         return Config.model_validate(record["config"]), int(record["input"]["channels"])
+
+
+def progress_in(record: Mapping[str, Any]) -> Progress:
+    """Return how far training had come from a record.
+
+    Raises
+    ------
+    CheckpointError
+        If the record is damaged.
+    """
+    with _damage():
+        training = record["training"]
+        return Progress(
+            int(training["step"]),
+            float(training["learning_rate"]),
+            str(training["data_digest"]),
+            int(training["regions"]),
+        )
+
+
+@contextmanager
+def _damage() -> Iterator[None]:
+    try:
+        yield
     except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError("The model's record is damaged", got=str(error)) from error
+        raise CheckpointError(
+            "The model's record is damaged",
+            got=f"{type(error).__name__}: {error}",
+            todo="Use another checkpoint or reset the model.",
+        ) from error

@@ -98,15 +98,17 @@ class Trainer:
             If it is foreign or damaged.
         """
         saved, in_channels = checkpoint.config_in(record)
+        progress = checkpoint.progress_in(record)
         trainer = cls(
             (config or saved).model_copy(update={"model": saved.model}), in_channels, cache
         )
         checkpoint.restore(trainer.model, trainer.learner, tensors)
-        training = record["training"]
-        trainer.learner.step = int(training["step"])
+        if in_channels > 3:
+            trainer.cache.clear()  # it may hold features of another mixing
+        trainer.learner.step = progress.step
         if (config or saved).fit.learning_rate == saved.fit.learning_rate:
-            trainer.learner.learning_rate = float(training["learning_rate"])
-        trainer._digest, trainer._regions = training["data_digest"], int(training["regions"])
+            trainer.learner.learning_rate = progress.learning_rate
+        trainer._digest, trainer._regions = progress.digest, progress.regions
         return trainer
 
     def save(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:

@@ -1,0 +1,127 @@
+import json
+import math
+from importlib.metadata import version
+
+import numpy as np
+import pytest
+import torch
+
+from napari_cas.config import Config, FitConfig, ModelSpec
+from napari_cas.engine import checkpoint
+from napari_cas.engine.fit import Learner
+from napari_cas.errors import CheckpointError
+from napari_cas.models import create_model
+
+CONFIG = Config(model=ModelSpec(channels=4, weights="none"), fit=FitConfig(max_rounds=3), seed=5)
+
+
+def pair(seed=0):
+    """Return a head-only network and its learner."""
+    model = create_model(CONFIG.model, 3, seed)
+    optimiser = torch.optim.AdamW(model.parameter_groups(), lr=0.01)
+    return model, Learner(model.head, optimiser, 0.01)
+
+
+def step(model, learner):
+    """Take one optimiser step on fixed features."""
+    width = sum(model.head.widths)
+    features = torch.randn(20, width, generator=torch.Generator().manual_seed(0))
+    learner.optimiser.zero_grad()
+    model.head(features).square().sum().backward()
+    learner.optimiser.step()
+    learner.step += 1
+
+
+@pytest.fixture
+def trained():
+    model, learner = pair()
+    torch.nn.init.ones_(model.head.out.weight)
+    model.mixing.mul_(2)
+    for _ in range(3):
+        step(model, learner)
+    return model, learner
+
+
+@pytest.fixture
+def tensors(trained):
+    return checkpoint.tensors_of(*trained)
+
+
+@pytest.fixture
+def record(trained):
+    return checkpoint.record_of(CONFIG, 3, trained[1], "abc", 7)
+
+
+def test_what_is_learnt_comes_back_with_the_optimiser(trained, tensors):
+    model, learner = pair(seed=1)
+    checkpoint.restore(model, learner, tensors)
+    for name, value in trained[0].learned().items():
+        assert torch.equal(model.learned()[name], value), name
+    # The next step is the same only if the moments are.
+    for both in (trained, (model, learner)):
+        step(*both)
+    assert torch.equal(model.head.hidden.weight, trained[0].head.hidden.weight)
+
+
+def test_a_network_alone_can_be_restored(trained, tensors):
+    model, _ = pair(seed=1)
+    checkpoint.restore(model, None, tensors)
+    assert torch.equal(model.head.out.weight, trained[0].head.out.weight)
+
+
+def test_tensors_are_copies_and_without_the_frozen_stem(trained, tensors):
+    before = tensors["model.head.out.weight"].copy()
+    trained[0].head.out.weight.data.add_(1)
+    assert np.array_equal(tensors["model.head.out.weight"], before)
+    assert not any("stem" in name for name in tensors)
+
+
+def test_the_record_is_json_and_says_what_made_the_model(record):
+    again = json.loads(json.dumps(record))
+    assert checkpoint.config_in(again) == (CONFIG, 3)
+    assert checkpoint.progress_in(again) == (3, 0.01, "abc", 7)
+    assert again["packages"]["torch"] == version("torch")
+    assert again["training"]["seed"] == 5
+
+
+@pytest.mark.parametrize("name", ["model.head.out.weight", "optimiser.0.exp_avg"])
+def test_a_missing_tensor_is_named(tensors, name):
+    del tensors[name]
+    with pytest.raises(CheckpointError, match=name.removeprefix("model.")):
+        checkpoint.restore(*pair(), tensors)
+
+
+@pytest.mark.parametrize("name", ["model.head.out.bias", "optimiser.1.exp_avg_sq"])
+@pytest.mark.parametrize("shape", [(), (1,), (3,), (2, 2)])
+def test_a_tensor_of_another_shape_is_refused_even_where_it_would_broadcast(tensors, name, shape):
+    tensors[name] = np.full(shape, 0.5, np.float32)
+    with pytest.raises(CheckpointError, match="does not fit its own record"):
+        checkpoint.restore(*pair(), tensors)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"format": "something else"},
+        {"format": None},
+        {"version": checkpoint.VERSION + 1},
+        {"version": "1.0"},
+        {"config": {"model": {"channels": 1}}},
+        {"config": {"unknown": 1}},
+        {"config": None},
+        {"input": {}},
+        {"input": {"channels": "many"}},
+        {"input": None},
+    ],
+)
+def test_a_foreign_newer_or_damaged_record_is_refused(record, change):
+    with pytest.raises(CheckpointError):
+        checkpoint.config_in(record | change)
+
+
+@pytest.mark.parametrize(
+    "training", [None, {}, [], {"step": "x"}, {"step": math.nan}, {"step": 3, "regions": None}]
+)
+def test_a_record_with_damaged_progress_is_refused(record, training):
+    with pytest.raises(CheckpointError, match="damaged"):
+        checkpoint.progress_in(record | {"training": training})

@@ -1,0 +1,155 @@
+import numpy as np
+import pytest
+import torch
+
+from napari_cas.config import ModelSpec
+from napari_cas.engine.anchor import start_from_discriminant
+from napari_cas.engine.features import FeatureCache
+from napari_cas.engine.predict import predict_box
+from napari_cas.engine.sampling import PixelSampler, painted_tiles
+from napari_cas.engine.sources import ArraySource
+from napari_cas.models import create_model
+from napari_cas.protocol import Box
+
+from .conftest import agreement, strokes, two_areas
+
+SIZE = (200, 300)
+WHOLE = Box(0, 0, *SIZE)
+
+
+class Watched(ArraySource):
+    """Remembers what was read and refuses what is not on the plane."""
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.boxes = []
+
+    def read(self, plane, box):
+        assert 0 <= box.y0 < box.y1 <= self.size[0]
+        assert 0 <= box.x0 < box.x1 <= self.size[1]
+        self.boxes.append(box)
+        return super().read(plane, box)
+
+
+def source(height=SIZE[0], width=SIZE[1], channels=3, painted=False):
+    image, truth = two_areas(height, width, channels)
+    return Watched("a", np.moveaxis(image, 2, 0), strokes(truth) if painted else None)
+
+
+@pytest.fixture(scope="module")
+def model():
+    """Return a quick network that tells the two areas apart."""
+    model = create_model(ModelSpec(channels=5), in_channels=3)
+    sampler = PixelSampler(model, painted_tiles([source(painted=True)], 512), FeatureCache(), 0)
+    model.head.standardise(sampler.features)
+    start_from_discriminant(model.head, sampler, known=False)
+    generator = torch.Generator().manual_seed(0)
+    # As after training: the perceptron has its say.
+    model.head.out.weight.data += 0.2 * torch.randn(
+        model.head.out.weight.shape, generator=generator
+    )
+    return model
+
+
+def predict(model, image, box=WHOLE, tile=4096, cache=None, **options):
+    return predict_box(model, image, (), box, tile, cache or FeatureCache(), **options)
+
+
+@pytest.fixture(scope="module")
+def whole(model):
+    """Return the prediction in one go, by whether it follows edges."""
+    return {smooth: predict(model, source(), smooth=smooth) for smooth in (True, False)}
+
+
+@pytest.mark.parametrize("smooth", [True, False])
+def test_tiles_say_the_same_as_the_whole(model, whole, smooth):
+    image = source()
+    tiled = predict(model, image, tile=128, smooth=smooth)
+    assert len(image.boxes) == 6
+    assert (tiled.labels != whole[smooth].labels).mean() <= 0.001
+    assert np.abs(tiled.probabilities - whole[smooth].probabilities).mean() < 1e-3
+
+
+@pytest.mark.parametrize("smooth", [True, False])
+def test_probabilities_sum_to_one_and_the_largest_names_the_label(whole, smooth):
+    labels, probabilities = whole[smooth]
+    assert labels.shape == SIZE
+    assert labels.dtype == np.uint8
+    assert probabilities.shape == (5, *SIZE)
+    assert probabilities.dtype == np.float32
+    assert probabilities.min() >= 0
+    assert np.allclose(probabilities.sum(0), 1, atol=1e-5)
+    assert np.array_equal(probabilities.argmax(0) + 1, labels)
+
+
+def test_it_segments_and_following_edges_removes_specks(whole):
+    truth = two_areas(*SIZE)[1]
+    scores = {smooth: agreement(p.labels, truth) for smooth, p in whole.items()}
+    assert scores[True] > 0.97
+    assert scores[True] > scores[False]
+
+
+@pytest.mark.parametrize("smooth", [True, False])
+@pytest.mark.parametrize(
+    "box",
+    [Box(0, 0, 1, 1), Box(199, 299, 200, 300), Box(60, 120, 70, 290), Box(3, 5, 197, 291)],
+)
+def test_a_box_is_a_part_of_the_whole(model, whole, box, smooth):
+    found = predict(model, source(), box, smooth=smooth)
+    assert found.labels.shape == box.shape
+    part = whole[smooth].probabilities[(slice(None), *box.slices)]
+    assert np.allclose(found.probabilities, part, atol=1e-4)
+
+
+def test_a_box_over_several_tiles_is_put_together(model):
+    box = Box(60, 130, 190, 290)
+    tiled = predict(model, source(), tile=128)
+    image, cache = source(), FeatureCache()
+    found = predict(model, image, box, tile=128, cache=cache)
+    assert np.allclose(
+        found.probabilities, tiled.probabilities[(slice(None), *box.slices)], atol=1e-5
+    )
+    # What is once in memory is not read again.
+    reads = len(image.boxes)
+    assert 0 < reads < 6
+    assert np.array_equal(predict(model, image, box, tile=128, cache=cache).labels, found.labels)
+    assert len(image.boxes) == reads
+
+
+@pytest.mark.parametrize("box", [Box(5, 7, 5, 9), Box(200, 300, 200, 300)])
+def test_an_empty_box_gives_an_empty_prediction(model, box):
+    found = predict(model, source(), box, tile=128)
+    assert found.labels.shape == box.shape
+    assert found.probabilities.shape == (5, *box.shape)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 40), (5, 7), (33, 65)])
+@pytest.mark.parametrize("smooth", [True, False])
+def test_images_smaller_than_any_stride_are_predicted(model, size, smooth):
+    image = Watched("a", two_areas(96, 128)[0].transpose(2, 0, 1)[:, : size[0], : size[1]])
+    found = predict(model, image, Box(0, 0, *size), smooth=smooth)
+    assert found.labels.min() >= 1
+    assert np.allclose(found.probabilities.sum(0), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 5])
+def test_any_number_of_channels(channels):
+    model = create_model(ModelSpec(channels=3, weights="none"), in_channels=channels)
+    found = predict(model, source(64, 96, channels), Box(0, 0, 64, 96))
+    assert np.allclose(found.probabilities.sum(0), 1, atol=1e-5)
+
+
+def test_a_whole_network_sees_a_tile_and_its_surroundings_on_the_plane_only():
+    spec = ModelSpec(name="lraspp_mobilenet_v3_large", weights="none", channels=4)
+    model = create_model(spec, in_channels=3)
+    image, plane = source(64, 600), Box(0, 0, 64, 600)
+    found = predict(model, image, plane, tile=128)
+    assert np.allclose(found.probabilities.sum(0), 1, atol=1e-5)
+    assert found.labels.min() >= 1
+    # Tiles of 128 pixels, and 192 around.
+    assert image.boxes[:2] == [Box(0, 0, 64, 320), Box(0, 0, 64, 448)]
+    box = Box(10, 120, 50, 290)
+    part = predict(model, source(64, 600), box, tile=128)
+    assert np.allclose(
+        part.probabilities, found.probabilities[(slice(None), *box.slices)], atol=1e-5
+    )
