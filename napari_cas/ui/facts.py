@@ -80,4 +80,5 @@ def gather(
         warming=session.state is State.WARMING,
         live=session.live,
         regions_layer=layers.regions is not None,
+        cut=entry is not None and layers.frame.cuts,
     )

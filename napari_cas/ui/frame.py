@@ -29,6 +29,8 @@ LARGEST = 4096
 """Longest side of a window: 64 MB of labels, moved in a third of a second."""
 SMALLEST = 1536
 """Shortest side, so that looking at a detail does not make the window follow every move."""
+OVERVIEW = 2 * LARGEST
+"""From this side on, a view is no place to paint, and no window is moved for it."""
 GRID = 256
 """Windows begin and end on chunks."""
 
@@ -42,6 +44,15 @@ class Frame:
         Height and width of the planes.
     scale : sequence of float
         Pixel size along the label axes.
+
+    Attributes
+    ----------
+    whole : bool
+        Whether it is all of the plane.
+    box : Box
+        What it is of the plane.
+    cuts : bool
+        Whether more of the plane is looked at than it holds.
     """
 
     def __init__(self, size: tuple[int, int], scale: Sequence[float]) -> None:
@@ -49,6 +60,7 @@ class Frame:
         self.whole = max(size) <= LIMIT
         everything = Box(0, 0, *size)
         self.box = everything if self.whole else around(everything, size)
+        self.cuts = not self.whole
 
     def data(self, array: AnyLabels) -> AnyLabels | Window:
         """Return what a layer of this frame holds of an array."""
@@ -74,17 +86,30 @@ class Frame:
     def follow(self, view: Box) -> bool:
         """Move to what is looked at, unless it is in the frame; return whether it moved."""
         seen = view.clip(*self.size)
-        if self.whole or 0 in seen.shape or serves(self.box, seen):
+        if self.whole or 0 in seen.shape:
             return False
-        before, self.box = self.box, around(seen, self.size)
+        before = self.box
+        if not serves(before, seen):
+            self.box = around(seen, self.size)
+        self.cuts = not contains(self.box, seen)
         return self.box != before
+
+    def outline(self, layer: Labels | None) -> None:
+        """Draw the frame's edge where the annotator sees beyond it: strokes end there."""
+        if layer is not None and not self.whole:
+            layer.bounding_box.visible = self.cuts
 
 
 def around(view: Box, size: tuple[int, int]) -> Box:
-    """Return the window around a view: twice as large, within bounds, on the chunks' grid."""
+    """Return the window around a view: half as long again, within bounds, on the chunks' grid.
+
+    Of an overview, a small window in the middle, which takes no time.
+    """
+    overview = max(view.shape) > OVERVIEW
     spans = []
     for low, high, length in zip((view.y0, view.x0), (view.y1, view.x1), size, strict=True):
-        side = min(max(2 * (high - low), SMALLEST), LARGEST, length)
+        wanted = SMALLEST if overview else max(3 * (high - low) // 2, SMALLEST)
+        side = min(wanted, LARGEST, length)
         start = min(max((low + high - side) // 2, 0), length - side)
         stop = min(-(-(start + side) // GRID) * GRID, length)
         spans.append((start // GRID * GRID, stop))
@@ -94,8 +119,20 @@ def around(view: Box, size: tuple[int, int]) -> Box:
 
 def serves(window: Box, view: Box) -> bool:
     """Whether a window need not move: the view is inside, or too large and about its middle."""
+    if max(view.shape) > OVERVIEW:
+        return True
     return _serves(window.y0, window.y1, view.y0, view.y1) and _serves(
         window.x0, window.x1, view.x0, view.x1
+    )
+
+
+def contains(window: Box, view: Box) -> bool:
+    """Whether all of a view is in a window."""
+    return (
+        window.y0 <= view.y0
+        and window.x0 <= view.x0
+        and view.y1 <= window.y1
+        and view.x1 <= window.x1
     )
 
 

@@ -33,6 +33,8 @@ class Facts:
         Whether live mode is on.
     regions_layer : bool
         Whether the layer to paint in exists.
+    cut : bool
+        Whether more of a huge plane is looked at than can be painted on.
     """
 
     image_layers: int = 0
@@ -46,6 +48,7 @@ class Facts:
     warming: bool = False
     live: bool = False
     regions_layer: bool = True
+    cut: bool = False
 
 
 def next_step(facts: Facts) -> str:
@@ -62,6 +65,8 @@ def next_step(facts: Facts) -> str:
         return "This project is open for reading only: look around, or export it."
     if not facts.regions_layer:
         return "The regions layer was removed: press N to bring it back and paint."
+    if facts.cut:
+        return "Zoom in to paint: of an image this large, strokes show only inside the frame."
     if facts.busy and not facts.live:
         return "Learning from your strokes. Keep painting if you like; Cancel stops it."
     if facts.regions == 0 and not facts.trained:

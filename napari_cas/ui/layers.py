@@ -19,7 +19,7 @@ from napari_cas.store.grid import touches
 from napari_cas.ui import display, where
 from napari_cas.ui.frame import Frame
 from napari_cas.ui.history import Corrections
-from napari_cas.ui.looks import Look
+from napari_cas.ui.looks import Look, brush_colour
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -61,7 +61,7 @@ class LayerAdapter:
         self._added: list[Layer] = []
         self._results: list[Layer] = []
         self._looks: dict[str, Look] = {}
-        self._frame = Frame((0, 0), (1, 1))
+        self.frame = Frame((0, 0), (1, 1))
         self._corrections = Corrections(self.corrected.emit)
         self._quiet = False
         self.regions: Labels | None = None
@@ -142,7 +142,7 @@ class LayerAdapter:
             before, self._entry = self._entry, entry
             if entry is None:
                 return
-            self._frame = Frame(entry.plane_size, entry.label_scale)
+            self.frame = Frame(entry.plane_size, entry.label_scale)
             shown = self._show_image(entry)
             self._hide_others(entry)
             self.regions = self._add_regions(entry, writable)
@@ -195,7 +195,7 @@ class LayerAdapter:
         self.region_chosen.emit()
 
     def _add_regions(self, entry: ImageEntry, writable: bool) -> Labels:
-        layer = display.regions_layer(entry, self._frame)
+        layer = display.regions_layer(entry, self.frame)
         layer.events.paint.connect(self._region_painted)
         layer.events.set_data.connect(self._maybe_undone)
         layer.events.selected_label.connect(self._label_chosen)
@@ -212,7 +212,7 @@ class LayerAdapter:
         if self._entry is None or self.prediction is not None:
             return
         entry = self._entry
-        layer = display.prediction_layer(entry, self._frame)
+        layer = display.prediction_layer(entry, self.frame)
         layer.events.paint.connect(self._prediction_painted)
         layer.events.set_data.connect(self._maybe_undone)
         with self._silently(), self._selection_kept():
@@ -220,23 +220,25 @@ class LayerAdapter:
             if "prediction" in self._looks:
                 self._looks["prediction"].give(layer)
         self.prediction = layer
-        self._corrections.watch(layer, entry, self._frame.origin)
+        self._corrections.watch(layer, entry, self.frame.origin)
 
     def follow_view(self) -> None:
         """Show and paint another window of a huge plane, if the view has left the present one."""
-        if self._entry is None or self._frame.whole or not where.is_flat(self._viewer.dims):
+        if self._entry is None or self.frame.whole or not where.is_flat(self._viewer.dims):
             return
         if QApplication.mouseButtons() != Qt.MouseButton.NoButton:
             self.view_moved.emit()  # not in the middle of a stroke: later
-        elif self._frame.follow(where.seen(self._viewer, self._frame.scale[-2:])):
+            return
+        if self.frame.follow(where.seen(self._viewer, self.frame.scale[-2:])):
             self._hold_frame(self._entry)
+        self.frame.outline(self.regions)
 
     def _hold_frame(self, entry: ImageEntry) -> None:
         self._corrections.forget()
-        self._frame.hold(self.regions, entry.regions)
-        self._frame.hold(self.prediction, entry.prediction_view)
+        self.frame.hold(self.regions, entry.regions)
+        self.frame.hold(self.prediction, entry.prediction_view)
         if self.prediction is not None:
-            self._corrections.watch(self.prediction, entry, self._frame.origin)
+            self._corrections.watch(self.prediction, entry, self.frame.origin)
 
     def refresh(self, tile: Tile) -> None:
         """Redraw the prediction if `tile` is on the plane shown.
@@ -250,7 +252,7 @@ class LayerAdapter:
             return
         if self.prediction is None:
             self.ensure_prediction()
-        elif tile.plane == self.plane() and touches(tile.box, self._frame.box):
+        elif tile.plane == self.plane() and touches(tile.box, self.frame.box):
             self.prediction.refresh(extent=False)
 
     def refresh_regions(self) -> None:
@@ -288,12 +290,12 @@ class LayerAdapter:
     def view(self) -> tuple[Plane, Box] | None:
         """Return the plane and the box of pixels that are on the screen, or None."""
         layer = self.regions or self.prediction
-        return None if layer is None else where.view_of(layer, self._viewer, self._frame)
+        return None if layer is None else where.view_of(layer, self._viewer, self.frame)
 
     def under_cursor(self) -> tuple[int, tuple[int, int]] | None:
         """Return the predicted label under the cursor and its (row, column), or None."""
         layer, at = self.prediction, self._viewer.cursor.position
-        return None if layer is None else where.label_at(layer, at, self._frame.origin)
+        return None if layer is None else where.label_at(layer, at, self.frame.origin)
 
     def predicted_label(self) -> int:
         """Return the label selected in the prediction layer, 0 without one."""
@@ -309,10 +311,7 @@ class LayerAdapter:
 
     def region_colour(self) -> tuple[float, float, float, float] | None:
         """Return the colour that the brush paints in, or None."""
-        if self.regions is None:
-            return None
-        colour = self.regions.get_color(self.regions.selected_label)
-        return None if colour is None else tuple(float(part) for part in colour)  # type: ignore[return-value]
+        return None if self.regions is None else brush_colour(self.regions)
 
     # -- what happens to the layers -------------------------------------------------------------
 

@@ -69,6 +69,12 @@ def brush_size(height: int, width: int) -> int:
     return int(np.clip(round(min(height, width) / 60), 3, 40))
 
 
+def brush_colour(layer: Labels) -> tuple[float, float, float, float] | None:
+    """Return the colour that a layer's brush paints in (RGBA, 0–1), None for the eraser."""
+    colour = layer.get_color(layer.selected_label)
+    return None if colour is None else tuple(float(part) for part in colour)  # type: ignore[return-value]
+
+
 def region_colours() -> CyclicLabelColormap:
     """Return the colours of strokes: bright, and none of the prediction's first ones.
 

@@ -57,3 +57,7 @@ def test_every_situation_has_one_short_sentence_or_two():
 )
 def test_the_button_calls_only_when_there_is_something_to_learn(facts, wanted):
     assert wants_run(facts) is wanted
+
+
+def test_where_no_stroke_would_show_the_guide_says_zoom_in():
+    assert "Zoom in" in next_step(Facts(project=True, cut=True, regions=2))
