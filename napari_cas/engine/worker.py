@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -60,6 +60,7 @@ class _Warm:
     trainer: Trainer | None = None
     cache: FeatureCache = field(default_factory=FeatureCache)
     stem: tuple[object, ...] = ()
+    born: dict[str, int] = field(default_factory=dict)
 
 
 _warm = _Warm()
@@ -108,6 +109,7 @@ def run_round(request: RoundRequest) -> RoundReport:
     start = time.perf_counter()
     set_threads()
     with _memory_guard(), Project.open(request.project, mode="worker") as project:
+        _forget_replaced(project)
         sources = [EntrySource(project.image(name)) for name in project.images]
         trainer = _trainer(project, request.config, request.checkpoint, sources)
         checkpoint, result = request.checkpoint, None
@@ -139,6 +141,7 @@ def run_tiles(request: TilesRequest) -> TilesReport:
     """
     set_threads()
     with _memory_guard(), Project.open(request.project, mode="worker") as project:
+        _forget_replaced(project)
         trainer = _trainer(project, request.config, request.checkpoint, ())
         seconds = _predict(
             project, trainer, request.tiles, request.checkpoint, request.probabilities
@@ -183,6 +186,19 @@ def _cache(project: str, config: Config) -> FeatureCache:
         _warm.cache.clear()
         _warm.stem = stem
     return _warm.cache
+
+
+def _forget_replaced(project: Project) -> None:
+    """Empty the cache when an image is not the one that had this name and place before."""
+    born = {}
+    for name in project.images:
+        folder = project.path / "images" / name
+        with suppress(OSError):  # opening it says what is wrong with it
+            # Written once, when the image was added.
+            born[str(folder)] = (folder / "labels" / "zarr.json").stat().st_mtime_ns
+    if any(_warm.born.get(folder, at) != at for folder, at in born.items()):
+        _warm.cache.clear()
+    _warm.born |= born
 
 
 def _channels(sources: Sequence[EntrySource]) -> int:

@@ -25,9 +25,10 @@ WHOLE = Config(
 class Starved(ArraySource):
     """An image of which only boxes up to a side can be held in memory."""
 
-    def __init__(self, *arguments, side, error=torch.OutOfMemoryError("out of memory")):
+    def __init__(self, *arguments, side, error=None):
         super().__init__(*arguments)
-        self.side, self.error, self.asked = side, error, []
+        self.error = error or torch.OutOfMemoryError("out of memory")
+        self.side, self.asked = side, []
 
     def read(self, plane, box):
         self.asked.append(max(box.shape))
