@@ -82,6 +82,7 @@ def _labels(
         colormap=colours,
         scale=entry.label_scale,
         translate=frame.translate,
+        visible=False,  # until it is in the viewer, see looks.reveal
     )
     layer.brush_size = brush_size(*entry.plane_size)
     return layer

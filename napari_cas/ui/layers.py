@@ -19,7 +19,7 @@ from napari_cas.store.grid import touches
 from napari_cas.ui import display, where
 from napari_cas.ui.frame import Frame
 from napari_cas.ui.history import Corrections
-from napari_cas.ui.looks import Look, brush_colour
+from napari_cas.ui.looks import Look, brush_colour, reveal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -178,7 +178,10 @@ class LayerAdapter:
             if layer is not None:
                 self._looks[role] = Look.of(layer)
                 self._forget(layer)
-        for layer in [self.regions, self.prediction, *self._added, *self._results]:
+        gone = [self.regions, self.prediction, *self._added, *self._results]
+        # At once: else napari builds the controls of each layer that is selected in between.
+        self._viewer.layers.selection.difference_update(gone)
+        for layer in gone:
             if layer is not None and layer in self._viewer.layers:
                 self._viewer.layers.remove(layer)
         self.regions = self.prediction = None
@@ -200,10 +203,7 @@ class LayerAdapter:
         layer.events.set_data.connect(self._maybe_undone)
         layer.events.selected_label.connect(self._label_chosen)
         self._viewer.add_layer(layer)
-        # Only now: napari's tool buttons follow the events of a layer that is in the list.
-        layer.mode = "paint"
-        if "regions" in self._looks:
-            self._looks["regions"].give(layer)
+        reveal(layer, self._looks.get("regions"), "paint")
         layer.editable = writable and entry.regions.writeable
         return layer
 
@@ -217,8 +217,7 @@ class LayerAdapter:
         layer.events.set_data.connect(self._maybe_undone)
         with self._silently(), self._selection_kept():
             self._viewer.layers.insert(self._below_regions(), layer)
-            if "prediction" in self._looks:
-                self._looks["prediction"].give(layer)
+            reveal(layer, self._looks.get("prediction"), "pan_zoom")
         self.prediction = layer
         self._corrections.watch(layer, entry, self.frame.origin)
 
