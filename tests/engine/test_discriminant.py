@@ -119,8 +119,9 @@ def test_regions_count_alike_whatever_their_size():
     assert accuracy(found, kind, fresh, fresh_kind) > 0.9
 
 
-def test_neighbours_say_what_is_noise():
-    features, _, plane = images(1, light=0.0)
+@pytest.mark.parametrize("per", [1, PER])
+def test_neighbours_say_what_is_noise(per):
+    features, _, plane = images(1, light=0.0, per=per)
     # By chance, the strokes differ in feature 5 as well; beside the strokes it is only noise.
     features[1, :, 5] += 1.0
     generator = torch.Generator().manual_seed(0)
