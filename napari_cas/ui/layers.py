@@ -7,7 +7,7 @@ the selection, a mode or a visibility that the annotator chose.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import psygnal
@@ -179,11 +179,12 @@ class LayerAdapter:
                 self._looks[role] = Look.of(layer)
                 self._forget(layer)
         gone = [self.regions, self.prediction, *self._added, *self._results]
-        # At once: else napari builds the controls of each layer that is selected in between.
+        # At once: else napari shows the controls of each layer and collects garbage after each.
         self._viewer.layers.selection.difference_update(gone)
-        for layer in gone:
-            if layer is not None and layer in self._viewer.layers:
-                self._viewer.layers.remove(layer)
+        with getattr(self._viewer.layers, "batched_update", nullcontext)():
+            for layer in gone:
+                if layer is not None and layer in self._viewer.layers:
+                    self._viewer.layers.remove(layer)
         self.regions = self.prediction = None
         self._added, self._results = [], []
 
