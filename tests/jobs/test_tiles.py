@@ -1,5 +1,3 @@
-import time
-
 import pytest
 
 from napari_cas.config import Config, PredictConfig
