@@ -1,10 +1,10 @@
-"""Which painted regions of different planes show the same appearance.
+"""Which painted regions of different planes show the same appearance, given how many there are.
 
-Nobody said. Known are where each region lies in a space in which noise has unit size, and that two
-regions of one plane are different. Regions are merged bottom-up by average linkage, never two of
-one plane, as long as they are nearer to each other than each is to its plane's other regions: that
-is how far apart different things are in this project. Then each plane's regions are reassigned, one
-to one, to the appearances' centres until nothing changes.
+Known are where each region lies in a space in which noise has unit size, and that two regions of
+one plane are different. Regions are merged bottom-up by average linkage, never two of one plane,
+in units of how far each is from its plane's other regions: that is how far apart different things
+are in this project. Then each plane's regions are reassigned, one to one, to the appearances'
+centres until nothing changes.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 from torch import Tensor
 
-_MOST_MERGED = 400
+_MOST_MERGED = 128
 _SWEEPS = 8
 
 
-def align(coordinates: Tensor, plane: Tensor, most: int) -> Tensor:
+def align(coordinates: Tensor, plane: Tensor, count: int) -> Tensor:
     """Give regions of one appearance one number.
 
     Parameters
@@ -27,9 +27,9 @@ def align(coordinates: Tensor, plane: Tensor, most: int) -> Tensor:
     coordinates : Tensor
         (R, d) float64, one point per region.
     plane : Tensor
-        (R,) int64; no plane has more than `most` regions.
-    most : int
-        At most this many appearances.
+        (R,) int64; no plane has more than `count` regions.
+    count : int
+        How many appearances; where there are fewer regions, one for each.
 
     Returns
     -------
@@ -43,35 +43,38 @@ def align(coordinates: Tensor, plane: Tensor, most: int) -> Tensor:
     numbers, sizes = np.unique(planes, return_counts=True)
     first |= planes == numbers[sizes.argmax()]
     found = np.full(len(points), -1)
-    found[first] = _merge(points[first], planes[first], most)
+    found[first] = _merge(points[first], planes[first], count)
     for _ in range(_SWEEPS):
-        before, found = found, _reassign(points, planes, found, most)
+        before, found = found, _reassign(points, planes, found, count)
         if np.array_equal(before, found):
             break
     return torch.from_numpy(found)
 
 
-def _merge(points: np.ndarray, planes: np.ndarray, most: int) -> np.ndarray:
-    """Return cluster numbers by average linkage that never joins regions of one plane."""
+def _merge(points: np.ndarray, planes: np.ndarray, count: int) -> np.ndarray:
+    """Return cluster numbers by average linkage that never joins regions of one plane.
+
+    Where what was merged first leaves no pair to join, more than `count` clusters remain.
+    """
     squared = cdist(points, points, "sqeuclidean")
     reach = _reach(squared, planes)
     squared[planes[:, None] == planes[None]] = np.inf
     member = np.arange(len(points))
     size = np.ones(len(points))
-    left = len(points)
-    while True:
+    for _ in range(len(points) - count):
         # In units of how far the nearer of the two is from its own plane's others.
         relative = squared / np.minimum(reach[:, None], reach[None])
         i, j = np.unravel_index(relative.argmin(), squared.shape)
-        if not np.isfinite(relative[i, j]) or (relative[i, j] > 1 and left <= most):
-            return member
+        if not np.isfinite(relative[i, j]):
+            break
         joint = size[i] + size[j]
         squared[i] = squared[:, i] = (size[i] * squared[i] + size[j] * squared[j]) / joint
         reach[i] = (size[i] * reach[i] + size[j] * reach[j]) / joint
         squared[j] = squared[:, j] = np.inf
         squared[i, i] = np.inf
         member[member == j] = i
-        size[i], left = joint, left - 1
+        size[i] = joint
+    return member
 
 
 def _reach(squared: np.ndarray, planes: np.ndarray) -> np.ndarray:

@@ -32,15 +32,22 @@ def differ_on_every_plane(found, plane):
     return len(set(zip(found.tolist(), plane.tolist(), strict=True))) == len(found)
 
 
-@pytest.mark.parametrize("most", [3, 8])
-def test_kinds_are_found_without_names(most):
+@pytest.mark.parametrize("kinds", [2, 3, 5])
+def test_kinds_are_found_without_names(kinds):
+    points, plane, kind = regions(10, kinds)
+    assert same_partition(align(points, plane, kinds), kind)
+
+
+def test_more_appearances_than_kinds_split_them():
     points, plane, kind = regions(10)
-    assert same_partition(align(points, plane, most), kind)
+    found = align(points, plane, 5)
+    assert found.max() == 4
+    assert len(set(zip(found.tolist(), kind.tolist(), strict=True))) == 5
 
 
 def test_numbers_count_from_zero_by_first_appearance():
     points, plane, _ = regions(4)
-    found = align(points, plane, 8)
+    found = align(points, plane, 3)
     assert found.dtype == torch.int64
     assert found[:3].tolist() == [0, 1, 2]
     for seed in range(5):
@@ -51,15 +58,15 @@ def test_numbers_count_from_zero_by_first_appearance():
 def test_the_order_of_regions_does_not_matter():
     points, plane, kind = regions(10, kinds=5, seed=3)
     order = torch.randperm(len(plane), generator=torch.Generator().manual_seed(0))
-    found = align(points[order], plane[order], 8)
+    found = align(points[order], plane[order], 5)
     assert same_partition(found, kind[order.numpy()])
-    assert same_partition(found, align(points, plane, 8)[order])
+    assert same_partition(found, align(points, plane, 5)[order])
 
 
 def test_the_numbers_of_planes_do_not_matter():
     points, plane, _ = regions(10, kinds=5, seed=3)
     renamed = torch.randperm(10, generator=torch.Generator().manual_seed(1))[plane] * 7 + 2
-    assert torch.equal(align(points, renamed, 8), align(points, plane, 8))
+    assert torch.equal(align(points, renamed, 5), align(points, plane, 5))
 
 
 def test_regions_of_one_plane_are_never_joined_even_where_they_coincide():
@@ -98,26 +105,26 @@ def test_on_one_plane_every_region_is_an_appearance_of_its_own():
 def test_a_region_alone_on_its_plane_joins_its_like():
     points, plane, _ = regions(3)
     alone = torch.from_numpy(CENTRES[1:2] + 0.3)
-    found = align(torch.cat([points, alone]), torch.cat([plane, torch.tensor([9])]), 8)
+    found = align(torch.cat([points, alone]), torch.cat([plane, torch.tensor([9])]), 3)
     nearest = torch.cdist(points, alone).argmin()
     assert found[-1] == found[nearest]
 
 
 def test_planes_of_single_regions_only_are_joined_by_distance():
     points = torch.tensor([[0.0], [0.1], [9.0], [9.1]], dtype=torch.float64)
-    assert align(points, torch.arange(4), 8).tolist() == [0, 0, 1, 1]
+    assert align(points, torch.arange(4), 2).tolist() == [0, 0, 1, 1]
 
 
 def test_hundreds_of_planes_follow_the_first_ones():
     points, plane, kind = regions(200)
-    assert same_partition(align(points, plane, 8), kind)
+    assert same_partition(align(points, plane, 3), kind)
 
 
 def test_a_late_plane_may_have_more_regions_than_all_before():
     points, plane, kind = regions(210, kinds=2, jitter=0.3)
     points = torch.cat([points, torch.from_numpy(CENTRES[:4])])
     plane = torch.cat([plane, torch.full((4,), 210)])
-    found = align(points, plane, 8)
+    found = align(points, plane, 4)
     assert same_partition(found, np.concatenate([kind, np.arange(4)]))
 
 

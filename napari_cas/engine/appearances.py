@@ -1,0 +1,261 @@
+"""How many appearances the painted regions show, and which region shows which.
+
+Nobody said. For every possible number, regions are merged (:mod:`napari_cas.engine.align`) in units
+of the noise, and the scatter between images of what was merged is added to the noise, until nothing
+changes. Which number is right, planes decide that were left out: a classifier taught by the other
+planes should give each of their regions one channel, and different regions different ones. That is
+what the class-agnostic segmentation loss asks for, measured here in bits. Of numbers that are about
+as good the smallest is taken.
+
+Two ways in are tried for each number. Where every image shows the same kinds under different light
+or stain, what a region is *relative to its image* says more than what it is; where images show
+different kinds, it says less.
+
+Measured on twelve painted images with shuffled ids (blood cells, stained tissue, fluorescence,
+texture mosaics; ARI on other images): the same as with the true correspondence on each of them,
+0.612 instead of 0.516 on stained tissue, where merging whatever is nearer than an image's own
+regions found seven appearances instead of two.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+
+from napari_cas.engine.align import align
+
+_DIRECTIONS = 16
+_ALTERNATIONS = 4
+_FOLDS = 6
+_PIXELS = 64
+_SURVEYED = 128
+_ERRORS = 0.5
+_SHRINKAGE, _ISOTROPIC = 0.3, 0.2  # towards its diagonal, of which towards a multiple of one
+
+
+class Appearances(NamedTuple):
+    """What the regions show.
+
+    Attributes
+    ----------
+    number : Tensor
+        (R,) int64: the appearance of each region, from 0; all different within a plane.
+    noise : Tensor
+        (D, D) float64: covariance within an appearance, over pixels and images.
+    """
+
+    number: Tensor
+    noise: Tensor
+
+
+class Painted(NamedTuple):
+    """Statistics of the painted regions.
+
+    Attributes
+    ----------
+    features, region : Tensor
+        (P, D) float64 standardised features of pixels, and the region of each.
+    means, plane : Tensor
+        (R, D) float64 mean features and (R,) int64 plane of each region.
+    noise : Tensor
+        (D, D) float64: covariance within regions.
+    """
+
+    features: Tensor
+    region: Tensor
+    means: Tensor
+    plane: Tensor
+    noise: Tensor
+
+
+def find_appearances(painted: Painted, channels: int) -> Appearances:
+    """Find how many appearances there are and which region shows which.
+
+    Parameters
+    ----------
+    painted : Painted
+        No plane has more than `channels` regions.
+    channels : int
+        At most this many appearances.
+    """
+    survey = _few_planes(painted)
+    fewest = int(torch.bincount(painted.plane).max())
+    tried: list[tuple[int, bool]] = [(fewest, False)]
+    if int(survey.plane.max()) > 0:
+        tried = [(k, centred) for k in range(fewest, channels + 1) for centred in (False, True)]
+    count, centred = tried[0]
+    if len(tried) > 1:
+        found = [_alternate(survey, *options) for options in tried]
+        scores = [_score(survey, appearances.number) for appearances in found]
+        counts = [int(appearances.number.max()) + 1 for appearances in found]
+        count, centred = tried[_smallest_good(torch.stack(scores), counts)]
+    return _alternate(painted, count, centred)
+
+
+def shrunk(noise: Tensor) -> Tensor:
+    """Shrink a covariance (D, D) estimated from few pixels so that it can be inverted."""
+    diagonal = noise.diagonal()
+    level = diagonal.mean().clamp(min=1e-9)
+    target = (1 - _ISOTROPIC) * diagonal + _ISOTROPIC * level
+    return (1 - _SHRINKAGE) * noise + _SHRINKAGE * torch.diag(target)
+
+
+def centres(means: Tensor, kind: Tensor) -> Tensor:
+    """Return the (K, D) means over all regions (R, D) of one kind."""
+    number = torch.bincount(kind)
+    zeros = means.new_zeros(len(number), means.shape[1])
+    return zeros.index_add(0, kind, means) / number[:, None]
+
+
+def linear(centre: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+    """Return weight (K, D) and bias (K,) of Gaussians' log-likelihoods, up to what they share."""
+    weight = torch.linalg.solve(noise, centre.T).T
+    bias = -0.5 * (weight * centre).sum(1)
+    # With zero mean the largest logit is never negative, so that unused channels can lie below it.
+    return weight - weight.mean(0), bias - bias.mean()
+
+
+def temperature(logits: Tensor, target: Tensor) -> float:
+    """Return the factor on logits that makes their probabilities fit the paint best.
+
+    Features of one pixel depend on one another less than a Gaussian's would, and pixels are not
+    independent: as they come, the logits are overconfident.
+    """
+    factors = torch.logspace(-2, 0.5, 21, dtype=torch.float64)
+    costs = [F.cross_entropy(logits * f, target) for f in factors]
+    return float(factors[int(torch.stack(costs).argmin())])
+
+
+def _few_planes(painted: Painted) -> Painted:
+    """Keep whole planes of about `_SURVEYED` regions, the one with most regions among them."""
+    number = torch.bincount(painted.plane)
+    kept = torch.isin(painted.plane, painted.plane[:_SURVEYED])
+    kept |= painted.plane == number.argmax()
+    order = torch.argsort(painted.region, stable=True)
+    region = painted.region[order]
+    count = torch.bincount(region, minlength=len(kept))
+    taken = torch.where(kept, count.clamp(max=_PIXELS), 0)
+    pixel = evenly(count, taken)
+    new = kept.cumsum(0) - 1
+    return Painted(
+        painted.features[order[pixel]],
+        new[region[pixel]],
+        painted.means[kept],
+        _from_zero(painted.plane[kept]),
+        painted.noise,
+    )
+
+
+def evenly(count: Tensor, taken: Tensor) -> Tensor:
+    """Return positions of `taken` (R,) of the `count` (R,) elements of each region, in a row.
+
+    Evenly spaced: a region may lie on several tiles, whose pixels follow one another.
+    """
+    start = count.cumsum(0) - count
+    region = torch.repeat_interleave(torch.arange(len(count), device=count.device), taken)
+    rank = torch.arange(len(region), device=count.device) - (taken.cumsum(0) - taken)[region]
+    return start[region] + rank * count[region] // taken[region]
+
+
+def _alternate(painted: Painted, count: int, centred: bool) -> Appearances:
+    """Alternate between which regions are alike and what the noise between alike ones is."""
+    _, _, means, plane, noise = painted
+    seen: list[Tensor] = []
+    total = shrunk(noise)
+    for _ in range(_ALTERNATIONS):
+        points = means @ _directions(total, means, plane)
+        if centred and not seen:
+            points = _centred_per(points, plane)
+        number = align(points, plane, count)
+        if any(torch.equal(number, before) for before in seen):
+            break
+        seen.append(number)
+        total = shrunk(noise + _between_images(means, number))
+    return Appearances(number, total)
+
+
+def _directions(noise: Tensor, means: Tensor, plane: Tensor) -> Tensor:
+    """Return (D, d) directions in which regions of one plane differ most, in units of noise."""
+    # Every whitening is the same up to a rotation; this one costs a twentieth of an eigenbasis.
+    root = torch.linalg.cholesky(noise)
+    differing = torch.linalg.solve_triangular(root, _centred_per(means, plane).T, upper=False).T
+    _, _, basis = torch.linalg.svd(differing, full_matrices=False)
+    found: Tensor = torch.linalg.solve_triangular(root.T, basis[:_DIRECTIONS].T, upper=True)
+    return found
+
+
+def _centred_per(means: Tensor, kind: Tensor) -> Tensor:
+    return means - centres(means, kind)[kind]
+
+
+def _between_images(means: Tensor, appearance: Tensor) -> Tensor:
+    """Return the (D, D) covariance of the means of one appearance."""
+    off = _centred_per(means, appearance)
+    free = len(means) - int(appearance.max()) - 1
+    # Unbiased, but from one or two spare means that would be a bold claim.
+    return off.T @ off / max(free, len(means) / 2)
+
+
+def _score(painted: Painted, number: Tensor) -> Tensor:
+    """Return how well the other planes teach each plane with two or more regions.
+
+    The entropy of the plane's channels minus twice that within its regions, in units of the
+    logarithm of their number: at most 1.
+    """
+    mean = _left_out(painted, number)
+    regions = torch.bincount(painted.plane)
+    within = mean.new_zeros(len(regions)).index_add_(0, painted.plane, _entropy(mean)) / regions
+    whole = mean.new_zeros(len(regions), mean.shape[1]).index_add_(0, painted.plane, mean)
+    score = _entropy(whole / regions[:, None]) - 2 * within
+    return (score / regions.log())[regions > 1]
+
+
+def _left_out(painted: Painted, number: Tensor) -> Tensor:
+    """Return the (R, K) mean probabilities of each region, taught by other planes only."""
+    features, region, means, plane, noise = painted
+    planes = int(plane.max()) + 1
+    folds = min(_FOLDS, planes)
+    total = means.new_zeros(len(means), int(number.max()) + 1)
+    for fold in range(folds):
+        rest = plane % folds != fold
+        kind = _from_zero(number[rest])
+        known = number.new_full(rest.shape, -1)
+        known[rest] = kind
+        weight, bias = linear(
+            centres(means[rest], kind), shrunk(noise + _between_images(means[rest], kind))
+        )
+        logits = features @ weight.T + bias
+        teaching = rest[region]
+        heat = temperature(logits[teaching], known[region[teaching]])
+        soft = torch.softmax(logits[~teaching] * heat, dim=1)
+        total[:, : soft.shape[1]].index_add_(0, region[~teaching], soft)
+    mean: Tensor = total / torch.bincount(region, minlength=len(means))[:, None]
+    return mean
+
+
+def _from_zero(numbers: Tensor) -> Tensor:
+    """Renumber from 0 without gaps, in order."""
+    there = torch.bincount(numbers) > 0
+    return (there.cumsum(0) - 1)[numbers]
+
+
+def _entropy(probabilities: Tensor) -> Tensor:
+    found: Tensor = torch.special.entr(probabilities).sum(-1)
+    return found
+
+
+def _smallest_good(scores: Tensor, counts: list[int]) -> int:
+    """Return which row of scores (candidates, planes) has fewest appearances, of the good ones.
+
+    Good: not worse than the best by more than half the standard error of the difference.
+    """
+    if scores.shape[1] < 2:
+        return 0
+    mean = scores.mean(1)
+    loss = scores[mean.argmax()] - scores
+    error = loss.std(dim=1) / scores.shape[1] ** 0.5
+    good = (loss.mean(1) <= _ERRORS * error + 1e-9).nonzero()[:, 0].tolist()
+    return int(min(good, key=lambda i: (counts[i], -float(mean[i]))))

@@ -1,0 +1,86 @@
+import pytest
+import torch
+
+from napari_cas.engine.appearances import Painted, find_appearances
+
+DEPTH = 12
+
+
+def painted(kinds, seed=0, light=0.0, spread=1.0, pixels=40):
+    """Return regions of the kinds named per plane: ((0, 1), (1, 2), …) and the kind of each.
+
+    Kinds lie four deviations from the middle, each on an axis of its own; `light` moves a whole
+    plane along yet another axis and partly towards the kinds'.
+    """
+    rng = torch.Generator().manual_seed(seed)
+
+    def normal(*shape):
+        return torch.randn(*shape, generator=rng, dtype=torch.float64)
+
+    plane = torch.tensor([p for p, own in enumerate(kinds) for _ in own])
+    kind = torch.tensor([k for own in kinds for k in own])
+    shift = light * normal(len(kinds), 1) * torch.linspace(0.5, 1, DEPTH, dtype=torch.float64)
+    means = 4 * torch.eye(DEPTH, dtype=torch.float64)[kind] + shift[plane]
+    region = torch.arange(len(kind)).repeat_interleave(pixels)
+    features = means[region] + spread * normal(len(region), DEPTH)
+    means = torch.stack([features[region == r].mean(0) for r in range(len(kind))])
+    off = features - means[region]
+    return Painted(features, region, means, plane, off.T @ off / len(off)), kind
+
+
+def partition(found, kind):
+    return set(zip(found.tolist(), kind.tolist(), strict=True))
+
+
+@pytest.mark.parametrize("number", [2, 3, 5])
+def test_where_every_plane_shows_every_kind_their_number_is_found(number):
+    data, kind = painted([tuple(range(number))] * 8)
+    assert len(partition(find_appearances(data, 8).number, kind)) == number
+
+
+def test_kinds_that_are_never_all_together_are_counted():
+    data, kind = painted([(0, 1), (1, 2), (2, 3), (3, 0), (0, 2), (1, 3)] * 2)
+    found = find_appearances(data, 8).number
+    assert len(partition(found, kind)) == 4
+    assert found.max() == 3
+
+
+def test_light_that_changes_from_plane_to_plane_is_no_kind():
+    data, kind = painted([(0, 1, 2)] * 10, light=2.5)
+    assert len(partition(find_appearances(data, 8).number, kind)) == 3
+
+
+def test_no_plane_has_one_appearance_twice_and_none_too_many():
+    for seed in range(4):
+        data, _ = painted([(0, 1, 2), (3, 1), (0,), (2, 3)] * 2, seed=seed, spread=6.0)
+        found = find_appearances(data, 4).number
+        assert found.max() < 4
+        assert len(set(zip(found.tolist(), data.plane.tolist(), strict=True))) == len(found)
+
+
+def test_one_plane_needs_no_choice():
+    data, _ = painted([(0, 1, 2, 3)])
+    assert find_appearances(data, 8).number.tolist() == [0, 1, 2, 3]
+
+
+def test_two_planes_are_enough_to_compare():
+    data, kind = painted([(0, 1), (1, 0)])
+    assert len(partition(find_appearances(data, 8).number, kind)) == 2
+
+
+def test_hundreds_of_planes_take_the_number_of_the_first_ones():
+    data, kind = painted([(0, 1), (1, 2), (2, 0)] * 60, pixels=8)
+    assert len(partition(find_appearances(data, 8).number, kind)) == 3
+
+
+def test_the_noise_counts_what_changes_from_plane_to_plane():
+    still, _ = painted([(0, 1)] * 10)
+    moved, _ = painted([(0, 1)] * 10, light=2.0)
+    assert find_appearances(moved, 4).noise.trace() > 2 * find_appearances(still, 4).noise.trace()
+
+
+def test_pixels_need_not_be_in_order():
+    data, _ = painted([(0, 1, 2)] * 6, light=1.0)
+    order = torch.randperm(len(data.region), generator=torch.Generator().manual_seed(0))
+    mixed = data._replace(features=data.features[order], region=data.region[order])
+    assert torch.equal(find_appearances(mixed, 8).number, find_appearances(data, 8).number)
