@@ -9,6 +9,8 @@ import pytest
 
 # Two cores serve the worker, the viewer and the test at once; more threads than that only wait.
 os.environ.setdefault("OMP_NUM_THREADS", "2")
+# Threads that spin while they wait make a busy machine several times slower.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # Real users download weights from a hub; a test that tries would hang or depend on the network.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 

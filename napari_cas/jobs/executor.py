@@ -117,9 +117,14 @@ class LocalExecutor:
             context=get_context("loky"),
             initializer=remote.initialise,
             initargs=(os.getpid(), self._nice),
-            # loky takes a worker that grows by 300 MB for a leaking one and replaces it, warm model
-            # and all; ours grows by its caches, on purpose.
-            env={"LOKY_MAX_MEMORY_LEAK_SIZE": "1e15"},
+            env={
+                # loky takes a worker that grows by 300 MB for a leaking one and replaces it, warm
+                # model and all; ours grows by its caches, on purpose.
+                "LOKY_MAX_MEMORY_LEAK_SIZE": "1e15",
+                # Threads that wait for one another by spinning take the cores from the viewer, and
+                # from one another: on two busy cores, several times slower.
+                "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE"),
+            },
         )
 
 
