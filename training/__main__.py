@@ -43,6 +43,9 @@ COMMANDS: dict[tuple[str, ...], Command] = {
         "training.bench_label_free",
         "learning across images from regions without names, beside methods given the names",
     ),
+    ("bench", "robustness"): Command(
+        "training.bench_robustness", "what strokes that spill, differ in size or lie do"
+    ),
     ("table",): Command(
         "training.tables", "make one of the paper's tables from the data and machine at hand"
     ),

@@ -135,14 +135,14 @@ def measure(cell: Cell, *, test: int, single: int) -> dict[str, Any]:
     options = Scribbles(length=cell.length, shuffle=False)
     named = [scribble(p.truth, options, seed=_seed(cell, i)) for i, p in enumerate(painted)]
     rng = np.random.default_rng([cell.seed, 1])
-    shuffled = [_shuffled(strokes, classes, rng) for strokes in named]
+    shuffled = [shuffled_ids(strokes, classes, rng) for strokes in named]
     images, targets = [p.image for p in painted], [o.image for o in others]
     rows = {}
     for column in COLUMNS:
         method, _, ids = column.partition(", ")
         strokes = named if ids == "true" else shuffled
         learnt = METHODS[method](images, strokes, targets, cell.seed)
-        rows[column] = _score(learnt.labels, others, classes) | {
+        rows[column] = score_labels(learnt.labels, others, classes) | {
             "fit_seconds": round(learnt.fit_seconds, 2),
             "predict_seconds": round(learnt.predict_seconds, 2),
         }
@@ -220,7 +220,7 @@ def _shows_all(truth: NDArray[np.uint8], classes: int) -> bool:
     return bool((counts > 0.002 * truth.size).all())
 
 
-def _shuffled(
+def shuffled_ids(
     strokes: NDArray[np.int32], classes: int, rng: np.random.Generator
 ) -> NDArray[np.int32]:
     """Return strokes whose ids 1..K were permuted."""
@@ -233,7 +233,7 @@ def _seed(cell: Cell, number: int) -> int:
     return cell.seed * 10_000 + number
 
 
-def _score(
+def score_labels(
     labels: Sequence[NDArray[Any]], others: Sequence[Labelled], classes: int
 ) -> dict[str, float]:
     """Return mean adjusted Rand index and matched mean IoU of segmentations."""

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _BASE = {"painted": 12, "length": 0.8}
-COMMAND = "python -m training bench label-free --results docs/results/label_free"
+COMMAND = "python -m training bench label-free --results docs/results"
 
 
 def summarise(cells: dict[str, Any]) -> dict[str, Any]:

@@ -67,17 +67,17 @@ def test_shuffled_names_hurt_methods_that_need_them(images, name):
     ]
     run = METHODS[name]
     arrays = [p.image for p in painted], [o.image for o in others]
-    told = bench._score(run(arrays[0], strokes, arrays[1], 0).labels, others, 3)
-    misled = bench._score(run(arrays[0], turned, arrays[1], 0).labels, others, 3)
+    told = bench.score_labels(run(arrays[0], strokes, arrays[1], 0).labels, others, 3)
+    misled = bench.score_labels(run(arrays[0], turned, arrays[1], 0).labels, others, 3)
     assert misled["ari"] < told["ari"] - 0.3
     assert misled["miou"] < told["miou"] - 0.3
 
 
 def test_scores_see_channels_that_change_their_meaning():
     items = [Labelled("a", np.zeros((2, 4)), np.array([[1, 1, 2, 2]] * 2)) for _ in range(2)]
-    steady = bench._score([np.array([[5, 5, 3, 3]] * 2)] * 2, items, 2)
+    steady = bench.score_labels([np.array([[5, 5, 3, 3]] * 2)] * 2, items, 2)
     assert steady == {"ari": 1.0, "miou": 1.0}
-    swapped = bench._score([np.array([[5, 5, 3, 3]] * 2), np.array([[3, 3, 5, 5]] * 2)], items, 2)
+    swapped = bench.score_labels([np.array([[5, 5, 3, 3]] * 2), np.array([[3, 3, 5, 5]] * 2)], items, 2)
     assert swapped["ari"] == 1.0
     assert swapped["miou"] == pytest.approx(1 / 3)
 

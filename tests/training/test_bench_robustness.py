@@ -1,0 +1,49 @@
+import numpy as np
+import pytest
+
+from training.bench_robustness import FAULTS, describe
+from training.data.labelled import Labelled
+
+TRUTH = np.ones((90, 90), np.uint8)
+TRUTH[:, 50:], TRUTH[60:, 20:] = 2, 3
+ITEM = Labelled("three", np.zeros((90, 90, 3), np.uint8), TRUTH)
+
+
+def share_wrong(strokes):
+    painted = strokes > 0
+    return float((strokes[painted] != TRUTH[painted]).mean())
+
+
+@pytest.mark.parametrize(("fault", "share"), [("none", 0), ("10 % spilled", 0.1)])
+def test_spilling_paints_the_share_it_says_wrong(fault, share):
+    painted, true = FAULTS[fault](ITEM, 3, 0)
+    assert share_wrong(painted) == pytest.approx(share, abs=0.03)
+    assert np.array_equal(painted, true)
+
+
+def test_imbalance_fills_one_class_and_dots_the_others():
+    painted, _ = FAULTS["20 pixels against a whole class"](ITEM, 3, 0)
+    counts = np.bincount(painted.ravel(), minlength=4)[1:]
+    assert sorted(counts)[:2] == [20, 20]
+    assert counts.max() == np.bincount(TRUTH.ravel()).max()
+
+
+def test_twins_have_two_ids_and_one_name():
+    painted, true = FAULTS["every kind under two ids"](ITEM, 3, 0)
+    assert set(np.unique(painted)) == {0, 1, 2, 3, 4, 5, 6}
+    assert share_wrong(true) == 0
+    assert np.array_equal(painted > 0, true > 0)
+
+
+def test_every_third_image_lumps_two_kinds():
+    names = [
+        np.unique(FAULTS["two kinds under one id, every third image"](ITEM, 3, k)[0]).tolist()
+        for k in range(4)
+    ]
+    assert names == [[0, 1, 3], [0, 1, 2, 3], [0, 1, 2, 3], [0, 1, 3]]
+
+
+def test_the_table_names_sets_and_faults():
+    ari, spread = {"ours": 0.5, "forest": 0.25}, {"ours": 0.0, "forest": 0.0}
+    row = {"set": "wbc", "fault": "none", "ari": ari, "spread": spread}
+    assert "| wbc | none | 0.500 ± 0.000 | 0.250 ± 0.000 |" in describe({"rows": [row]})
