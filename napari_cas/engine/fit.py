@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from napari_cas.config import LossConfig
     from napari_cas.engine.sampling import Batch
+    from napari_cas.losses import CASTerms
 
 _CLIP = 5.0
 _RECOVERIES = 3
@@ -83,25 +84,11 @@ def fit(
     good = _snapshot(learner)
     recoveries = 0
     for done in range(steps):
-        inputs, regions = batch(learner.step)
-        terms = cas_terms(
-            learner.module(inputs),
-            regions,
-            alpha=loss.alpha,
-            discriminator=loss.discriminator,
-            uniformer=loss.uniformer,
-            check_finite=False,
-        )
-        if not math.isfinite(terms.total.item()):
+        terms = _gradients(learner, batch(learner.step), loss)
+        if terms is None:
             recoveries += 1
             _recover(learner, good, recoveries)
             continue
-        learner.optimiser.zero_grad(set_to_none=True)
-        objective = terms.total
-        if learner.penalty is not None:
-            objective = objective + learner.penalty(learner.step)
-        objective.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(learner.parameters, _CLIP)
         for group in learner.optimiser.param_groups:
             group["lr"] = learner.learning_rate * group["pace"] * _cooling(done / steps)
         learner.optimiser.step()
@@ -109,6 +96,28 @@ def fit(
         yield LossPoint(
             learner.step, terms.total.item(), terms.uniformer.item(), terms.discriminator.item()
         )
+
+
+def _gradients(learner: Learner, batch: Batch, loss: LossConfig) -> CASTerms | None:
+    """Leave the gradients of one batch, clipped; None where they or the loss are not finite."""
+    terms = cas_terms(
+        learner.module(batch.inputs),
+        batch.regions,
+        alpha=loss.alpha,
+        discriminator=loss.discriminator,
+        uniformer=loss.uniformer,
+        check_finite=False,
+    )
+    objective = terms.total
+    if learner.penalty is not None:
+        objective = objective + learner.penalty(learner.step)
+    if not math.isfinite(objective.item()):
+        return None
+    learner.optimiser.zero_grad(set_to_none=True)
+    objective.backward()  # type: ignore[no-untyped-call]
+    # A finite loss may have gradients that are not; after a round's last step nobody would notice.
+    norm = nn.utils.clip_grad_norm_(learner.parameters, _CLIP)
+    return terms if math.isfinite(norm.item()) else None
 
 
 def _cooling(progress: float) -> float:

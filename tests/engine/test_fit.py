@@ -85,3 +85,13 @@ def test_never_finite_ends_with_a_sentence_and_the_good_state():
             )
         )
     assert torch.equal(net.weight, start)
+
+
+def test_gradients_that_are_not_finite_change_nothing():
+    taught, net = learner()
+    before = net.weight.detach().clone()
+    # |w|^0.5 at w = 0: zero itself, but its slope is infinite.
+    taught.penalty = lambda step: (net.weight - before)[0, 0].abs().sqrt()
+    with pytest.raises(CASError, match="not finite"):
+        list(fit(taught, batch, LossConfig(), 3))
+    assert torch.equal(net.weight, before)
