@@ -22,11 +22,12 @@ CHUNK = 256
 
 
 class PlaneWork(NamedTuple):
-    """A plane of an image to predict whole."""
+    """A plane of an image to predict: whole, or the tiles that touch a part of it."""
 
     image: str
     plane: Plane
     size: tuple[int, int]
+    part: Box | None = None
 
 
 class TileQueue:
@@ -75,7 +76,7 @@ class TileQueue:
         self._batch = 1
         # Two workers must never write into one chunk of the prediction at the same time.
         self._side = -(-request.config.predict.tile_size // CHUNK) * CHUNK
-        self._total = sum(_count(work.size, self._side) for work in planes)
+        self._total = sum(_count(work, self._side) for work in planes)
         self._finished_tiles: set[Tile] = set()
         self._sent: set[Tile] = set()
         self._started = self._ended = self._cancelled = self._paused = False
@@ -112,6 +113,15 @@ class TileQueue:
         self._planes.sort(key=lambda work: _plane_distance(work, focus))
         self._source = self._tiles()
 
+    def take(self, planes: Sequence[PlaneWork], focus: Tile | None) -> None:
+        """Go on with these planes in place of what was left; what was sent is not sent again."""
+        self._planes = list(planes)
+        self.look_at(focus)
+        self._total = len(self._sent) + sum(tile not in self._sent for tile in self._tiles())
+        if self.running:
+            self._on_progress(*self.progress)
+            self._fill()
+
     def pause(self) -> None:
         """Send no further batch for now."""
         self._paused = True
@@ -138,7 +148,7 @@ class TileQueue:
     def _tiles(self) -> Iterator[Tile]:
         """Yield all tiles, plane by plane, from near to far."""
         for work in self._planes:
-            boxes = list(_boxes(work.size, self._side))
+            boxes = list(_boxes(work, self._side))
             here = self._focus
             if here is not None and (here.image, here.plane) == (work.image, work.plane):
                 centre = _centre(here.box)
@@ -216,15 +226,16 @@ class TileQueue:
         self._on_finished(outcome, error)
 
 
-def _count(size: tuple[int, int], side: int) -> int:
-    return -(-size[0] // side) * -(-size[1] // side)
+def _count(work: PlaneWork, side: int) -> int:
+    return sum(1 for _ in _boxes(work, side))
 
 
-def _boxes(size: tuple[int, int], side: int) -> Iterator[Box]:
+def _boxes(work: PlaneWork, side: int) -> Iterator[Box]:
     """Cut a plane into tiles of `side` pixels, smaller at the right and lower border."""
-    height, width = size
-    for y in range(0, height, side):
-        for x in range(0, width, side):
+    height, width = work.size
+    part = (work.part or Box(0, 0, height, width)).clip(height, width)
+    for y in range(part.y0 // side * side, part.y1, side):
+        for x in range(part.x0 // side * side, part.x1, side):
             yield Box(y, x, min(y + side, height), min(x + side, width))
 
 

@@ -63,6 +63,7 @@ class SessionBase:
         self._project: Project | None = None
         self._image: ImageEntry | None = None
         self._view: Tile | None = None
+        self._seen: Tile | None = None
         self._live = False
         self._probabilities = False
 
@@ -97,6 +98,11 @@ class SessionBase:
     def view(self) -> Tile | None:
         """What the annotator looks at, as far as each round predicts it."""
         return self._view
+
+    @property
+    def seen(self) -> Tile | None:
+        """All that the annotator looks at, however large."""
+        return self._seen
 
     @property
     def reports(self) -> tuple[RoundReport, ...]:

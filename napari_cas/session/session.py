@@ -147,7 +147,7 @@ class Session(SessionBase):
             raise ProjectError("No such image", expected=", ".join(project.images), got=name)
         self.flush()
         self._image = project.image(name)
-        self._view = projects.first_view(self._image, VIEW_LIMIT)
+        self._view = self._seen = projects.first_view(self._image, VIEW_LIMIT)
         self._remember()
         self.image_changed.emit(self._image)
 
@@ -167,7 +167,7 @@ class Session(SessionBase):
         except StorageError as error:
             self._warn(Message.of(error))
             raise
-        self._project, self._image, self._view = None, None, None
+        self._project = self._image = self._view = self._seen = None
         self._work.forget()
         self._work.update_state()
         self.image_changed.emit(None)
@@ -193,10 +193,11 @@ class Session(SessionBase):
         if self._image is None:
             return
         height, width = self._image.plane_size
-        seen = projects.limit(Box(*box).clip(height, width), VIEW_LIMIT)
+        seen = Box(*box).clip(height, width)
         if 0 in seen.shape:
             return
-        self._view = Tile(self._image.name, tuple(plane), seen)
+        self._seen = Tile(self._image.name, tuple(plane), seen)
+        self._view = self._seen._replace(box=projects.limit(seen, VIEW_LIMIT))
         self._work.view_changed()
 
     def new_region(self) -> int:

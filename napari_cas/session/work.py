@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from napari_cas.jobs import LocalExecutor, Outcome, PlaneWork, RoundChain, TileQueue
 from napari_cas.jobs.job import Callbacks, RetriedJob
 from napari_cas.protocol import RoundReport, RoundRequest, TilesReport, TilesRequest, WorkerInfo
+from napari_cas.session import extent
 from napari_cas.session.events import Message, Progress, State
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class Work:
         self._chain: RoundChain | None = None
         self._trains = False
         self._tiles: TileQueue | None = None
+        self._asked = False
         self._warming: RetriedJob | None = None
         self._again = self._resume_all = self._view_moved = self._plane_due = False
         self._images: tuple[str, ...] | None = None
@@ -218,7 +220,9 @@ class Work:
             self._session.messaged.emit(Message.of(error))
         completed = outcome in (Outcome.DONE, Outcome.LIMIT)
         self.update_state()
-        self._plane_due = completed and (trained or self._plane_due)
+        image = self._session.image
+        huge = image is not None and extent.is_huge(image)  # the screen shows more than a round did
+        self._plane_due = completed and (trained or self._plane_due or huge)
         if self._again:
             self.train_again()
         elif completed:
@@ -250,17 +254,23 @@ class Work:
 
     def view_changed(self) -> None:
         """Follow the annotator elsewhere: rounds do by themselves, tiles are reordered."""
+        image, seen = self._session.image, self._session.seen
         if self._tiles is not None:
-            self._tiles.look_at(self._session.view)
+            if self._asked or image is None or seen is None or not extent.is_huge(image):
+                self._tiles.look_at(self._session.view)
+            else:
+                self._tiles.take([extent.unasked(image, seen)], self._session.view)
         elif self._chain is not None:
             self._view_moved = True
 
     def predict_all(self, images: tuple[str, ...] | None) -> None:
         """Predict every plane of these images, or of all."""
         self._resume_all, self._images = True, images
-        if self._chain is not None or self._tiles is not None:
-            return  # follows by itself
-        self._start_tiles(list(self._all_planes()))
+        if self._tiles is not None:
+            self._asked = True
+            self._tiles.take(list(self._all_planes()), self._session.view)
+        elif self._chain is None:  # else it follows by itself
+            self._start_tiles(list(self._all_planes()), asked=True)
 
     def _all_planes(self) -> Iterable[PlaneWork]:
         project = self._session.project
@@ -271,13 +281,15 @@ class Work:
                     yield PlaneWork(name, plane, entry.plane_size)
 
     def _complete_plane(self) -> None:
-        """Predict the rest of the plane, when the view was only a part of it."""
-        image, view = self._session.image, self._session.view
-        if image is None or view is None or view.box.shape == image.plane_size:
+        """Predict the rest of the plane, or of what is seen of a huge one."""
+        image, seen, view = self._session.image, self._session.seen, self._session.view
+        if image is None or seen is None or view is None:
             return
-        self._start_tiles([PlaneWork(image.name, view.plane, image.plane_size)])
+        work = extent.unasked(image, seen)
+        if not extent.is_done(work, view):
+            self._start_tiles([work], asked=False)
 
-    def _start_tiles(self, planes: list[PlaneWork]) -> None:
+    def _start_tiles(self, planes: list[PlaneWork], *, asked: bool) -> None:
         project, checkpoint = self._session.project, self.checkpoint
         if project is None or checkpoint is None:
             return
@@ -288,6 +300,7 @@ class Work:
             (),
             probabilities=self._session.probabilities,
         )
+        self._asked = asked
         self._tiles = TileQueue(
             self.executor,
             request,

@@ -78,6 +78,33 @@ def test_looking_elsewhere_brings_that_place_next(executor, tmp_path):
     assert len(set(queue.order)) == 24
 
 
+def test_a_part_of_a_plane_is_the_whole_tiles_that_it_touches(executor, tmp_path):
+    part = Box(300, 500, 520, 700)
+    queue = Queue(executor, tmp_path, [PlaneWork("a", (), (600, 1000), part)])
+    queue.tiles.start()
+    queue.run()
+    assert sorted((int(y), int(x)) for *_, y, x in queue.order) == [
+        (256, 256),
+        (256, 512),
+        (512, 256),
+        (512, 512),
+    ]
+    assert queue.progress[-1] == (4, 4)
+
+
+def test_taking_other_work_leaves_what_was_not_sent(executor, tmp_path):
+    queue = Queue(executor, tmp_path, [PlaneWork("a", (), (2048, 2048))])
+    queue.tiles.start()
+    queue.events.run_until(lambda: bool(queue.reports), WAIT)
+    queue.tiles.take([PlaneWork("b", (), (512, 512))], None)
+    queue.run()
+    images = [image for image, *_ in queue.order]
+    assert images.count("b") == 4
+    assert images.count("a") < 8
+    assert images == sorted(images)
+    assert queue.progress[-1] == (len(images), len(images))
+
+
 def test_tiles_done_before_are_not_done_again(executor, tmp_path):
     known = {Tile("a", (), Box(0, 0, 256, 256)), Tile("a", (), Box(256, 0, 512, 256))}
     queue = Queue(
