@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 import psutil
@@ -12,7 +13,7 @@ from napari_cas.engine.tiling import window, with_halo
 from napari_cas.models.smoothing import REACH
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Hashable, Iterator
 
     from napari_cas.engine.sources import Source
     from napari_cas.models.pyramid import Pyramid
@@ -36,32 +37,55 @@ class FeatureCache:
         self.limit = min(max(eighth, 2**28), 2**31) if limit is None else limit
         self.size = 0
         self._held: OrderedDict[Hashable, tuple[object, int]] = OrderedDict()
+        self._passing: OrderedDict[Hashable, None] = OrderedDict()
+        self._keeps_old = False
 
     def get(self, key: Hashable, kind: type[_Value]) -> _Value | None:
         """Return what is held under `key`, and mark it as used."""
         if key not in self._held:
             return None
         self._held.move_to_end(key)
+        if not self._keeps_old:
+            self._passing.pop(key, None)
         value = self._held[key][0]
         return value if isinstance(value, kind) else None
 
     def put(self, key: Hashable, value: object, size: int) -> None:
         """Hold a value of `size` bytes, forgetting the least recently used ones for it."""
         self.discard(key)
+        if self._keeps_old:
+            while self._passing and self.size + size > self.limit:
+                self.discard(next(iter(self._passing)))
+            if self.size + size > self.limit:
+                return
+            self._passing[key] = None
         self._held[key] = value, size
         self.size += size
         while self.size > self.limit and len(self._held) > 1:
-            _, (_, freed) = self._held.popitem(last=False)
-            self.size -= freed
+            self.discard(next(iter(self._held)))
+
+    @contextmanager
+    def passing_through(self) -> Iterator[None]:
+        """Let new values take free room and each other's place, but nobody else's.
+
+        A huge plane's tiles are predicted once each; they must not push out what every round needs.
+        """
+        self._keeps_old = True
+        try:
+            yield
+        finally:
+            self._keeps_old = False
 
     def discard(self, key: Hashable) -> None:
         """Forget one value, if held."""
         if key in self._held:
             self.size -= self._held.pop(key)[1]
+            self._passing.pop(key, None)
 
     def clear(self) -> None:
         """Forget everything."""
         self._held.clear()
+        self._passing.clear()
         self.size = 0
 
 

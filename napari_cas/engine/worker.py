@@ -143,9 +143,10 @@ def run_tiles(request: TilesRequest) -> TilesReport:
     with _memory_guard(), Project.open(request.project, mode="worker") as project:
         _forget_replaced(project)
         trainer = _trainer(project, request.config, request.checkpoint, ())
-        seconds = _predict(
-            project, trainer, request.tiles, request.checkpoint, request.probabilities
-        )
+        with trainer.cache.passing_through():
+            seconds = _predict(
+                project, trainer, request.tiles, request.checkpoint, request.probabilities
+            )
     return TilesReport(request.tiles, seconds, str(trainer.device))
 
 

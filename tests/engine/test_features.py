@@ -29,6 +29,32 @@ def test_something_larger_than_the_limit_is_held_alone():
     assert cache.get("b", int) == 2
 
 
+def test_what_passes_through_takes_free_room_and_its_own_kinds_place():
+    cache = FeatureCache(limit=100)
+    cache.put("round", 1, 60)
+    with cache.passing_through():
+        cache.put("tile 1", 2, 30)
+        assert cache.get("tile 1", int) == 2
+        cache.put("tile 2", 3, 30)
+        cache.put("too large", 4, 50)
+    assert cache.get("round", int) == 1
+    assert [cache.get(name, int) for name in ("tile 1", "tile 2", "too large")] == [None] * 3
+    assert cache.size == 60
+
+
+def test_what_passed_through_and_is_used_by_a_round_stays():
+    cache = FeatureCache(limit=100)
+    with cache.passing_through():
+        cache.put("tile 1", 1, 50)
+        cache.put("tile 2", 2, 50)
+    assert cache.get("tile 1", int) == 1
+    with cache.passing_through():
+        cache.put("tile 3", 3, 50)
+    assert [cache.get(f"tile {i}", int) for i in (1, 2, 3)] == [1, None, 3]
+    cache.put("round", 4, 60)
+    assert (cache.get("round", int), cache.size) == (4, 60)
+
+
 class Counting(ArraySource):
     """Remembers what was read."""
 
