@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from napari_cas.protocol import Box, Plane
 
 _Value = TypeVar("_Value")
+_SHARE = 8
 
 
 class FeatureCache:
@@ -38,14 +39,14 @@ class FeatureCache:
         self.size = 0
         self._held: OrderedDict[Hashable, tuple[object, int]] = OrderedDict()
         self._passing: OrderedDict[Hashable, None] = OrderedDict()
-        self._keeps_old = False
+        self._tiles = 0
 
     def get(self, key: Hashable, kind: type[_Value]) -> _Value | None:
         """Return what is held under `key`, and mark it as used."""
         if key not in self._held:
             return None
         self._held.move_to_end(key)
-        if not self._keeps_old:
+        if not self._tiles:
             self._passing.pop(key, None)
         value = self._held[key][0]
         return value if isinstance(value, kind) else None
@@ -53,11 +54,9 @@ class FeatureCache:
     def put(self, key: Hashable, value: object, size: int) -> None:
         """Hold a value of `size` bytes, forgetting the least recently used ones for it."""
         self.discard(key)
-        if self._keeps_old:
-            while self._passing and self.size + size > self.limit:
-                self.discard(next(iter(self._passing)))
-            if self.size + size > self.limit:
-                return
+        if self._tiles and not self._make_way(size):
+            return
+        if self._tiles:
             self._passing[key] = None
         self._held[key] = value, size
         self.size += size
@@ -65,16 +64,32 @@ class FeatureCache:
             self.discard(next(iter(self._held)))
 
     @contextmanager
-    def passing_through(self) -> Iterator[None]:
+    def passing_through(self, tiles: int) -> Iterator[None]:
         """Let new values take free room and each other's place, but nobody else's.
 
         A huge plane's tiles are predicted once each; they must not push out what every round needs.
+        Of a plane too large to be held, only so much is held as neighbouring tiles may share.
+
+        Parameters
+        ----------
+        tiles : int
+            How many values there will be at most.
         """
-        self._keeps_old = True
+        self._tiles = tiles
         try:
             yield
         finally:
-            self._keeps_old = False
+            self._tiles = 0
+
+    def _make_way(self, size: int) -> bool:
+        """Drop what passes through for a value of `size` bytes; return whether it may be held."""
+        room = self.limit if self._tiles * size <= self.limit else self.limit // _SHARE
+        passing = sum(self._held[key][1] for key in self._passing)
+        while self._passing and (passing + size > room or self.size + size > self.limit):
+            oldest = next(iter(self._passing))
+            passing -= self._held[oldest][1]
+            self.discard(oldest)
+        return passing + size <= room and self.size + size <= self.limit
 
     def discard(self, key: Hashable) -> None:
         """Forget one value, if held."""

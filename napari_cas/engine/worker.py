@@ -24,6 +24,7 @@ from napari_cas.engine.device import (
 )
 from napari_cas.engine.features import FeatureCache
 from napari_cas.engine.sources import EntrySource
+from napari_cas.engine.tiling import grid
 from napari_cas.engine.trainer import STEPS_PER_ROUND, RoundResult, Trainer
 from napari_cas.errors import CASError, CheckpointError, WorkerError
 from napari_cas.models import create_model
@@ -143,11 +144,18 @@ def run_tiles(request: TilesRequest) -> TilesReport:
     with _memory_guard(), Project.open(request.project, mode="worker") as project:
         _forget_replaced(project)
         trainer = _trainer(project, request.config, request.checkpoint, ())
-        with trainer.cache.passing_through():
+        with trainer.cache.passing_through(_tiles_of_planes(project, request)):
             seconds = _predict(
                 project, trainer, request.tiles, request.checkpoint, request.probabilities
             )
     return TilesReport(request.tiles, seconds, str(trainer.device))
+
+
+def _tiles_of_planes(project: Project, request: TilesRequest) -> int:
+    """Return how many tiles the planes have, parts of which are requested."""
+    planes = {(tile.image, tile.plane) for tile in request.tiles}
+    side = request.config.predict.tile_size
+    return sum(len(grid(project.image(name).plane_size, side)) for name, _ in planes)
 
 
 def _trainer(

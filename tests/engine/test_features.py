@@ -32,7 +32,7 @@ def test_something_larger_than_the_limit_is_held_alone():
 def test_what_passes_through_takes_free_room_and_its_own_kinds_place():
     cache = FeatureCache(limit=100)
     cache.put("round", 1, 60)
-    with cache.passing_through():
+    with cache.passing_through(2):
         cache.put("tile 1", 2, 30)
         assert cache.get("tile 1", int) == 2
         cache.put("tile 2", 3, 30)
@@ -44,15 +44,29 @@ def test_what_passes_through_takes_free_room_and_its_own_kinds_place():
 
 def test_what_passed_through_and_is_used_by_a_round_stays():
     cache = FeatureCache(limit=100)
-    with cache.passing_through():
+    with cache.passing_through(2):
         cache.put("tile 1", 1, 50)
         cache.put("tile 2", 2, 50)
     assert cache.get("tile 1", int) == 1
-    with cache.passing_through():
+    with cache.passing_through(2):
         cache.put("tile 3", 3, 50)
     assert [cache.get(f"tile {i}", int) for i in (1, 2, 3)] == [1, None, 3]
     cache.put("round", 4, 60)
     assert (cache.get("round", int), cache.size) == (4, 60)
+
+
+def test_of_a_plane_too_large_to_be_held_little_is():
+    cache = FeatureCache(limit=800)
+    with cache.passing_through(1000):
+        for number in range(1000):
+            cache.put(number, number, 40)
+    assert cache.size == 80
+    assert cache.get(999, int) == 999
+    cache.clear()
+    with cache.passing_through(20):
+        for number in range(20):
+            cache.put(number, number, 40)
+    assert cache.size == 800
 
 
 class Counting(ArraySource):

@@ -192,6 +192,17 @@ def test_tiles_are_predicted_one_by_one(project, ask, config, cold):
         assert seen.image("b").predicted_with(start) == {t[1:] for t in tiles[:2]}
 
 
+def test_tiles_push_nothing_out_that_rounds_use(project, ask, config, monkeypatch):
+    start = ask().checkpoint
+    cache = worker._warm.cache
+    used = set(cache._held)
+    monkeypatch.setattr(cache, "limit", cache.size)
+    worker.run_tiles(TilesRequest(str(project.path), config, start, (Tile("b", (), ALL),)))
+    assert prediction(project, "b").all()
+    assert used
+    assert used <= set(cache._held)
+
+
 def test_other_settings_take_effect_on_what_is_warm(project, ask, config, cold):
     start = ask().checkpoint
     smooth = prediction(project)
