@@ -49,8 +49,9 @@ def open_for_session(path: str | Path, warn: Callable[[BaseException | Message],
         project = Project.open(path, mode="r+")
     except (ProjectLockedError, StorageError) as error:
         project = Project.open(path, mode="r")
-        text = f"{error.what}: the project is open read-only."
-        warn(Message("warning", text, error.todo or None))
+        locked = isinstance(error, ProjectLockedError)
+        todo = "To paint, close it there and open it here again." if locked else error.todo
+        warn(Message("warning", f"{error.what}: the project is open read-only.", todo or None))
     for problem in project.problems:
         warn(Message("warning", problem))
     return project

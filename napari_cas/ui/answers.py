@@ -152,6 +152,7 @@ class Answers:
             self.show_chosen()
         else:
             self.panel.project.show_project(str(project.path), writable=self.session.writable)
+            self.panel.images.add.setEnabled(self.session.writable)
             self.panel.train.show_status("")
             self.panel.form.show_config(self.session.config)
             self._devices()
@@ -193,6 +194,8 @@ class Answers:
             return
         if self.session.worker is None and step.done == 0:
             self.panel.train.show_status(f"{step.text}, as soon as the worker has started…")
+        elif step.text == "Fine-tuning" and step.done == 0:
+            self.panel.train.show_status("Fine-tuning: the first round…")
         elif step.text != "Fine-tuning":
             of = f" {step.done} of {step.total}" if step.total > 1 else "…"
             self.panel.train.show_status(f"{step.text}{of}")

@@ -323,14 +323,18 @@ class Intents:
 
     def load_model(self, path: str | Path) -> None:
         """Go on from a saved model and predict with it."""
+        before = self.session.checkpoint
         self.answers.attempt(lambda: self.session.load_model(path))
-        if self.session.checkpoint is not None:
+        if self.session.checkpoint != before:
+            self.answers.say(Message("info", f"Model loaded from {path}."))
             self._seen.clear()
             self.view_settled()
 
     def reset_model(self) -> None:
         """Forget what was learnt; strokes stay."""
         self.answers.attempt(self.session.reset_model)
+        if self.session.checkpoint is None:
+            self.panel.train.show_status("What was learnt is forgotten; your strokes are kept.")
 
     def export(self, path: str | Path) -> None:
         """Write the project as an OME-Zarr data set in the background."""

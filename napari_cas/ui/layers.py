@@ -276,9 +276,9 @@ class LayerAdapter:
                 self._viewer.layers.remove(layer)
 
     def give(self, layer: Layer) -> None:
-        """Add a layer that from now on is the annotator's own."""
+        """Add a layer that is the annotator's own from now on, under the strokes."""
         with self._selection_kept():
-            self._viewer.layers.append(layer)
+            self._viewer.layers.insert(self._below_regions(), layer)
 
     # -- where the annotator is -----------------------------------------------------------------
 

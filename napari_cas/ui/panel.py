@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QSize, Qt
-from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtCore import QEvent, QObject, QSize, Qt
+from qtpy.QtGui import QColor, QIcon, QPainter, QPixmap
+from qtpy.QtWidgets import QFrame, QScrollArea, QStyle, QVBoxLayout, QWidget
 from superqt import QCollapsible
 
 from napari_cas.ui.panels.guide import GuideView
@@ -23,6 +24,29 @@ if TYPE_CHECKING:
 
 WIDTH = 320
 """Preferred width in pixels; the panel scrolls rather than clips when there is less height."""
+
+
+class TallScroll(QScrollArea):
+    """Scrolls up and down only, and lets no dock become narrower than what it holds."""
+
+    def __init__(self, inner: QWidget) -> None:
+        super().__init__()
+        self.setWidget(inner)
+        self.setWidgetResizable(True)
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+
+    def minimumSizeHint(self) -> QSize:  # noqa: N802 - Qt's name
+        """Return the width of everything inside and of the bar that may come beside it."""
+        bar = self.style().pixelMetric(QStyle.PixelMetric.PM_ScrollBarExtent)
+        inner = self.widget().minimumSizeHint().width()
+        return QSize(inner + bar, super().minimumSizeHint().height())
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802 - Qt's name
+        """Hear of other widths inside: Qt's own scroll area keeps them to itself."""
+        if watched is self.widget() and event.type() == QEvent.Type.LayoutRequest:
+            self.updateGeometry()
+        return bool(super().eventFilter(watched, event))
 
 
 class Panel(QWidget):
@@ -69,11 +93,7 @@ class Panel(QWidget):
         body.addWidget(self.start)
         body.addWidget(self._annotate)
         body.addStretch(1)
-        self.scroll = QScrollArea()
-        self.scroll.setWidget(inner)
-        self.scroll.setWidgetResizable(True)
-        self.scroll.setFrameShape(QFrame.Shape.NoFrame)
-        self.scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.scroll = TallScroll(inner)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(6, 6, 2, 4)
         layout.setSpacing(8)
@@ -96,3 +116,23 @@ class Panel(QWidget):
         c = colours(name)
         self.setStyleSheet(panel_style(c))
         self.plot.set_colours(c)
+        # The collapsible's own arrows are drawn in black, whatever the theme.
+        self.settings.setExpandedIcon(arrow("▾", c.text))
+        self.settings.setCollapsedIcon(arrow("▸", c.text))
+
+
+def arrow(sign: str, colour: str) -> QIcon:
+    """Return a sign as an icon.
+
+    Parameters
+    ----------
+    sign, colour : str
+        One character, and ``#rrggbb``.
+    """
+    pixmap = QPixmap(16, 16)
+    pixmap.fill(Qt.GlobalColor.transparent)
+    painter = QPainter(pixmap)
+    painter.setPen(QColor(colour))
+    painter.drawText(pixmap.rect(), Qt.AlignmentFlag.AlignCenter, sign)
+    painter.end()
+    return QIcon(pixmap)

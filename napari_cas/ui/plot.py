@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 TERMS = {"total": "#e8e8e8", "uniformer": "#56b4e9", "discriminator": "#e69f00"}
 """Line colours; blue and orange of Okabe and Ito are told apart by everybody."""
+LEAST_HEIGHT = 1e-3
+"""Loss that the plot is at least high: what falls below has no meaning any more."""
 
 
 class LossPlot(QWidget):
@@ -34,7 +36,7 @@ class LossPlot(QWidget):
         self._used: list[tuple[int, int]] = []
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(2)
+        layout.setSpacing(6)
         for plot, height in ((self._losses, 104), (self._channels, 58)):
             plot.setFixedHeight(height)
             plot.setMenuEnabled(False)
@@ -44,7 +46,7 @@ class LossPlot(QWidget):
             # window is composed anew around the OpenGL canvas: 70 ms with a software renderer.
             plot.setViewportUpdateMode(pg.GraphicsView.ViewportUpdateMode.NoViewportUpdate)
             plot.disableAutoRange()
-            plot.getAxis("left").setWidth(34)
+            plot.getAxis("left").setWidth(46)
             layout.addWidget(plot)
         layout.insertWidget(0, self.caption)
         self._losses.getAxis("bottom").setStyle(showValues=False)
@@ -120,7 +122,7 @@ class LossPlot(QWidget):
             # The first steps fall from so high that all later ones would look flat.
             values = [getattr(point, name) for point in self._points for name in TERMS]
             low, high = min(values), float(np.percentile(values, 95))
-            self._losses.setYRange(min(low, 0.0), max(high * 1.3, 0.05), padding=0.02)
+            self._label(min(low, 0.0), max(high * 1.3, LEAST_HEIGHT))
         used = [number for _, number in self._used]
         edges = [steps[0] if steps else 0, *(step for step, _ in self._used)]
         self._steps.setData(edges, [*used[:1], *used] if used else [0], stepMode=None)
@@ -131,8 +133,22 @@ class LossPlot(QWidget):
         self._describe()
         self.setVisible(bool(steps))
 
+    def _label(self, low: float, high: float) -> None:
+        """Set the losses' range, with numbers at its ends: pyqtgraph's own may leave all out."""
+        self._losses.setYRange(low, high, padding=0.06)
+        marks = {low, 0.0, high}
+        ticks = [(mark, _short(mark)) for mark in marks]
+        self._losses.getAxis("left").setTicks([ticks])
+
     def _describe(self) -> None:
         used = f"Channels in use: {self._used[-1][1]}" if self._used else "Channels in use: –"
-        text = f"{self._legend}<br>{used}"
+        # A training that starts from a solution draws flat lines: the number still says something.
+        loss = f" · total loss: {_short(self._points[-1].total)}" if self._points else ""
+        text = f"{self._legend}<br>{used}{loss}"
         if text != self.caption.text():
             self.caption.setText(text)
+
+
+def _short(value: float) -> str:
+    """Return a number in two digits, with a minus that is as wide as a plus."""
+    return f"{value:.2g}".replace("-", "−")

@@ -93,6 +93,7 @@ def test_train_buttons_follow_the_state(add, qtbot):
         qtbot.mouseClick(view.run, Qt.MouseButton.LeftButton)
     view.show_busy(busy=False, can_run=False)
     assert not view.run.isEnabled()
+    assert not view.live.isEnabled()
 
 
 def test_showing_live_and_device_emits_nothing(add, qtbot):
@@ -154,6 +155,7 @@ def test_every_setting_has_a_widget_with_its_tooltip(add):
         if path == ("device",):
             continue
         assert form.widgets[path].tooltip == field.description
+    assert form.widgets["predict", "follow_edges"].native.text() == ""  # the row is labelled
 
 
 def test_editing_a_field_gives_a_new_valid_config(add, qtbot):
@@ -213,6 +215,18 @@ def test_the_plot_draws_all_terms_and_the_channels(add):
         assert list(steps) == list(range(1, 21))
         assert values[-1] == pytest.approx({"total": 1, "uniformer": 0.5}.get(name, 0.2) / 20)
     assert "Channels in use: 3" in plot.caption.text()
+
+
+def test_a_training_that_starts_solved_still_says_how_low_its_loss_is(add):
+    plot = add(LossPlot())
+    points = tuple(LossPoint(step, -1e-4, 0.0, -1e-3) for step in range(1, 9))
+    plot.add(RoundReport("m", 8, points, 2, 2, (), converged=True))
+    assert "total loss: −0.0001" in plot.caption.text()
+    low, high = plot._losses.viewRange()[1]
+    # The lines lie apart by more than their own width instead of all on the zero line.
+    assert 0.9e-3 / (high - low) * plot._losses.height() > 10
+    (marks,) = plot._losses.getAxis("left")._tickLevels
+    assert {text for _, text in marks} == {"−0.001", "0", "0.001"}
 
 
 def test_a_fresh_training_begins_the_plot_anew(add):

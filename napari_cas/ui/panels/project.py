@@ -6,8 +6,6 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QMenu, QToolButton, QWidget
 from superqt import QElidingLabel
 
-_MODEL_FILTER = "Model (*.safetensors);;All files (*)"
-
 
 class ProjectView(QWidget):
     """Shows where the project is and emits what to do with it.
@@ -85,15 +83,16 @@ class ProjectView(QWidget):
             self.export_requested.emit(path)
 
     def ask_save_model(self) -> None:
-        """Ask for a file to save the model to."""
-        start = f"{self._folder}model.safetensors"
-        path, _ = QFileDialog.getSaveFileName(self, "Save model", start, _MODEL_FILTER)
+        """Ask for a new folder to save the model to: weights and record are two files."""
+        start = f"{self._folder}model"
+        path, _ = QFileDialog.getSaveFileName(self, "Save model in a new folder", start)
         if path:
             self.save_model_requested.emit(path)
 
     def ask_load_model(self) -> None:
-        """Ask for a model file."""
-        path, _ = QFileDialog.getOpenFileName(self, "Load model", self._folder, _MODEL_FILTER)
+        """Ask for the folder of a saved model."""
+        title = "Load model: choose its folder"
+        path = QFileDialog.getExistingDirectory(self, title, self._folder)
         if path:
             self.load_model_requested.emit(path)
 

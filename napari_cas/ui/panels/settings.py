@@ -152,7 +152,9 @@ def field_widget(name: str, field: FieldInfo, value: Any) -> ValueWidget[Any]:
     if typing.get_origin(kind) is Literal:
         return ComboBox(choices=list(typing.get_args(kind)), value=value, **common)
     if kind is bool:
-        return CheckBox(value=bool(value), text="", **common)
+        box = CheckBox(value=bool(value), **common)
+        box.text = ""  # else magicgui writes the field's name, and the row has a label already
+        return box
     if kind is int:
         top = limits.get("le", limits.get("lt", 2**31) - 1)
         low, step = limits.get("ge", 0), limits.get("multiple_of", 1)

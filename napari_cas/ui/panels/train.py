@@ -111,6 +111,7 @@ class TrainView(QWidget):
         self.cancel.setEnabled(busy)
         self.run.setEnabled(can_run and not busy)
         self.new_region.setEnabled(can_run)
+        self.live.setEnabled(can_run)
 
     def call_to_run(self, on: bool) -> None:
         """Make the primary button stand out, or not."""
