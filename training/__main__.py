@@ -46,6 +46,9 @@ COMMANDS: dict[tuple[str, ...], Command] = {
     ("bench", "robustness"): Command(
         "training.bench_robustness", "what strokes that spill, differ in size or lie do"
     ),
+    ("bench", "scale"): Command(
+        "training.bench_scale", "whether the size of an image matters to rounds, memory and speed"
+    ),
     ("table",): Command(
         "training.tables", "make one of the paper's tables from the data and machine at hand"
     ),
