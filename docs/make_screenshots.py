@@ -97,7 +97,8 @@ def picture(driver: Driver, name: str) -> None:
         driver.process(0.5)
         driver.screenshot(path)
         with Image.open(path) as window:
-            small = window.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+            # Refined, for median cut alone mixes the few pixels of a stroke into the photograph.
+            small = window.convert("RGB").quantize(COLOURS, kmeans=3, dither=Image.Dither.NONE)
     target = IMAGES / f"{name}.png"
     small.save(target, optimize=True)
     print(f"{target}: {target.stat().st_size // 1024} kB")

@@ -46,7 +46,7 @@ class LossPlot(QWidget):
             # window is composed anew around the OpenGL canvas: 70 ms with a software renderer.
             plot.setViewportUpdateMode(pg.GraphicsView.ViewportUpdateMode.NoViewportUpdate)
             plot.disableAutoRange()
-            plot.getAxis("left").setWidth(46)
+            plot.getAxis("left").setWidth(54)
             layout.addWidget(plot)
         layout.insertWidget(0, self.caption)
         self._losses.getAxis("bottom").setStyle(showValues=False)
@@ -135,7 +135,7 @@ class LossPlot(QWidget):
 
     def _label(self, low: float, high: float) -> None:
         """Set the losses' range, with numbers at its ends: pyqtgraph's own may leave all out."""
-        self._losses.setYRange(low, high, padding=0.06)
+        self._losses.setYRange(low, high, padding=0.22)
         marks = {low, 0.0, high}
         ticks = [(mark, _short(mark)) for mark in marks]
         self._losses.getAxis("left").setTicks([ticks])
