@@ -137,10 +137,15 @@ def test_the_projects_menu_from_model_to_reading_only(annotating, tmp_path):
     dialogs.choose("Close project")
     assert session.project is None
     assert panel.start.isVisible()
+    heard = []
+    session.messaged.connect(heard.append)
     with Project.open(path):
         dialogs.press(panel.start.open, path)
         assert session.project is not None
         assert not session.writable
+        (told,) = [message for message in heard if message.level == "warning"]
+        assert "read-only" in str(told)
+        assert "close it there" in str(told)
         assert "read only" in panel.project.name.text()
         assert not widget.layers.regions.editable
         for control in (panel.train.run, panel.train.new_region, panel.train.live):

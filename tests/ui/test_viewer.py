@@ -196,6 +196,8 @@ def test_accept_split_and_undo_by_hand(open_panel, executor, mosaic):
     driver.click(widget.panel.results.split)
     driver.wait(lambda: "mosaic objects" in viewer.layers, 30)
     assert np.asarray(viewer.layers["mosaic objects"].data).max() >= 2
+    names = [layer.name for layer in viewer.layers]
+    assert names.index("mosaic objects") < names.index("regions")  # strokes stay in sight
     assert viewer.layers.selection.active is widget.layers.regions
     driver.click(widget.panel.results.uncertainty)
     driver.wait(lambda: "uncertainty" in viewer.layers, WAIT)
