@@ -77,7 +77,8 @@ def test_scores_see_channels_that_change_their_meaning():
     items = [Labelled("a", np.zeros((2, 4)), np.array([[1, 1, 2, 2]] * 2)) for _ in range(2)]
     steady = bench.score_labels([np.array([[5, 5, 3, 3]] * 2)] * 2, items, 2)
     assert steady == {"ari": 1.0, "miou": 1.0}
-    swapped = bench.score_labels([np.array([[5, 5, 3, 3]] * 2), np.array([[3, 3, 5, 5]] * 2)], items, 2)
+    turned = [np.array([[5, 5, 3, 3]] * 2), np.array([[3, 3, 5, 5]] * 2)]
+    swapped = bench.score_labels(turned, items, 2)
     assert swapped["ari"] == 1.0
     assert swapped["miou"] == pytest.approx(1 / 3)
 
