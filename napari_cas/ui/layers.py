@@ -20,6 +20,7 @@ from napari_cas.ui import display, where
 from napari_cas.ui.frame import Frame
 from napari_cas.ui.history import Corrections
 from napari_cas.ui.looks import Look, brush_colour, reveal
+from napari_cas.ui.news import News
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -57,6 +58,7 @@ class LayerAdapter:
         # napari hands plugins a proxy whose layers are proxies too: no two of them are identical.
         self._viewer: ViewerModel = getattr(viewer, "__wrapped__", viewer)
         self._entry: ImageEntry | None = None
+        self._news = News()
         self._own: dict[str, list[Layer]] = {}
         self._added: list[Layer] = []
         self._results: list[Layer] = []
@@ -220,6 +222,7 @@ class LayerAdapter:
             self._viewer.layers.insert(self._below_regions(), layer)
             reveal(layer, self._looks.get("prediction"), "pan_zoom")
         self.prediction = layer
+        self._news.forget()
         self._corrections.watch(layer, entry, self.frame.origin)
 
     def follow_view(self) -> None:
@@ -241,18 +244,16 @@ class LayerAdapter:
             self._corrections.watch(self.prediction, entry, self.frame.origin)
 
     def refresh(self, tile: Tile) -> None:
-        """Redraw the prediction if `tile` is on the plane shown.
-
-        Parameters
-        ----------
-        tile : Tile
-            What changed on disk.
-        """
+        """Redraw the prediction if `tile`, just written, is on the plane shown and new."""
         if self._entry is None or tile.image != self._entry.name:
             return
         if self.prediction is None:
             self.ensure_prediction()
-        elif tile.plane == self.plane() and touches(tile.box, self.frame.box):
+        elif tile.plane != self.plane():
+            self._news.forget()
+        elif touches(tile.box, self.frame.box) and self._news.found(
+            self._entry, tile, self.frame.box
+        ):
             self.prediction.refresh(extent=False)
 
     def refresh_regions(self) -> None:
