@@ -84,4 +84,8 @@ def as_regions(regions: ArrayLike, size: tuple[int, ...], name: str) -> NDArray[
             expected="0 for unpainted, then 1, 2, …",
             got=str(int(array.min())),
         )
+    if array.size and int(array.max()) > np.iinfo(np.int64).max:
+        raise RegionError(
+            f"{name} has ids that are too large", expected="below 2⁶³", got=str(int(array.max()))
+        )
     return array

@@ -46,8 +46,9 @@ def set_threads() -> int:
         cores = len(os.sched_getaffinity(0))
     except AttributeError:  # macOS and Windows have no affinity
         cores = os.cpu_count() or 1
-    wanted = int(os.environ.get("OMP_NUM_THREADS", "0")) or cores
-    threads = max(1, min(cores, wanted))
+    # OpenMP allows a list for nested levels, and what it cannot read it ignores.
+    wanted = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    threads = max(1, min(cores, int(wanted))) if wanted.isdecimal() and int(wanted) else cores
     torch.set_num_threads(threads)
     return threads
 

@@ -40,6 +40,7 @@ def test_images_that_cannot_be_used(image, match):
         (np.zeros((8, 6), int), r"expected shape \(6, 8\), got \(8, 6\)"),
         (GOOD, "wrong dtype: expected integers, got float64"),
         (np.full((6, 8), -1), "negative ids.*-1"),
+        (np.full((6, 8), 2**63, np.uint64), "too large.*9223372036854775808"),
     ],
 )
 def test_regions_that_cannot_be_used(regions, match):

@@ -24,7 +24,13 @@ def test_threads_follow_the_environment(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     assert set_threads() == 1 == torch.get_num_threads()
     monkeypatch.setenv("OMP_NUM_THREADS", "1000")
-    assert 1 <= set_threads() < 1000
+    cores = set_threads()
+    assert 1 <= cores < 1000
+    for unreadable in ("", "many", "0"):
+        monkeypatch.setenv("OMP_NUM_THREADS", unreadable)
+        assert set_threads() == cores
+    monkeypatch.setenv("OMP_NUM_THREADS", "1,4")
+    assert set_threads() == 1
 
 
 def test_generators_depend_on_all_seeds():
