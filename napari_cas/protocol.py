@@ -39,6 +39,30 @@ class Box(NamedTuple):
         y0, x0 = min(max(self.y0, 0), height), min(max(self.x0, 0), width)
         return Box(y0, x0, max(min(self.y1, height), y0), max(min(self.x1, width), x0))
 
+    def touches(self, other: Box) -> bool:
+        """Whether the two share a pixel."""
+        return (
+            self.y0 < other.y1 and other.y0 < self.y1 and self.x0 < other.x1 and other.x0 < self.x1
+        )
+
+    def contains(self, other: Box) -> bool:
+        """Whether all of the other is in this one."""
+        return (
+            self.y0 <= other.y0
+            and self.x0 <= other.x0
+            and other.y1 <= self.y1
+            and other.x1 <= self.x1
+        )
+
+    def intersection(self, other: Box) -> Box:
+        """Return the common part of two that touch."""
+        return Box(
+            max(self.y0, other.y0),
+            max(self.x0, other.x0),
+            min(self.y1, other.y1),
+            min(self.x1, other.x1),
+        )
+
 
 class Tile(NamedTuple):
     """A box of one plane of one image of a project."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from napari_cas.engine.features import FeatureCache, feature_box, tile_features
-from napari_cas.engine.tiling import grid, intersection, overlapping, window, with_halo
+from napari_cas.engine.tiling import grid, overlapping, window, with_halo
 from napari_cas.models import QuickModel, SegmentationModel
 from napari_cas.models.pyramid import crop
 from napari_cas.models.smoothing import REACH, follow_edges
@@ -72,7 +72,7 @@ def predict_box(
     labels = np.zeros(box.shape, np.uint8)
     probabilities = np.zeros((model.channels, *box.shape), np.float32)
     for piece in overlapping(grid(source.size, tile), box):
-        part = intersection(piece, box)
+        part = piece.intersection(box)
         soft = _probabilities(model, source, plane, piece, part, cache, smooth=smooth)
         inside = Box(part.y0 - box.y0, part.x0 - box.x0, part.y1 - box.y0, part.x1 - box.x0)
         best = soft.max(0).indices  # on a CPU six times as fast as argmax
@@ -95,7 +95,7 @@ def _probabilities(
     if isinstance(model, QuickModel):
         pyramid = tile_features(model, source, plane, tile, cache)
         held = feature_box(tile, source.size)
-        wanted = intersection(with_halo(part, REACH if smooth else 0, source.size), held)
+        wanted = with_halo(part, REACH if smooth else 0, source.size).intersection(held)
         view = window(wanted, held, model.stride)
         pyramid = crop(pyramid, view)
         soft = torch.softmax(model.head.map(pyramid, step=2 if smooth else 1)[0], dim=0)

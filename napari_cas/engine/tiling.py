@@ -30,12 +30,7 @@ def grid(size: tuple[int, int], tile: int) -> list[Box]:
 
 def overlapping(tiles: list[Box], box: Box) -> list[Box]:
     """Return the tiles that share pixels with `box`."""
-    return [t for t in tiles if t.y0 < box.y1 and box.y0 < t.y1 and t.x0 < box.x1 and box.x0 < t.x1]
-
-
-def intersection(a: Box, b: Box) -> Box:
-    """Return the common part of two boxes that overlap."""
-    return Box(max(a.y0, b.y0), max(a.x0, b.x0), min(a.y1, b.y1), min(a.x1, b.x1))
+    return [t for t in tiles if t.touches(box)]
 
 
 def with_halo(box: Box, halo: int, size: tuple[int, int]) -> Box:

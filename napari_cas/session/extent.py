@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from napari_cas.jobs import PlaneWork
+from napari_cas.protocol import Box
 from napari_cas.session.projects import limit
 
 if TYPE_CHECKING:
@@ -43,7 +44,4 @@ def unasked(entry: ImageEntry, seen: Tile) -> PlaneWork:
 
 def is_done(work: PlaneWork, view: Tile) -> bool:
     """Whether a round's prediction of the view is all of this work."""
-    rows, columns = work.size
-    y0, x0, y1, x1 = work.part or (0, 0, rows, columns)
-    box = view.box
-    return box.y0 <= y0 and box.x0 <= x0 and y1 <= box.y1 and x1 <= box.x1
+    return view.box.contains(work.part or Box(0, 0, *work.size))

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_cas.protocol import Box
     from napari_cas.store.indexing import Points, Ranges
 
 
@@ -41,11 +40,6 @@ def keys_within(keys: set[Key], ranges: Ranges) -> Iterable[Key]:
 def chunks_of(r: range) -> range:
     """Return the chunk rows or columns that a range of pixels touches."""
     return range(r[0] // CHUNK, r[-1] // CHUNK + 1) if r else range(0)
-
-
-def touches(a: Box, b: Box) -> bool:
-    """Return whether two rectangles share a pixel."""
-    return a.y0 < b.y1 and b.y0 < a.y1 and a.x0 < b.x1 and b.x0 < a.x1
 
 
 def overlap(key: Key, ranges: Ranges) -> tuple[tuple[slice, slice], tuple[int | slice, ...]]:

@@ -13,7 +13,7 @@ from napari_cas.errors import ProjectError, StorageError
 from napari_cas.store.cache import ARRAY_BYTES, Cached, ChunkCache
 from napari_cas.store.chunks import CHUNK, ChunkFiles, DamagedChunkError, Key
 from napari_cas.store.files import storage_error
-from napari_cas.store.grid import by_chunk, grid_keys, keys_within, overlap, touches
+from napari_cas.store.grid import by_chunk, grid_keys, keys_within, overlap
 from napari_cas.store.indexing import IndexedArray, Points, Ranges
 
 if TYPE_CHECKING:
@@ -303,7 +303,7 @@ class LabelArray(IndexedArray):
             for key in self._cache.clean():
                 if plane is not None and key[:-2] != tuple(plane):
                     continue
-                if box is not None and not touches(self.files.box(key)[1], box):
+                if box is not None and not box.touches(self.files.box(key)[1]):
                     continue
                 self._cache.drop(key)
             if not self._dirty:

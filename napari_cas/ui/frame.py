@@ -91,7 +91,7 @@ class Frame:
         before = self.box
         if not serves(before, seen):
             self.box = around(seen, self.size)
-        self.cuts = not contains(self.box, seen)
+        self.cuts = not self.box.contains(seen)
         return self.box != before
 
     def outline(self, layer: Labels | None) -> None:
@@ -123,16 +123,6 @@ def serves(window: Box, view: Box) -> bool:
         return True
     return _serves(window.y0, window.y1, view.y0, view.y1) and _serves(
         window.x0, window.x1, view.x0, view.x1
-    )
-
-
-def contains(window: Box, view: Box) -> bool:
-    """Whether all of a view is in a window."""
-    return (
-        window.y0 <= view.y0
-        and window.x0 <= view.x0
-        and view.y1 <= window.y1
-        and view.x1 <= window.x1
     )
 
 

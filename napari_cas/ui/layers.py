@@ -15,7 +15,6 @@ from napari.layers import Image, Labels
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication
 
-from napari_cas.store.grid import touches
 from napari_cas.ui import display, where
 from napari_cas.ui.frame import Frame
 from napari_cas.ui.history import Corrections
@@ -251,7 +250,7 @@ class LayerAdapter:
             self.ensure_prediction()
         elif tile.plane != self.plane():
             self._news.forget()
-        elif touches(tile.box, self.frame.box) and self._news.found(
+        elif tile.box.touches(self.frame.box) and self._news.found(
             self._entry, tile, self.frame.box
         ):
             self.prediction.refresh(extent=False)

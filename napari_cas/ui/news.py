@@ -11,10 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_cas.protocol import Box
-
 if TYPE_CHECKING:
-    from napari_cas.protocol import Plane, Tile
+    from napari_cas.protocol import Box, Plane, Tile
     from napari_cas.store import ImageEntry
 
 
@@ -40,12 +38,7 @@ class News:
         shown : Box
             What the layer holds of the plane.
         """
-        box = Box(
-            max(tile.box.y0, shown.y0),
-            max(tile.box.x0, shown.x0),
-            min(tile.box.y1, shown.y1),
-            min(tile.box.x1, shown.x1),
-        )
+        box = tile.box.intersection(shown)
         labels = np.asarray(entry.prediction[(*tile.plane, *box.slices)])
         digest = hashlib.blake2b(labels.tobytes(), digest_size=16).digest()
         before, self._drawn = self._drawn, (tile.plane, box, digest)

@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_cas.engine.tiling import grid, intersection, overlapping, window, with_halo
+from napari_cas.engine.tiling import grid, overlapping, window, with_halo
 from napari_cas.protocol import Box
 
 sizes = st.tuples(st.integers(1, 3000), st.integers(1, 3000))
@@ -29,7 +29,7 @@ def test_overlapping_tiles_hold_the_box(size, tile, data):
     y1 = data.draw(st.integers(y0 + 1, size[0]))
     x1 = data.draw(st.integers(x0 + 1, size[1]))
     box = Box(y0, x0, y1, x1)
-    parts = [intersection(t, box) for t in overlapping(grid(size, tile), box)]
+    parts = [t.intersection(box) for t in overlapping(grid(size, tile), box)]
     assert sum(np.prod(p.shape) for p in parts) == np.prod(box.shape)
 
 

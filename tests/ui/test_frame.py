@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from napari_cas.protocol import Box
 from napari_cas.ui import frame
-from napari_cas.ui.frame import Frame, around, contains, serves
+from napari_cas.ui.frame import Frame, around, serves
 
 SIZE = (30_000, 20_000)
 
@@ -43,7 +43,7 @@ def test_a_window_shows_the_view_and_serves_it(seen):
     assert max(window.shape) <= frame.LARGEST + frame.GRID
     assert window.y0 % frame.GRID == window.x0 % frame.GRID == 0
     if max(seen.shape) <= frame.LARGEST:
-        assert contains(window, seen)
+        assert window.contains(seen)
 
 
 def test_it_follows_only_a_view_that_has_left():
@@ -54,7 +54,7 @@ def test_it_follows_only_a_view_that_has_left():
     assert not held.follow(view(1200, 1200, 100))
     assert held.box == box
     assert held.follow(view(5000, 1000, 800))
-    assert contains(held.box, view(5000, 1000, 800))
+    assert held.box.contains(view(5000, 1000, 800))
     assert held.translate == (held.box.y0 / 2, held.box.x0 / 2)
 
 
