@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -30,3 +33,23 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("the development data sets are not here; set NAPARI_CAS_DATA to their folder")
     return folder
+
+
+@pytest.fixture
+def run_script(tmp_path):
+    """Start Python code in processes of their own, which are gone and reaped at the end."""
+    running: list[subprocess.Popen[str]] = []
+
+    def start(code: str, *args: object, **options: object) -> subprocess.Popen[str]:
+        script = tmp_path / f"script{len(running)}.py"
+        script.write_text(textwrap.dedent(code))
+        command = [sys.executable, str(script), *map(str, args)]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, **options)
+        running.append(process)
+        return process
+
+    yield start
+    for process in running:
+        process.kill()
+        process.wait()
+        process.stdout.close()

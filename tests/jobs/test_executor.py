@@ -1,8 +1,6 @@
 import os
 import signal
-import subprocess
 import sys
-import textwrap
 import threading
 import time
 from concurrent.futures import CancelledError
@@ -152,27 +150,6 @@ def test_shutdown_in_the_middle_of_a_job_leaves_nothing(findable, tmp_path):
     with pytest.raises(WorkerError):
         future.result(WAIT)
     assert gone(int((tmp_path / "pid").read_text()))
-
-
-@pytest.fixture
-def run_script(tmp_path):
-    """Start Python code in a process of its own, gone and reaped at the end."""
-    running = []
-
-    def start(text, **options):
-        path = tmp_path / "script.py"
-        path.write_text(textwrap.dedent(text))
-        process = subprocess.Popen(
-            [sys.executable, str(path)], stdout=subprocess.PIPE, text=True, **options
-        )
-        running.append(process)
-        return process
-
-    yield start
-    for process in running:
-        process.kill()
-        process.wait()
-        process.stdout.close()
 
 
 def test_an_unguarded_script_runs_once_and_ends_with_its_worker(run_script):

@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import textwrap
 import time
 
 import numpy as np
@@ -20,28 +19,6 @@ from napari_cas.errors import CheckpointError, StorageError
 from napari_cas.protocol import Box
 from napari_cas.store import LabelArray, Project
 from napari_cas.store.export import export
-
-
-@pytest.fixture
-def spawn(tmp_path):
-    """Start Python code in a process of its own, killed at the end."""
-    running = []
-
-    def start(code, *args):
-        script = tmp_path / f"child{len(running)}.py"
-        script.write_text(textwrap.dedent(code))
-        process = subprocess.Popen(
-            [sys.executable, str(script), *map(str, args)], stdout=subprocess.PIPE, text=True
-        )
-        running.append(process)
-        return process
-
-    yield start
-    for process in running:
-        process.kill()
-        process.wait()
-        process.stdout.close()
-
 
 PAINTER = """
     import sys
@@ -95,13 +72,13 @@ def _check_after_kill(path, acknowledged):
     return acknowledged + 1
 
 
-def _kill_rounds(tmp_path, spawn, rounds):
+def _kill_rounds(tmp_path, run_script, rounds):
     path = tmp_path / "p.zarr"
     with Project.create(path) as project:
         project.add_image("a", np.arange(1500 * 1500).reshape(1500, 1500) % 251, "yx")
     done = 0
     for seed in range(rounds):
-        process = spawn(PAINTER, path, done + 1)
+        process = run_script(PAINTER, path, done + 1)
         assert process.stdout.readline() == "ready\n"
         if seed % 3 == 0:
             done = int(process.stdout.readline())  # a busy machine may manage none in the pause
@@ -117,18 +94,18 @@ def _kill_rounds(tmp_path, spawn, rounds):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="SIGKILL is POSIX")
-def test_a_killed_painter_loses_no_finished_stroke(tmp_path, spawn):
-    _kill_rounds(tmp_path, spawn, 3)
+def test_a_killed_painter_loses_no_finished_stroke(tmp_path, run_script):
+    _kill_rounds(tmp_path, run_script, 3)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 @pytest.mark.skipif(os.name == "nt", reason="SIGKILL is POSIX")
-def test_a_painter_killed_a_hundred_times_loses_no_finished_stroke(tmp_path, spawn):
-    _kill_rounds(tmp_path, spawn, 100)
+def test_a_painter_killed_a_hundred_times_loses_no_finished_stroke(tmp_path, run_script):
+    _kill_rounds(tmp_path, run_script, 100)
 
 
-def test_readers_never_see_a_torn_chunk(tmp_path, spawn):
+def test_readers_never_see_a_torn_chunk(tmp_path, run_script):
     path = tmp_path / "p.zarr"
     with Project.create(path) as project:
         project.add_image("a", np.arange(300 * 300).reshape(300, 300) % 251, "yx")
@@ -141,7 +118,7 @@ def test_readers_never_see_a_torn_chunk(tmp_path, spawn):
             prediction[:256, :256] = i % 4  # every fourth time the chunk's file is removed
             prediction.flush()
     """
-    process = spawn(code, path)
+    process = run_script(code, path)
     process.stdout.readline()
     reader = Project.open(path, "r").image("a").prediction
     seen, end = set(), time.monotonic() + 1.5
@@ -168,11 +145,11 @@ MODELLER = """
 
 
 @pytest.mark.skipif(os.name == "nt", reason="SIGKILL is POSIX")
-def test_a_model_is_whole_whenever_its_writer_is_killed(tmp_path, spawn):
+def test_a_model_is_whole_whenever_its_writer_is_killed(tmp_path, run_script):
     path = tmp_path / "p.zarr"
     Project.create(path).close()
     for seed in range(3):
-        process = spawn(MODELLER, path)
+        process = run_script(MODELLER, path)
         process.stdout.readline()
         process.stdout.readline()
         reader, end = Project.open(path, "r"), time.monotonic() + 0.5
