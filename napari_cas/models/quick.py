@@ -98,7 +98,6 @@ class Stem(nn.Module):
         filters = (*self.filters.widths, 0)
         deep = (0, *_LITE0_WIDTHS)
         self.widths = tuple(a + b for a, b in zip(filters, deep, strict=True))
-        self.requires_grad_(False)
         self.eval()
 
     def train(self, mode: bool = True) -> Stem:  # noqa: ARG002

@@ -65,6 +65,7 @@ def test_backbone_is_the_published_one(model):
 
 def test_backbone_is_frozen_and_shared(model):
     assert not any(p.requires_grad for p in model.stem.parameters())
+    assert list(model.stem.parameters()) == []  # the network belongs to the process
     assert not model.train().stem.training
     model.eval()
     with pytest.raises(WeightsError):
