@@ -63,6 +63,11 @@ class Box(NamedTuple):
             min(self.x1, other.x1),
         )
 
+    def inside(self, outer: Box) -> Box:
+        """Return the same pixels, counted from the corner of a box around them."""
+        y0, x0 = outer.y0, outer.x0
+        return Box(self.y0 - y0, self.x0 - x0, self.y1 - y0, self.x1 - x0)
+
 
 class Tile(NamedTuple):
     """A box of one plane of one image of a project."""

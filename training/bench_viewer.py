@@ -126,7 +126,7 @@ class Bench:
         end = time.monotonic() + self.args.seconds
         with Gaps() as gaps:
             while time.monotonic() < end:
-                if what == "training" and not session.state.busy:
+                if what == "training":  # without a pause, as strokes in live mode have it
                     session.fine_tune()
                 self.driver.process(0.2)
         self.gaps[what] += gaps.values

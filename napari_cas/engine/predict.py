@@ -13,12 +13,12 @@ from napari_cas.engine.tiling import grid, overlapping, window, with_halo
 from napari_cas.models import QuickModel, SegmentationModel
 from napari_cas.models.pyramid import crop
 from napari_cas.models.smoothing import REACH, follow_edges
-from napari_cas.protocol import Box, Plane
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_cas.engine.sources import Source
+    from napari_cas.protocol import Box, Plane
 
 
 class Prediction(NamedTuple):
@@ -74,7 +74,7 @@ def predict_box(
     for piece in overlapping(grid(source.size, tile), box):
         part = piece.intersection(box)
         soft = _probabilities(model, source, plane, piece, part, cache, smooth=smooth)
-        inside = Box(part.y0 - box.y0, part.x0 - box.x0, part.y1 - box.y0, part.x1 - box.x0)
+        inside = part.inside(box)
         best = soft.max(0).indices  # on a CPU six times as fast as argmax
         labels[inside.slices] = (best + 1).to(torch.uint8).cpu().numpy()
         probabilities[(slice(None), *inside.slices)] = soft.cpu().numpy()

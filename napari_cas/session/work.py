@@ -219,7 +219,6 @@ class Work:
         if error is not None:
             self._session.messaged.emit(Message.of(error))
         completed = outcome in (Outcome.DONE, Outcome.LIMIT)
-        self.update_state()
         image = self._session.image
         huge = image is not None and extent.is_huge(image)  # the screen shows more than a round did
         self._plane_due = completed and (trained or self._plane_due or huge)
@@ -227,6 +226,7 @@ class Work:
             self.train_again()
         elif completed:
             self._go_on()
+        self.update_state()  # not before: between two kinds of work nobody is ready
 
     def _go_on(self) -> None:
         """Predict what the last round left out: where the annotator went, then the rest."""
@@ -326,9 +326,9 @@ class Work:
             self._session.messaged.emit(Message.of(error))
         if outcome is Outcome.DONE:
             self._resume_all = False
-        self.update_state()
         if self._again:
             self.train_again()
+        self.update_state()
 
     def _refresh(self, tiles: Iterable[Tile]) -> None:
         """Forget cached pixels of these tiles and tell that they changed."""

@@ -11,6 +11,8 @@ from napari_cas.session import Message, Progress, State
 from napari_cas.ui import facts, guide
 from napari_cas.ui.activity import Activity
 from napari_cas.ui.extras import Extras
+from napari_cas.ui.pace import Pace
+from napari_cas.ui.panels.common import settle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,6 +45,7 @@ class Answers:
     def __init__(self, session: Session, layers: LayerAdapter, panel: Panel) -> None:
         self.session, self.layers, self.panel = session, layers, panel
         self.activity = Activity()
+        self.pace = Pace()
         self.extras = Extras(layers)
         self.counter = facts.RegionCounter()
         self.adding = False
@@ -80,6 +83,7 @@ class Answers:
     def close(self) -> None:
         """Stop listening and take the progress bars away."""
         self.disconnect()
+        self.pace.forget()
         self.activity.clear()
 
     # -- messages and the guide -----------------------------------------------------------------
@@ -87,9 +91,14 @@ class Answers:
     def say(self, message: Message) -> None:
         """Tell the annotator: as a notification and in the status line, never as a dialog."""
         self._problem = message if message.level != "info" else None
-        self.panel.train.show_status(str(message))
+        self.show_status(str(message))
         _SHOW[message.level](str(message))
         self.refresh()
+
+    def show_status(self, text: str) -> None:
+        """Show one line under the buttons, at once and instead of any that waits."""
+        self.pace.forget("status")
+        self.panel.train.show_status(text)
 
     def attempt(self, action: Callable[[], Any]) -> Any:
         """Do something; an error a person can act on becomes a message.
@@ -121,6 +130,7 @@ class Answers:
             self.panel.guide.show_text(guide.next_step(now))
         else:
             self.panel.guide.show_text(str(self._problem), self._problem.level)
+        settle()
 
     def show_chosen(self) -> None:
         """Show which image layers would be annotated."""
@@ -142,6 +152,7 @@ class Answers:
     # -- the session's signals ------------------------------------------------------------------
 
     def _project(self, project: Project | None) -> None:
+        self.pace.forget()
         self.panel.show_project(project is not None)
         self.panel.plot.clear()
         self._problem = None
@@ -153,7 +164,7 @@ class Answers:
         else:
             self.panel.project.show_project(str(project.path), writable=self.session.writable)
             self.panel.images.add.setEnabled(self.session.writable)
-            self.panel.train.show_status("")
+            self.show_status("")
             self.panel.form.show_config(self.session.config)
             self._devices()
         self.refresh()
@@ -175,30 +186,35 @@ class Answers:
         self.refresh()
 
     def _state(self, state: State) -> None:
+        if not state.busy:
+            self.pace.flush()
         texts = {
             State.WARMING: "Starting the worker…",
             State.STOPPING: "Stopping after this round…",
         }
         if state in texts:
-            self.panel.train.show_status(texts[state])
+            self.show_status(texts[state])
         elif state is State.READY and self._problem is None:
-            self.panel.train.show_status(self._summary())
+            self.show_status(self._summary())
         if not state.busy:
             self.panel.train.show_progress(1, 1)
         self.refresh()
 
     def _progressed(self, step: Progress) -> None:
         self.activity.show(step)
-        self.panel.train.show_progress(step.done, step.total)
+        self.pace.show("bar", lambda: self.panel.train.show_progress(step.done, step.total))
         if step.finished:
             return
         if self.session.worker is None and step.done == 0:
-            self.panel.train.show_status(f"{step.text}, as soon as the worker has started…")
+            self._status_soon(f"{step.text}, as soon as the worker has started…")
         elif step.text == "Fine-tuning" and step.done == 0:
-            self.panel.train.show_status("Fine-tuning: the first round…")
+            self._status_soon("Fine-tuning: the first round…")
         elif step.text != "Fine-tuning":
             of = f" {step.done} of {step.total}" if step.total > 1 else "…"
-            self.panel.train.show_status(f"{step.text}{of}")
+            self._status_soon(f"{step.text}{of}")
+
+    def _status_soon(self, text: str) -> None:
+        self.pace.show("status", lambda: self.panel.train.show_status(text))
 
     def _summary(self) -> str:
         """Return what the last training came to."""
@@ -214,18 +230,20 @@ class Answers:
 
     def _reported(self, report: RoundReport) -> None:
         self.panel.plot.add(report)
+        self.pace.show("plot", self.panel.plot.draw)
         seconds = report.seconds.get("total")
         took = f", {seconds:.1f} s a round" if seconds else ""
-        self.panel.train.show_status(f"Fine-tuning: step {report.steps} on {report.device}{took}")
+        self._status_soon(f"Fine-tuning: step {report.steps} on {report.device}{took}")
         self.extras.update(self.session.image)
 
     def _predicted(self, tile: Tile) -> None:
-        self.layers.refresh(tile)
+        if self.layers.refresh(tile):
+            self.pace.hurry()  # the window is composed anew for the canvas anyway
 
     def _device(self, _worker: WorkerInfo) -> None:
         self._devices()
         if self.session.state.busy:
-            self.panel.train.show_status("Fine-tuning: the first round…")
+            self.show_status("Fine-tuning: the first round…")
 
     def _devices(self) -> None:
         worker = self.session.worker

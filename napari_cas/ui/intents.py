@@ -243,7 +243,7 @@ class Intents:
         region = self.answers.attempt(lambda: self.session.accept_as_region(label, at))
         if region is not None:
             where = "Segment" if at else f"Label {label}"
-            self.panel.train.show_status(f"{where} accepted as region {region}.")
+            self.answers.show_status(f"{where} accepted as region {region}.")
 
     # -- learning -------------------------------------------------------------------------------
 
@@ -311,7 +311,7 @@ class Intents:
         if entry is not None and objects.shape == entry.label_shape:
             self.layers.give(Labels(objects, name=f"{entry.name} objects", scale=entry.label_scale))
             found = int(objects.max(initial=0))
-            self.panel.train.show_status(f"{found} objects, in a Labels layer of their own.")
+            self.answers.show_status(f"{found} objects, in a Labels layer of their own.")
 
     # -- model and export -----------------------------------------------------------------------
 
@@ -334,7 +334,7 @@ class Intents:
         """Forget what was learnt; strokes stay."""
         self.answers.attempt(self.session.reset_model)
         if self.session.checkpoint is None:
-            self.panel.train.show_status("What was learnt is forgotten; your strokes are kept.")
+            self.answers.show_status("What was learnt is forgotten; your strokes are kept.")
 
     def export(self, path: str | Path) -> None:
         """Write the project as an OME-Zarr data set in the background."""

@@ -242,18 +242,20 @@ class LayerAdapter:
         if self.prediction is not None:
             self._corrections.watch(self.prediction, entry, self.frame.origin)
 
-    def refresh(self, tile: Tile) -> None:
-        """Redraw the prediction if `tile`, just written, is on the plane shown and new."""
+    def refresh(self, tile: Tile) -> bool:
+        """Redraw the prediction if `tile`, just written, is on the plane shown and new; say so."""
         if self._entry is None or tile.image != self._entry.name:
-            return
+            return False
         if self.prediction is None:
             self.ensure_prediction()
-        elif tile.plane != self.plane():
+            return True
+        if tile.plane != self.plane():
             self._news.forget()
-        elif tile.box.touches(self.frame.box) and self._news.found(
-            self._entry, tile, self.frame.box
-        ):
+            return False
+        new = self._news.found(self._entry, tile, self.frame.box)
+        if new:
             self.prediction.refresh(extent=False)
+        return new
 
     def refresh_regions(self) -> None:
         """Redraw the regions after the session has changed them."""

@@ -31,6 +31,7 @@ class TallScroll(QScrollArea):
 
     def __init__(self, inner: QWidget) -> None:
         super().__init__()
+        self._told = 0
         self.setWidget(inner)
         self.setWidgetResizable(True)
         self.setFrameShape(QFrame.Shape.NoFrame)
@@ -45,7 +46,10 @@ class TallScroll(QScrollArea):
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802 - Qt's name
         """Hear of other widths inside: Qt's own scroll area keeps them to itself."""
         if watched is self.widget() and event.type() == QEvent.Type.LayoutRequest:
-            self.updateGeometry()
+            width = self.minimumSizeHint().width()
+            if width != self._told:  # or each new text would lay the whole window out anew
+                self._told = width
+                self.updateGeometry()
         return bool(super().eventFilter(watched, event))
 
 

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyqtgraph as pg
-from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QVBoxLayout, QWidget
 
+from napari_cas.ui.panels.common import SteadyLabel
 from napari_cas.ui.theme import DARK, Colours, shade
 
 if TYPE_CHECKING:
@@ -26,8 +27,7 @@ class LossPlot(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.caption = QLabel()
-        self.caption.setObjectName("casNote")
+        self.caption = SteadyLabel("casNote")
         self._losses = pg.PlotWidget()
         self._channels = pg.PlotWidget()
         self._curves = {name: self._losses.plot([], [], name=name) for name in TERMS}
@@ -79,10 +79,10 @@ class LossPlot(QWidget):
     def clear(self) -> None:
         """Forget all points."""
         self._points, self._used = [], []
-        self._draw()
+        self.draw()
 
     def add(self, report: RoundReport) -> None:
-        """Add one round.
+        """Add one round, shown when :meth:`draw` is called next.
 
         Parameters
         ----------
@@ -95,13 +95,13 @@ class LossPlot(QWidget):
             self._points, self._used = [], []
         self._points.extend(report.losses)
         self._used.append((report.losses[-1].step, report.channels_used))
-        self._draw()
 
     def show_history(self, reports: Sequence[RoundReport]) -> None:
         """Draw these rounds from scratch."""
-        self.clear()
+        self._points, self._used = [], []
         for report in reports:
             self.add(report)
+        self.draw()
 
     def curve(self, term: str) -> tuple[list[int], list[float]]:
         """Return the steps and values of one term, as drawn.
@@ -114,7 +114,8 @@ class LossPlot(QWidget):
         steps, values = self._curves[term].getData()
         return list(map(int, steps)), list(map(float, values))
 
-    def _draw(self) -> None:
+    def draw(self) -> None:
+        """Show all rounds added."""
         steps = [point.step for point in self._points]
         for name, curve in self._curves.items():
             curve.setData(steps, [getattr(point, name) for point in self._points])
@@ -144,9 +145,7 @@ class LossPlot(QWidget):
         used = f"Channels in use: {self._used[-1][1]}" if self._used else "Channels in use: –"
         # A training that starts from a solution draws flat lines: the number still says something.
         loss = f" · total loss: {_short(self._points[-1].total)}" if self._points else ""
-        text = f"{self._legend}<br>{used}{loss}"
-        if text != self.caption.text():
-            self.caption.setText(text)
+        self.caption.setText(f"{self._legend}<br>{used}{loss}")
 
 
 def _short(value: float) -> str:

@@ -67,13 +67,13 @@ def panel_style(c: Colours) -> str:
         background: {c.foreground}; border-radius: 2px; }}
     QFrame#casGuide[level="warning"] {{ border-left-color: {c.warning}; }}
     QFrame#casGuide[level="error"] {{ border-left-color: {c.error}; }}
-    QLabel#casGuideText {{ background: transparent; padding: 5px 6px; }}
+    QLabel#casGuideText {{ background: transparent; }}
     QLabel#casHeading {{ font-weight: bold; padding-top: 4px; }}
     QLabel#casStatus {{ color: {c.text}; }}
     QLabel#casNote {{ color: {c.text}; font-size: 11px; }}
     QPushButton#casPrimary {{ min-height: 24px; font-weight: bold; }}
-    QPushButton#casPrimary[call="true"]:enabled {{ background: {c.accent}; color: white; }}
-    QPushButton#casPrimary[call="true"]:enabled:hover {{ background: {c.accent}; }}
+    QPushButton#casPrimary:default:enabled {{ background: {c.accent}; color: white; }}
+    QPushButton#casPrimary:default:enabled:hover {{ background: {c.accent}; }}
     QToolButton {{ background: {c.foreground}; border-radius: 2px; padding: 4px 8px;
         color: {c.text}; }}
     QToolButton:hover {{ background: {shade(c.foreground, 0.15, c.text)}; }}

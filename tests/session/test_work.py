@@ -123,7 +123,9 @@ def test_a_stroke_trains_in_live_mode_and_one_during_training_trains_once_more(s
     paint(session)
     assert session.idle is False
     chains = []
-    session.state_changed.connect(lambda state: chains.append(state is State.TRAINING))
+    session.progressed.connect(
+        lambda step: chains.append(step.text == "Fine-tuning" and step.done == 0)
+    )
 
     def paint_once(report):
         if len(session.heard.reports) == 1:
@@ -134,6 +136,15 @@ def test_a_stroke_trains_in_live_mode_and_one_during_training_trains_once_more(s
     finish(session)
     assert sum(chains) == 2
     session.live = False
+
+
+def test_nobody_is_ready_between_learning_and_predicting_the_rest(session):
+    session.set_view((), Box(0, 0, 60, 60))
+    paint(session)
+    session.heard.states.clear()
+    session.fine_tune()
+    finish(session)
+    assert session.heard.states[-3:] == [State.TRAINING, State.PREDICTING, State.READY]
 
 
 def test_cancelling_acts_within_one_round(session):

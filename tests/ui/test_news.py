@@ -48,6 +48,18 @@ def test_after_another_tile_it_is_news_though_it_went_back(flat):
     assert news.found(flat, VIEW, VIEW.box)
 
 
+def test_a_part_of_what_was_drawn_is_no_news_and_the_whole_after_the_part_is_none(flat):
+    news = News()
+    predict(flat, 1)
+    for tile, new in ((VIEW, True), (PART, False), (VIEW, False), (PART, False)):
+        assert news.found(flat, tile, VIEW.box) == new
+
+
+def test_what_lies_elsewhere_is_no_news(flat):
+    predict(flat, 1)
+    assert not News().found(flat, PART, Box(40, 40, 64, 80))
+
+
 def test_the_layer_is_drawn_again_only_for_new_labels(model_viewer, flat):
     adapter = LayerAdapter(model_viewer)
     predict(flat, 1)

@@ -209,6 +209,7 @@ def test_the_plot_draws_all_terms_and_the_channels(add):
     assert not plot.isVisible()
     plot.add(report(1, 10, 2))
     plot.add(report(11, 20, 3))
+    plot.draw()
     assert plot.isVisible()
     for name in ("total", "uniformer", "discriminator"):
         steps, values = plot.curve(name)
@@ -221,6 +222,7 @@ def test_a_training_that_starts_solved_still_says_how_low_its_loss_is(add):
     plot = add(LossPlot())
     points = tuple(LossPoint(step, -1e-4, 0.0, -1e-3) for step in range(1, 9))
     plot.add(RoundReport("m", 8, points, 2, 2, (), converged=True))
+    plot.draw()
     assert "total loss: −0.0001" in plot.caption.text()
     low, high = plot._losses.viewRange()[1]
     # The lines lie apart by more than their own width instead of all on the zero line.

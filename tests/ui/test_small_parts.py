@@ -7,11 +7,14 @@ import threading
 import numpy as np
 import pytest
 from napari.utils import progress
+from qtpy.QtCore import QEvent
+from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_cas.session import Progress
 from napari_cas.ui import display, extras, facts, keys, looks, paths, theme
 from napari_cas.ui.activity import Activity
 from napari_cas.ui.dispatch import QtDispatcher
+from napari_cas.ui.panels.common import SteadyLabel, settle
 
 
 def test_dispatch_runs_in_the_owners_thread_and_in_order(qtbot):
@@ -174,3 +177,48 @@ def test_images_of_the_project_become_layers(project, shape, axes, dtype, names)
         assert np.array_equal(np.asarray(shown), first)
         low, high = layers[0].contrast_limits
         assert (low, high) == (entry.intensity.low[0], entry.intensity.high[0])
+
+
+def test_a_steady_label_keeps_its_height_and_grows_for_a_long_text(qtbot):
+    column = QWidget()
+    qtbot.addWidget(column)
+    label = SteadyLabel("casStatus", lines=2)
+    layout = QVBoxLayout(column)
+    layout.addWidget(label)
+    layout.addStretch()
+    column.resize(200, 300)
+    column.show()
+    heights = []
+    for text in ("", "Short.", "Two lines of text, which need more room.", "Long. " * 40):
+        label.setText(text)
+        settle()
+        heights.append(label.height())
+        assert label.text() == text
+    assert heights[0] == heights[1] == heights[2] < heights[3]
+    label.setText("Short.")
+    settle()
+    assert label.height() == heights[0]
+
+
+def test_another_text_of_the_same_height_lays_nothing_out(qtbot):
+    told = []
+
+    class Column(QWidget):
+        def event(self, event):
+            told.extend([event.type()] if event.type() == QEvent.Type.LayoutRequest else [])
+            return super().event(event)
+
+    column = Column()
+    qtbot.addWidget(column)
+    label = SteadyLabel("casStatus")
+    QVBoxLayout(column).addWidget(label)
+    column.resize(200, 100)
+    column.show()
+    settle()
+    told.clear()
+    label.setText("Fine-tuning: step 20")
+    settle()
+    assert not told
+    label.setText("Long. " * 40)
+    settle()
+    assert told

@@ -121,7 +121,7 @@ def test_from_sample_to_export(open_panel, executor, tmp_path):
     paint_truth(driver, widget, truth, classes[1:])
     assert set(session.image.regions.ids(())) == set(range(1, len(classes) + 1))
     assert not session.image.regions.dirty
-    assert panel.train.run.property("call")
+    assert panel.train.run.isDefault()
 
     train(driver, widget)
     layer = viewer.layers["prediction"]

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSizePolicy, QWidget
+from qtpy.QtCore import QEvent
+from qtpy.QtWidgets import QApplication, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QWidget
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from qtpy.QtGui import QResizeEvent
 
 
 def heading(text: str) -> QLabel:
@@ -23,6 +26,57 @@ def note(text: str = "") -> QLabel:
     label.setObjectName("casNote")
     label.setWordWrap(True)
     return label
+
+
+class SteadyLabel(QWidget):
+    """Text that wraps in a place that stays as high as it is, so that other text moves nothing.
+
+    A label in a layout tells all layouts around it of each change, and a change on each level has
+    the whole window composed anew, canvas and all. It grows when a text does not fit.
+
+    Parameters
+    ----------
+    name : str
+        Name of the label in style sheets.
+    lines : int
+        Lines that there is room for from the start.
+    """
+
+    def __init__(self, name: str, lines: int = 2, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._lines = lines
+        self._label = QLabel(self)
+        self._label.setObjectName(name)
+        self._label.setWordWrap(True)
+
+    def text(self) -> str:
+        """Return the text shown."""
+        return self._label.text()
+
+    def setText(self, text: str) -> None:  # noqa: N802 - as Qt's labels have it
+        """Show a text, plain or rich."""
+        if text != self._label.text():
+            self._label.setText(text)
+            self._fit()
+
+    def changeEvent(self, event: QEvent) -> None:  # noqa: N802 - Qt's name
+        """Follow a font or a style that changes."""
+        super().changeEvent(event)
+        if event.type() in (QEvent.Type.FontChange, QEvent.Type.StyleChange):
+            self._fit()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802 - Qt's name
+        """Wrap at the new width."""
+        super().resizeEvent(event)
+        self._fit()
+
+    def _fit(self) -> None:
+        label, width = self._label, self.width()
+        label.ensurePolished()
+        least = self._lines * label.fontMetrics().lineSpacing()
+        height = max(label.heightForWidth(width), least)
+        label.setGeometry(0, 0, width, height)
+        self.setFixedHeight(height)
 
 
 def button(text: str, tip: str, clicked: Callable[[], None]) -> QPushButton:
@@ -58,6 +112,15 @@ def row(*widgets: QWidget, stretch: tuple[int, ...] = ()) -> QHBoxLayout:
     for index, widget in enumerate(widgets):
         layout.addWidget(widget, stretch[index] if stretch else 0)
     return layout
+
+
+def settle() -> None:
+    """Let all layouts follow what has changed, now.
+
+    Left to itself, Qt tells one level of layouts after the other, and has the window composed
+    between them.
+    """
+    QApplication.sendPostedEvents(None, QEvent.Type.LayoutRequest.value)
 
 
 def set_flag(widget: QWidget, name: str, value: object) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from qtpy.QtWidgets import QFrame, QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFrame, QVBoxLayout, QWidget
 
-from napari_cas.ui.panels.common import set_flag
+from napari_cas.ui.panels.common import SteadyLabel, set_flag
 
 
 class GuideView(QFrame):
@@ -13,11 +13,9 @@ class GuideView(QFrame):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setObjectName("casGuide")
-        self.label = QLabel()
-        self.label.setObjectName("casGuideText")
-        self.label.setWordWrap(True)
+        self.label = SteadyLabel("casGuideText")
         layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setContentsMargins(9, 5, 6, 5)
         layout.addWidget(self.label)
 
     def show_text(self, text: str, level: str = "info") -> None:

@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QProgressBar, QVBoxLa
 from superqt import QToggleSwitch
 
 from napari_cas.ui.guide import RUN_KEY
-from napari_cas.ui.panels.common import button, note, row, set_flag
+from napari_cas.ui.panels.common import SteadyLabel, button, row
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,8 +60,7 @@ class TrainView(QWidget):
         self.device.activated.connect(
             lambda i: self.device_chosen.emit(str(self.device.itemData(i)))
         )
-        self.status = note()
-        self.status.setObjectName("casStatus")
+        self.status = SteadyLabel("casStatus")
         self.progress = QProgressBar()
         self.progress.setObjectName("casProgress")
         self.progress.setTextVisible(False)
@@ -115,7 +114,8 @@ class TrainView(QWidget):
 
     def call_to_run(self, on: bool) -> None:
         """Make the primary button stand out, or not."""
-        set_flag(self.run, "call", on)
+        # A style sheet's own property would have to be polished anew, which lays out the window.
+        self.run.setDefault(on)
 
     def show_live(self, on: bool) -> None:
         """Show whether live mode is on, emitting nothing."""
