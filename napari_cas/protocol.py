@@ -108,6 +108,24 @@ class RoundRequest:
     probabilities: bool = False
 
 
+class Alike(NamedTuple):
+    """Regions of one plane that look alike and are learnt as one.
+
+    Attributes
+    ----------
+    image : str
+        Name of the image.
+    plane : tuple of int
+        Indices along its leading axes.
+    ids : tuple of int
+        Two or more ids, ascending.
+    """
+
+    image: str
+    plane: Plane
+    ids: tuple[int, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class LossPoint:
     """The loss terms at one optimiser step, as minimised (α-weighting not applied to the terms)."""
@@ -143,7 +161,9 @@ class RoundReport:
     device : str
         Device that did the work, such as "cpu" or "cuda:0".
     warnings : tuple of str
-        Sentences the annotator should read, such as alike regions or a lowered learning rate.
+        Sentences the annotator should read, such as a lowered learning rate.
+    alike : tuple of Alike
+        Regions that look alike and were learnt as one.
     """
 
     checkpoint: str | None
@@ -156,6 +176,7 @@ class RoundReport:
     seconds: dict[str, float] = field(default_factory=dict)
     device: str = "cpu"
     warnings: tuple[str, ...] = ()
+    alike: tuple[Alike, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from napari_cas.errors import CASError, WorkerError
-from napari_cas.session import Message, Progress, Session
+from napari_cas.session import Message, Progress, Session, merging
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -102,6 +102,8 @@ class Console:
         with self.refusals():
             session.fine_tune()
         self.wait(session)
+        for group in session.alike:
+            self.say(merging.sentence(group))
         rounds = session.reports[before:]
         if not rounds:
             raise WorkerError("No round was finished")
@@ -119,6 +121,7 @@ class Console:
             "seconds": round(time.perf_counter() - start, 3),
             "seconds_to_first_prediction": self.report.pop("first", None),
             "warnings": sorted({text for report in rounds for text in report.warnings}),
+            "alike": [merging.sentence(group) for group in session.alike],
         }
 
     @contextmanager

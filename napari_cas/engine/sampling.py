@@ -17,6 +17,7 @@ from napari_cas.engine.tiling import grid, overlapping
 from napari_cas.errors import RegionError
 from napari_cas.losses import RegionIndex, index_regions
 from napari_cas.models.pyramid import gather
+from napari_cas.protocol import Alike
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -167,22 +168,20 @@ class PixelSampler:
         device = self.features.device
         return Batch(self.features[index.flatten().to(device)], regions.to(device))
 
-    def merge_alike(self, model: QuickModel) -> list[str]:
-        """Take regions that look alike as one from now on, and return a sentence for each group."""
+    def merge_alike(self, model: QuickModel) -> tuple[Alike, ...]:
+        """Take regions that look alike as one from now on, and return which these are."""
         head = model.head
         standard = (self.features - head.mean) * head.scale
         local = sum(head.widths[:_LOCAL_LEVELS])
         self.group = group_alike(
             standard, self.count, self.plane, local=local, channels=model.channels
         )
-        sentences = []
+        groups = []
         for number in (torch.bincount(self.group) > 1).nonzero()[:, 0]:
             members = (self.group == number).nonzero()[:, 0]
             name, plane = self._names[int(self.plane[members[0]])]
-            where = f"{name}, plane {', '.join(map(str, plane))}" if plane else name
-            ids = ", ".join(str(i) for i in self.ids[members].tolist())
-            sentences.append(f"Regions {ids} of {where} look alike and are learnt as one.")
-        return sentences
+            groups.append(Alike(name, plane, tuple(sorted(self.ids[members].tolist()))))
+        return tuple(groups)
 
     def _choose_regions(self, rng: torch.Generator) -> Tensor:
         """Return whole planes at random until REGIONS_PER_STEP are reached."""

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from napari_cas.config import Config
     from napari_cas.engine.sources import Source
     from napari_cas.models import SegmentationModel
-    from napari_cas.protocol import Box, LossPoint, Plane
+    from napari_cas.protocol import Alike, Box, LossPoint, Plane
 
 STEPS_PER_ROUND = 100
 _FEWEST_STEPS = 5
@@ -53,6 +53,7 @@ class RoundResult(NamedTuple):
     digest: str
     seconds: dict[str, float]
     warnings: tuple[str, ...]
+    alike: tuple[Alike, ...]
 
 
 class Trainer:
@@ -80,6 +81,7 @@ class Trainer:
         groups = self.model.parameter_groups()
         self.learner = Learner(self._logits, torch.optim.AdamW(groups, lr=rate), rate)
         self._digest, self._regions = "", 0
+        self._alike: tuple[Alike, ...] = ()
         self._crop, self._tile = config.fit.crop_size, config.predict.tile_size
 
     @classmethod
@@ -193,6 +195,7 @@ class Trainer:
             sampler.digest,
             {"features": ready - start, "fit": time.perf_counter() - ready},
             warnings,
+            self._alike,
         )
 
     def _shrink(self) -> bool:
@@ -235,7 +238,7 @@ class Trainer:
         sampler = PixelSampler(self.model, tiles, self.cache, self.config.seed)
         if not self.model.head.fitted:
             self.model.head.standardise(sampler.features)
-        self.learner.warnings += sampler.merge_alike(self.model)
+        self._alike = sampler.merge_alike(self.model)
         start_from_discriminant(self.model.head, sampler, known=sampler.digest == self._digest)
         self.learner.penalty = Anchor(self.model.head, sampler.probes, self.config.seed)
         return sampler

@@ -278,6 +278,7 @@ def _report(
         seconds=seconds,
         device=str(trainer.device),
         warnings=result.warnings if result else (),
+        alike=result.alike if result else (),
     )
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from napari_cas.errors import ProjectError, RegionError, StorageError
 from napari_cas.protocol import Box, Tile
 from napari_cas.session import exporting, models, objects, painted, projects, transfer
-from napari_cas.session.base import SessionBase
+from napari_cas.session.annotating import AnnotatingSession
 from napari_cas.session.events import Message
 from napari_cas.session.saving import Saver
 from napari_cas.session.timers import Timers
@@ -39,7 +39,7 @@ VIEW_LIMIT = 1024
 centre (the rest follows tile by tile), so that a round takes about the same time at any zoom."""
 
 
-class Session(SessionBase):
+class Session(AnnotatingSession):
     """One annotator, one project, one worker.
 
     Parameters
@@ -186,7 +186,7 @@ class Session(SessionBase):
         self._work.close()
         self.close_project()
 
-    # -- annotating -----------------------------------------------------------------------------
+    # -- looking --------------------------------------------------------------------------------
 
     def set_view(self, plane: Plane, box: Box) -> None:
         """Take note of what is looked at: indices along the leading axes, and a pixel box there."""
@@ -199,66 +199,6 @@ class Session(SessionBase):
         self._seen = Tile(self._image.name, tuple(plane), seen)
         self._view = self._seen._replace(box=projects.limit(seen, VIEW_LIMIT))
         self._work.view_changed()
-
-    def new_region(self) -> int:
-        """Return the next unused region id on the current plane (1 on an empty one)."""
-        entry, view = self._looking()
-        return int(entry.regions.new_id(view.plane))
-
-    def stroke_finished(self) -> None:
-        """Save the stroke that has just been finished; in live mode, train soon.
-
-        When the disk refuses, the stroke stays in memory, a message says so, and saving is tried
-        again every few seconds and with every later stroke.
-        """
-        if self.writable and self.flush() and self._live:
-            self._work.train_soon()
-
-    def corrected(self, plane: Plane, box: Box) -> None:
-        """Save a correction painted on the prediction, and teach it.
-
-        Corrected pixels inside `box` are copied into the painted regions, over strokes too (the
-        correction is newer); a label erased to 0 teaches nothing.
-        """
-        if not self.writable or self._image is None:
-            return
-        height, width = self._image.plane_size
-        if transfer.corrections_to_regions(
-            self._image, tuple(plane), Box(*box).clip(height, width)
-        ):
-            self.regions_changed.emit()
-        self.stroke_finished()
-
-    def accept_as_region(self, label: int, at: tuple[int, int] | None = None) -> int:
-        """Copy a predicted segment of the current plane into the painted regions.
-
-        Parameters
-        ----------
-        label : int
-            Label of the segment, 1..M.
-        at : (int, int), optional
-            Row and column on the plane: only the connected piece there; else all of the label.
-
-        Returns
-        -------
-        int
-            Id of the region: the painted one that mostly carries this label, else a new one.
-
-        Raises
-        ------
-        RegionError
-            There is no such segment.
-        """
-        self._opened(writing=True)
-        entry, view = self._looking()
-        region = transfer.accept(entry, view, label, at)
-        self.regions_changed.emit()
-        self.stroke_finished()
-        return region
-
-    def flush(self) -> bool:
-        """Save all strokes and corrections; return whether everything is on disk."""
-        return self._saver.flush()
 
     # -- learning and predicting ----------------------------------------------------------------
 
@@ -314,7 +254,7 @@ class Session(SessionBase):
             for name in self.images:
                 transfer.clear_corrections(self._opened().image(name))
             self.flush()
-        self._work.reports.clear()
+        self._work.forget()
         self._work.use(None)
 
     def save_model(self, path: str | Path) -> Path:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from napari_cas.jobs import Executor
-    from napari_cas.protocol import Box, Plane, Tile
+    from napari_cas.protocol import Alike, Box, Plane, Tile
     from napari_cas.session.session import Session
     from napari_cas.session.timers import Timers
     from napari_cas.store import Project
@@ -44,6 +44,7 @@ class Work:
         self.checkpoint: str | None = None
         self.worker: WorkerInfo | None = None
         self.reports: deque[RoundReport] = deque(maxlen=1000)
+        self.alike: tuple[Alike, ...] = ()
         self._given, self._own = executor, None if executor is None else executor
         self._chain: RoundChain | None = None
         self._trains = False
@@ -141,6 +142,7 @@ class Work:
     def forget(self) -> None:
         """Start over for another project."""
         self.checkpoint = None
+        self.alike = ()
         self.reports.clear()
 
     # -- training -------------------------------------------------------------------------------
@@ -202,6 +204,8 @@ class Work:
                 self._session.messaged.emit(Message("warning", text))
         self._refresh(report.changed)
         self.reports.append(report)
+        if report.losses:
+            self.alike = report.alike
         if report.checkpoint != self.checkpoint:
             self.use(report.checkpoint)
         self._session.reported.emit(report)

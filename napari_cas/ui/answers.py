@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from napari.utils.notifications import show_error, show_info, show_warning
 
 from napari_cas.errors import CASError
-from napari_cas.session import Message, Progress, State
+from napari_cas.session import Message, Progress, State, merging
 from napari_cas.ui import facts, guide
 from napari_cas.ui.activity import Activity
 from napari_cas.ui.extras import Extras
@@ -125,6 +125,8 @@ class Answers:
         self.panel.train.show_busy(busy, can_run=now.project and now.writable)
         self.panel.train.call_to_run(guide.wants_run(now))
         self.panel.results.show_available(trained=trained, busy=busy)
+        alike = merging.summary(self.session.alike)
+        self.panel.alike.show_text(alike, can_merge=now.writable)
         self.panel.start.start.setEnabled(now.chosen > 0 and not now.adding)
         if self._problem is None:
             self.panel.guide.show_text(guide.next_step(now))
@@ -231,6 +233,7 @@ class Answers:
     def _reported(self, report: RoundReport) -> None:
         self.panel.plot.add(report)
         self.pace.show("plot", self.panel.plot.draw)
+        self.pace.show("alike", self.refresh)
         seconds = report.seconds.get("total")
         took = f", {seconds:.1f} s a round" if seconds else ""
         self._status_soon(f"Fine-tuning: step {report.steps} on {report.device}{took}")

@@ -63,6 +63,7 @@ class Intents:
         train.cancel_requested.connect(self.cancel)
         train.live_toggled.connect(self.set_live)
         train.device_chosen.connect(self.choose_device)
+        self.panel.alike.merge_requested.connect(self.merge_alike)
         results.accept_requested.connect(self.accept_selected)
         results.split_requested.connect(self.split)
         results.predict_all_requested.connect(self.predict_all)
@@ -244,6 +245,12 @@ class Intents:
         if region is not None:
             where = "Segment" if at else f"Label {label}"
             self.answers.show_status(f"{where} accepted as region {region}.")
+
+    def merge_alike(self) -> None:
+        """Give regions that look alike one id."""
+        gone = self.answers.attempt(self.session.merge_alike)
+        if gone:
+            self.answers.show_status(f"{gone} region{'s' * (gone > 1)} merged into alike ones.")
 
     # -- learning -------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from qtpy.QtGui import QColor, QIcon, QPainter, QPixmap
 from qtpy.QtWidgets import QFrame, QScrollArea, QStyle, QVBoxLayout, QWidget
 from superqt import QCollapsible
 
+from napari_cas.ui.panels.alike import AlikeView
 from napari_cas.ui.panels.guide import GuideView
 from napari_cas.ui.panels.images import ImagesView
 from napari_cas.ui.panels.project import ProjectView
@@ -70,6 +71,7 @@ class Panel(QWidget):
         self.images = ImagesView()
         self.train = TrainView()
         self.plot = LossPlot()
+        self.alike = AlikeView()
         self.results = ResultsView()
         self.form = ConfigForm(config)
         self.settings = QCollapsible("Settings", expandedIcon="▾", collapsedIcon="▸")
@@ -88,8 +90,9 @@ class Panel(QWidget):
         column = QVBoxLayout(self._annotate)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(8)
-        for view in (self.project, self.images, self.train, self.plot, self.results, self.settings):
+        for view in (self.project, self.images, self.train, self.plot, self.alike, self.results):
             column.addWidget(view)
+        column.addWidget(self.settings)
         inner = QWidget()
         body = QVBoxLayout(inner)
         body.setContentsMargins(0, 0, 6, 0)

@@ -138,6 +138,25 @@ def test_a_stroke_trains_in_live_mode_and_one_during_training_trains_once_more(s
     session.live = False
 
 
+def test_regions_that_look_alike_are_told_of_and_merged_at_one_call(session):
+    session.add_images([NewImage("large", halves(shape=(512, 512)), "yx")])
+    session.select_image("large")
+    regions = session.image.regions
+    regions[50:460, 50:200], regions[50:150, 300:460], regions[350:450, 300:460] = 1, 2, 3
+    session.stroke_finished()
+    session.fine_tune()
+    finish(session)
+    assert [tuple(group) for group in session.alike] == [("large", (), (2, 3))]
+    assert not session.heard.texts
+    assert session.merge_alike() == 1
+    assert not session.alike
+    assert set(regions.ids(())) == {1, 2}
+    assert (np.asarray(regions[350:450, 300:460]) == 2).all()
+    session.fine_tune()
+    finish(session)
+    assert not session.alike
+
+
 def test_nobody_is_ready_between_learning_and_predicting_the_rest(session):
     session.set_view((), Box(0, 0, 60, 60))
     paint(session)

@@ -8,6 +8,7 @@ from qtpy.QtCore import Qt
 from napari_cas.config import Config, ModelSpec
 from napari_cas.protocol import LossPoint, RoundReport
 from napari_cas.ui.panel import Panel
+from napari_cas.ui.panels.alike import AlikeView
 from napari_cas.ui.panels.images import ImagesView
 from napari_cas.ui.panels.project import ProjectView
 from napari_cas.ui.panels.results import ResultsView
@@ -201,6 +202,20 @@ def test_the_form_keeps_the_device_that_has_its_own_control(add, qtbot):
 def report(first, last, used):
     points = tuple(LossPoint(s, 1 / s, 0.5 / s, 0.2 / s) for s in range(first, last + 1))
     return RoundReport("m", last, points, used, 3, (), converged=False)
+
+
+def test_alike_regions_are_spoken_of_only_where_there_are_some(qtbot):
+    view = AlikeView()
+    qtbot.addWidget(view)
+    assert not view.isVisible()
+    view.show_text("Regions 2, 3 of cells look alike: they are learnt as one.")
+    assert view.isVisible()
+    with qtbot.waitSignal(view.merge_requested):
+        qtbot.mouseClick(view.merge, Qt.MouseButton.LeftButton)
+    view.show_text("Regions 2, 3 of cells look alike: they are learnt as one.", can_merge=False)
+    assert not view.merge.isEnabled()
+    view.show_text("")
+    assert not view.isVisible()
 
 
 def test_the_plot_draws_all_terms_and_the_channels(add):

@@ -1,0 +1,101 @@
+"""What the annotator paints: strokes, corrections, accepted segments, merged regions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from napari_cas.protocol import Box
+from napari_cas.session import merging, transfer
+from napari_cas.session.base import SessionBase
+
+if TYPE_CHECKING:
+    from napari_cas.protocol import Alike, Plane
+    from napari_cas.session.saving import Saver
+
+
+class AnnotatingSession(SessionBase):
+    """The use-cases of painting; :class:`Session` adds projects, learning and results."""
+
+    _saver: Saver
+
+    def new_region(self) -> int:
+        """Return the next unused region id on the current plane (1 on an empty one)."""
+        entry, view = self._looking()
+        return int(entry.regions.new_id(view.plane))
+
+    def stroke_finished(self) -> None:
+        """Save the stroke that has just been finished; in live mode, train soon.
+
+        When the disk refuses, the stroke stays in memory, a message says so, and saving is tried
+        again every few seconds and with every later stroke.
+        """
+        if self.writable and self.flush() and self._live:
+            self._work.train_soon()
+
+    def corrected(self, plane: Plane, box: Box) -> None:
+        """Save a correction painted on the prediction, and teach it.
+
+        Corrected pixels inside `box` are copied into the painted regions, over strokes too (the
+        correction is newer); a label erased to 0 teaches nothing.
+        """
+        if not self.writable or self._image is None:
+            return
+        height, width = self._image.plane_size
+        if transfer.corrections_to_regions(
+            self._image, tuple(plane), Box(*box).clip(height, width)
+        ):
+            self.regions_changed.emit()
+        self.stroke_finished()
+
+    def accept_as_region(self, label: int, at: tuple[int, int] | None = None) -> int:
+        """Copy a predicted segment of the current plane into the painted regions.
+
+        Parameters
+        ----------
+        label : int
+            Label of the segment, 1..M.
+        at : (int, int), optional
+            Row and column on the plane: only the connected piece there; else all of the label.
+
+        Returns
+        -------
+        int
+            Id of the region: the painted one that mostly carries this label, else a new one.
+
+        Raises
+        ------
+        RegionError
+            There is no such segment.
+        """
+        self._opened(writing=True)
+        entry, view = self._looking()
+        region = transfer.accept(entry, view, label, at)
+        self.regions_changed.emit()
+        self.stroke_finished()
+        return region
+
+    def flush(self) -> bool:
+        """Save all strokes and corrections; return whether everything is on disk."""
+        return self._saver.flush()
+
+    @property
+    def alike(self) -> tuple[Alike, ...]:
+        """Regions that look alike and were learnt as one in the last round."""
+        return self._work.alike
+
+    def merge_alike(self) -> int:
+        """Give regions that look alike one id, on all planes and images; what is learnt stays.
+
+        Returns
+        -------
+        int
+            Regions that are gone.
+        """
+        project, groups = self._opened(writing=True), self.alike
+        for group in groups:
+            if group.image in project.images:
+                merging.merge(project.image(group.image), group)
+        self._work.alike = ()
+        self.regions_changed.emit()
+        self.stroke_finished()
+        return sum(len(group.ids) - 1 for group in groups)
