@@ -15,8 +15,6 @@ from napari_cas.ui.looks import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from napari.utils.colormaps import CyclicLabelColormap, DirectLabelColormap
 
     from napari_cas.store import ImageEntry
@@ -33,25 +31,24 @@ def image_layers(entry: ImageEntry) -> list[Image]:
     entry : ImageEntry
         Stored in the order t, c, z, y, x, at several resolutions.
     """
-    scale = entry.label_scale
+    place: dict[str, Any] = {"scale": entry.label_scale, "axis_labels": tuple(entry.label_axes)}
     levels = [_lazy(level) for level in entry.levels]
     limits = list(zip(entry.intensity.low, entry.intensity.high, strict=True))
     if "c" not in entry.axes:
-        return [_grey(entry.name, levels, scale, limits[0])]
+        return [_grey(entry.name, levels, limits[0], place)]
     axis = entry.axes.index("c")
     if entry.n_channels == 3 and str(entry.dtype) == "uint8":
         import dask.array as da
 
         colour = [da.moveaxis(level, axis, -1) for level in levels]
-        return [Image(_one_or_all(colour), name=entry.name, rgb=True, scale=scale)]
+        return [Image(_one_or_all(colour), name=entry.name, rgb=True, **place)]
     if entry.n_channels == 1:
-        return [_grey(entry.name, [_channel(level, axis, 0) for level in levels], scale, limits[0])]
+        return [_grey(entry.name, [_channel(level, axis, 0) for level in levels], limits[0], place)]
     names = entry.channel_names or [str(i) for i in range(entry.n_channels)]
     layers = []
     for index, (name, limit) in enumerate(zip(names, limits, strict=True)):
-        layer = _grey(
-            f"{entry.name} {name}", [_channel(level, axis, index) for level in levels], scale, limit
-        )
+        channel = [_channel(level, axis, index) for level in levels]
+        layer = _grey(f"{entry.name} {name}", channel, limit, place)
         layer.colormap = _CHANNEL_COLOURS[index % len(_CHANNEL_COLOURS)]
         layer.blending = "additive"
         layers.append(layer)
@@ -81,6 +78,7 @@ def _labels(
         opacity=opacity,
         colormap=colours,
         scale=entry.label_scale,
+        axis_labels=tuple(entry.label_axes),
         translate=frame.translate,
         visible=False,  # until it is in the viewer, see looks.reveal
     )
@@ -88,7 +86,7 @@ def _labels(
     return layer
 
 
-def extra_layer(kind: str, data: Any, scale: Sequence[float]) -> Image:
+def extra_layer(kind: str, data: Any, entry: ImageEntry) -> Image:
     """Return the optional layer of a kind.
 
     Parameters
@@ -97,15 +95,18 @@ def extra_layer(kind: str, data: Any, scale: Sequence[float]) -> Image:
         Probabilities get a slider for the channel.
     data : array-like
         ``(M, *label_shape)`` or ``label_shape``, in 0–1.
-    scale : sequence of float
-        Pixel size along the label axes.
+    entry : ImageEntry
+        The image that it belongs to.
     """
-    full = (1.0, *scale) if kind == "probabilities" else tuple(scale)
+    scale, axes = entry.label_scale, tuple(entry.label_axes)
+    if kind == "probabilities":
+        scale, axes = (1.0, *scale), ("channel", *axes)
     colormap = "viridis" if kind == "probabilities" else "magma"
     return Image(
         data,
         name=kind,
-        scale=full,
+        scale=scale,
+        axis_labels=axes,
         colormap=colormap,
         contrast_limits=(0, 1),
         opacity=0.6,
@@ -114,11 +115,11 @@ def extra_layer(kind: str, data: Any, scale: Sequence[float]) -> Image:
 
 
 def _grey(
-    name: str, levels: list[Any], scale: tuple[float, ...], limits: tuple[float, float]
+    name: str, levels: list[Any], limits: tuple[float, float], place: dict[str, Any]
 ) -> Image:
     low, high = float(limits[0]), float(limits[1])
     contrast = (low, high) if high > low else (low, low + 1)
-    return Image(_one_or_all(levels), name=name, scale=scale, contrast_limits=contrast)
+    return Image(_one_or_all(levels), name=name, contrast_limits=contrast, **place)
 
 
 def _lazy(level: Any) -> Any:

@@ -88,7 +88,7 @@ class Extras:
             if layer is not None:
                 layer.data = data
             else:
-                layer = self._shown[kind] = display.extra_layer(kind, data, entry.label_scale)
+                layer = self._shown[kind] = display.extra_layer(kind, data, entry)
                 self._layers.insert(layer)
 
     def want(self, kind: str, *, on: bool) -> None:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from napari.layers import Labels
 
-from napari_cas.session import Message, State
+from napari_cas.protocol import Tile
+from napari_cas.session import Message, State, extent
 from napari_cas.ui import paths, samples, sources
 
 if TYPE_CHECKING:
@@ -193,6 +194,8 @@ class Intents:
         view = box.clip(*entry.plane_size)
         if 0 in view.shape:
             return False
+        # In an overview of a huge plane only its middle is predicted unasked.
+        view = extent.unasked(entry, Tile(entry.name, plane, view)).part or view
         key = entry.name, plane
         before, self._seen[key] = self._seen.get(key, checkpoint), checkpoint
         step = max(1, max(view.shape) // 16)
@@ -316,7 +319,9 @@ class Intents:
     def _show_objects(self, objects: NDArray[np.int32]) -> None:
         entry = self.session.image
         if entry is not None and objects.shape == entry.label_shape:
-            self.layers.give(Labels(objects, name=f"{entry.name} objects", scale=entry.label_scale))
+            axes = tuple(entry.label_axes)
+            name, scale = f"{entry.name} objects", entry.label_scale
+            self.layers.give(Labels(objects, name=name, scale=scale, axis_labels=axes))
             found = int(objects.max(initial=0))
             self.answers.show_status(f"{found} objects, in a Labels layer of their own.")
 

@@ -230,3 +230,18 @@ def test_a_locked_layer_stays_locked_when_the_window_moves(window):
     look(driver, 20_000, 20_000)
     assert widget.layers.regions.data.box.y0 > 15_000
     assert not widget.layers.regions.editable
+
+
+def test_an_overview_whose_middle_is_predicted_is_not_predicted_again(window, tmp_path):
+    _, widget = window
+    entry, middle = widget.session.image, Box(12_952, 12_952, 17_048, 17_048)
+    overview = (), Box(0, 0, *entry.plane_size)
+    widget.session._work.checkpoint = "m"
+    assert widget.intents._is_outdated(*overview)
+    with Project.open(tmp_path / "p.zarr", mode="worker") as project:
+        theirs = project.image(entry.name)
+        theirs.prediction[middle.slices] = 1
+        theirs.flush()
+    entry.prediction.invalidate((), middle)
+    assert not widget.intents._is_outdated(*overview)
+    assert widget.intents._is_outdated((), Box(0, 0, 2000, 2000))

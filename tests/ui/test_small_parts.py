@@ -169,6 +169,7 @@ def test_images_of_the_project_become_layers(project, shape, axes, dtype, names)
     entry = project.add_image("im", pixels, axes, channel_names=given)
     layers = display.image_layers(entry)
     assert [layer.name for layer in layers] == names
+    assert {layer.axis_labels for layer in layers} == {tuple(axes.replace("c", ""))}
     shown = layers[0].data[0] if layers[0].multiscale else layers[0].data
     if layers[0].rgb:
         assert np.array_equal(np.asarray(shown), pixels)
@@ -177,6 +178,15 @@ def test_images_of_the_project_become_layers(project, shape, axes, dtype, names)
         assert np.array_equal(np.asarray(shown), first)
         low, high = layers[0].contrast_limits
         assert (low, high) == (entry.intensity.low[0], entry.intensity.high[0])
+
+
+def test_probabilities_have_a_slider_named_channel(project):
+    pixels = np.random.default_rng(0).integers(0, 200, (2, 40, 50)).astype(np.uint8)
+    entry = project.add_image("im", pixels, "tyx")
+    layer = display.extra_layer("probabilities", np.zeros((8, 2, 40, 50), np.float16), entry)
+    assert layer.axis_labels == ("channel", "t", "y", "x")
+    layer = display.extra_layer("uncertainty", np.zeros((2, 40, 50), np.float16), entry)
+    assert layer.axis_labels == ("t", "y", "x")
 
 
 def test_a_steady_label_keeps_its_height_and_grows_for_a_long_text(qtbot):
