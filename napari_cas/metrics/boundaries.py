@@ -121,8 +121,6 @@ def match(found: ArrayLike, truth: ArrayLike, tolerance: float = TOLERANCE) -> t
     found_matched, truth_matched : ndarray
         (Y, X) bool each, with equally many pixels set.
     """
-    from scipy.sparse import csr_array
-    from scipy.sparse.csgraph import maximum_bipartite_matching
     from scipy.spatial import cKDTree
 
     a, b = np.asarray(found, bool), np.asarray(truth, bool)
@@ -133,18 +131,33 @@ def match(found: ArrayLike, truth: ArrayLike, tolerance: float = TOLERANCE) -> t
     if not len(here) or not len(there):
         return matched
     reach = tolerance * float(np.hypot(*a.shape))
-    near = [np.asarray(row, np.int32) for row in cKDTree(there).query_ball_point(here, reach)]
-    counts = [len(row) for row in near]
-    columns = np.concatenate(near)
-    starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
-    graph = csr_array(
-        (np.ones(len(columns), np.int8), columns, starts), shape=(len(here), len(there))
-    )
-    partner = maximum_bipartite_matching(graph, perm_type="column")
-    rows = np.flatnonzero(partner >= 0)
+    near = cKDTree(here).sparse_distance_matrix(cKDTree(there), reach, output_type="ndarray")
+    rows, columns = _largest_matching(near["i"], near["j"], len(here), len(there))
     matched[0][tuple(here[rows].T)] = True
-    matched[1][tuple(there[partner[rows]].T)] = True
+    matched[1][tuple(there[columns].T)] = True
     return matched
+
+
+def _largest_matching(
+    left: NDArray[np.intp], right: NDArray[np.intp], lefts: int, rights: int
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return the pairs of a largest one-to-one matching among the candidates (left, right).
+
+    As a maximum flow through edges of capacity one: scipy's own bipartite matching is as large, but
+    needs up to half a minute for two contours of 4,000 pixels, this 20 ms.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import maximum_flow
+
+    source, sink = 0, lefts + rights + 1
+    tails = np.concatenate([np.zeros(lefts, np.int32), 1 + left, 1 + lefts + np.arange(rights)])
+    heads = np.concatenate([1 + np.arange(lefts), 1 + lefts + right, np.full(rights, sink)])
+    edges = (tails.astype(np.int32), heads.astype(np.int32))  # scipy's flow takes no others
+    network = coo_array((np.ones(len(tails), np.int32), edges), shape=(sink + 1, sink + 1))
+    flow = maximum_flow(network.tocsr(), source, sink).flow.tocoo()
+    used = (flow.data > 0) & (flow.row > 0) & (flow.row <= lefts)
+    rows, columns = flow.row[used].astype(np.intp), flow.col[used].astype(np.intp)
+    return rows - 1, columns - 1 - lefts
 
 
 def boundary_counts(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 from scipy.optimize import linear_sum_assignment
@@ -98,3 +100,13 @@ def test_shapes_are_checked():
         match(line(1), line(1)[:10])
     with pytest.raises(InputError, match="Not a partition"):
         boundary_of(np.zeros(4, int))
+
+
+def test_contours_of_two_people_match_at_once(shared_data):
+    from training.data.bsds import BSDS500
+
+    truth = next(iter(BSDS500("val", shared_data / "bsds500")))
+    begun = time.process_time()
+    found, confirmed = match(truth.boundaries[0], truth.boundaries[1])
+    assert found.sum() == confirmed.sum() > 3000
+    assert time.process_time() - begun < 5  # scipy's bipartite matching takes half a minute
