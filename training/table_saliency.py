@@ -208,7 +208,9 @@ def build(
         table.rows.append(row)
         place.say(f"{wanted.name}: {row['method']}, p = {row['flip']}: done")
     if wanted.small and found["runs"]:
-        found["chance"] = chance_scores(small_recipe(), present, place)
+        found["chance"] = place.team.from_leader(
+            lambda: chance_scores(small_recipe(), present, place)
+        )
     return table, found
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from training.report import Table
     from training.saliency.runs import Place
+    from training.saliency.team import Team
 
 NUMBERS = (1, 2, 3, 4, 5, 6, 7)
 _RECIPE_OPTIONS = (
@@ -39,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--data", type=Path, help="folder of the data sets (default: NAPARI_CAS_DATA)")
     add("--cache", type=Path, help="decoded sets, features and runs (default: NAPARI_CAS_CACHE)")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1, …; auto without a GPU runs "
-        "small tables only")  # fmt: skip
+        "small tables only; under torchrun each process takes a GPU")  # fmt: skip
     add("--threads", type=int, default=2, help="torch's CPU threads")
     add("--precision", choices=("float32", "bf16"), help="bf16: under autocast")
     add("--channels-last", action="store_true", help="memory format of the network")
@@ -65,16 +66,29 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     Raises
     ------
     ConfigError
-        For a setting that is no setting of a recipe.
+        For a setting that is no setting of a recipe, or processes that cannot work together.
     """
     import torch
 
+    from training.saliency.team import assembled
+
     torch.set_num_threads(args.threads)
+    wanted, gpu_needed = _device(args)
+    with assembled(wanted) as (team, device):
+        return _make(args, _place(args, device, team), gpu_needed=gpu_needed)
+
+
+def _make(args: argparse.Namespace, place: Place, *, gpu_needed: bool) -> dict[str, Any]:
+    """Make a table; the leader of several processes writes it."""
     begun = time.perf_counter()
-    place, gpu_needed = _place(args)
     seeds = args.seeds or (3 if args.small else 1)
     if args.number in (1, 2, 3, 7):
         table, runs = _saliency(args, place, seeds, gpu_needed=gpu_needed)
+    elif place.team.size > 1:
+        raise ConfigError(
+            "This table is made by one process", expected="no torchrun",
+            got=f"{place.team.size} processes",
+        )  # fmt: skip
     else:
         from training.table_regions import build
 
@@ -85,9 +99,11 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         f"Made by `{_command(args)}` on {machine['processor']} ({machine['cores']} cores, load "
         f"{machine.get('load', '?')}) in {seconds / 60:.1f} minutes, runs made before not counted."
     )
-    table.write(args.results)
+    if place.team.leads:
+        table.write(args.results)
     return {
-        "table": table.name, "title": table.title, "markdown": table.markdown(),
+        "table": table.name, "title": table.title,
+        "markdown": table.markdown() if place.team.leads else "",
         "rows": table.rows, "machine": machine, "seconds": seconds, "runs": runs,
     }  # fmt: skip
 
@@ -116,28 +132,37 @@ def _saliency(
         ) from error
     table.notes += notes(wanted, found)
     draw = {3: plot_flips, 7: plot_alphas}.get(args.number)
-    if draw is not None and found["runs"]:
+    if draw is not None and found["runs"] and place.team.leads:
         table.picture = f"{table.name}.png"
         draw(wanted, found, args.results / table.picture)
     return table, found["runs"]
 
 
-def _place(args: argparse.Namespace) -> tuple[Place, bool]:
-    """Return where to work, and whether this table needs a GPU that is not there."""
+def _device(args: argparse.Namespace) -> tuple[str, bool]:
+    """Return the device wanted, and whether this table needs a GPU that is not there."""
     import torch
 
+    if args.device != "auto":
+        return args.device, False
+    # A frozen small network is bound by the CPU's cache, and its figures should not depend on
+    # where they are made.
+    if args.small:
+        return "cpu", False
+    return ("cuda", False) if torch.cuda.is_available() else ("cpu", True)
+
+
+def _place(args: argparse.Namespace, device: str, team: Team) -> Place:
+    """Return where to work, with whom; only the leader speaks."""
     from training.saliency.runs import Place
 
-    device = args.device
-    if device == "auto":
-        # A frozen small network is bound by the CPU's cache, and its figures should not depend on
-        # where they are made.
-        device = "cuda" if torch.cuda.is_available() and not args.small else "cpu"
-    place = Place(
-        data=args.data, cache=args.cache or cache_folder(), device=device,
-        say=lambda line: print(line, file=sys.stderr, flush=True), tensorboard=args.tensorboard,
+    def say(line: str) -> None:
+        if team.leads:
+            print(line, file=sys.stderr, flush=True)
+
+    return Place(
+        data=args.data, cache=args.cache or cache_folder(), device=device, say=say,
+        tensorboard=args.tensorboard, team=team,
     )  # fmt: skip
-    return place, args.device == "auto" and device == "cpu" and not args.small
 
 
 def recipe_options(args: argparse.Namespace) -> dict[str, object]:

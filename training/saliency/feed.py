@@ -83,7 +83,12 @@ class _Rows:
 
 
 def feature_examples(
-    pictures: MappedSet, rows: NDArray[np.intp], *, cache: Path | None = None, batch: int = 16
+    pictures: MappedSet,
+    rows: NDArray[np.intp],
+    *,
+    finest: int = 8,
+    cache: Path | None = None,
+    batch: int = 16,
 ) -> Examples:
     """Return examples whose inputs are frozen features, computed once and kept on disk.
 
@@ -93,6 +98,8 @@ def feature_examples(
         The images.
     rows : ndarray
         Which of them.
+    finest : int, default 8
+        Stride of the finest features, 4 or 8.
     cache : Path, optional
         Folder of the features, by default :func:`training.data.store.cache_folder`.
     batch : int, default 16
@@ -101,24 +108,25 @@ def feature_examples(
     import hashlib
 
     digest = hashlib.sha256(rows.astype(np.int64).tobytes() + pictures.digest.encode()).hexdigest()
-    name = f"{pictures.name.lower()}-lite0-{digest[:12]}"
+    stride = "" if finest == 8 else f"-stride{finest}"
+    name = f"{pictures.name.lower()}-lite0{stride}-{digest[:12]}"
     folder = (cache or cache_folder()) / name
     if not (folder / "index.json").is_file():
-        _compute_features(pictures, rows, folder, batch)
+        _compute_features(pictures, rows, folder, finest, batch)
     count = int(json.loads((folder / "index.json").read_text())["levels"])
     levels = tuple(np.load(folder / f"level{i}.npy", mmap_mode="r") for i in range(count))
     return Examples(levels, pictures, rows, -1)
 
 
 def _compute_features(
-    pictures: MappedSet, rows: NDArray[np.intp], folder: Path, batch: int
+    pictures: MappedSet, rows: NDArray[np.intp], folder: Path, finest: int, batch: int
 ) -> None:
     """Write float16 features of all rows into a temporary folder; rename it when complete."""
     from tqdm import tqdm
 
     from training.saliency.network import FrozenFeatures
 
-    network = FrozenFeatures()
+    network = FrozenFeatures(finest)
     folder.parent.mkdir(parents=True, exist_ok=True)
     made = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
@@ -178,6 +186,8 @@ class Feed:
         Where batches go; for CUDA they are pinned and copied without blocking.
     ahead : int
         Batches kept ready.
+    share : slice
+        The part of every batch that this process takes; all by default.
     """
 
     examples: Examples
@@ -186,6 +196,7 @@ class Feed:
     mirror: bool = False
     device: str = "cpu"
     ahead: int = 3
+    share: slice = field(default_factory=lambda: slice(None))
     waits: Waits = field(default_factory=Waits)
 
     @property
@@ -232,14 +243,14 @@ class Feed:
             for step in range(self.steps):
                 if stop.is_set():
                     return
-                which = order[step * self.batch_size : (step + 1) * self.batch_size]
+                batch = slice(step * self.batch_size, (step + 1) * self.batch_size)
+                which = order[batch][self.share]
                 inputs, salient = self.examples.take(which)
-                for row in np.flatnonzero(mirrored[: len(which)]):
+                for row in np.flatnonzero(mirrored[batch][self.share]):
                     for part in inputs:
                         axis = self.examples.row_axis
                         part[row] = part[row].flip(axis - 1 if axis > 0 else axis)
                     salient[row] = salient[row].flip(-1)
-                mirrored = mirrored[len(which) :]
                 ready.put(Batch(inputs, salient, torch.from_numpy(self.flipped[which])))
             ready.put(None)
         except BaseException as error:  # handed to the loop, which raises it

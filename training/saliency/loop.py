@@ -24,6 +24,7 @@ from training.saliency.feed import Batch, Examples, Feed
 from training.saliency.labels import exchanged, region_ids
 from training.saliency.network import create_network
 from training.saliency.objectives import Objective, create_objective
+from training.saliency.team import ALONE, Team, synchronised
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,6 +70,7 @@ def train(
     device: str = "cpu",
     progress: Callable[[str], None] | None = None,
     tensorboard: bool = False,
+    team: Team = ALONE,
 ) -> Trained:
     """Train a network as a recipe says, or take up where an earlier call was interrupted.
 
@@ -86,36 +88,47 @@ def train(
         Called with one line per epoch.
     tensorboard : bool, default False
         Also write TensorBoard events, where the tensorboard package is installed.
+    team : Team, optional
+        Processes that train together, each calling this function; the leader alone writes. Their
+        shares of every batch make up the batch that one process would have had.
 
     Raises
     ------
     CheckpointError
         If the folder holds a checkpoint of another network, or a damaged one.
+    ConfigError
+        If batches cannot be shared evenly among the processes.
     """
     if recipe.deterministic:
         _be_deterministic()
     folder.mkdir(parents=True, exist_ok=True)
     flipped = exchanged(len(examples), recipe.flip, recipe.seed)
-    _write_labels(folder, recipe, examples, flipped)
-    feed = Feed(examples, flipped, recipe.batch_size, recipe.mirror, device)
+    if team.leads:
+        _write_labels(folder, recipe, examples, flipped)
+    share = team.share(recipe.batch_size)
+    feed = Feed(examples, flipped, recipe.batch_size, recipe.mirror, device, share=share)
     model, objective = create_network(recipe).to(device), create_objective(recipe)
+    model = synchronised(model, team, device)
     if recipe.channels_last:
         model = model.to(memory_format=torch.channels_last)
     optimizer = torch.optim.Adam(model.parameters(), lr=recipe.learning_rate)
     record = _take_up(folder / CHECKPOINT, recipe, examples, model, optimizer, device)
-    stepped = torch.compile(model) if recipe.compile else model
-    with _writer(folder, wanted=tensorboard) as writer:
+    record["processes"] = team.size
+    wrapped = team.wrap(model, device)
+    stepped = torch.compile(wrapped) if recipe.compile else wrapped
+    with _writer(folder, wanted=tensorboard and team.leads) as writer:
         for epoch in range(record["epochs_done"], recipe.pre_epochs + recipe.epochs):
             phase = objective if epoch >= recipe.pre_epochs else create_objective(recipe, pre=True)
-            row = _epoch(recipe, epoch, feed, stepped, phase, optimizer)
+            row = _epoch(recipe, epoch, feed, stepped, phase, optimizer, team)
             record["epochs_done"] = epoch + 1
             for name in ("seconds", "cpu_seconds", "wait_seconds"):
                 record[name] = record.get(name, 0.0) + row[name]
             record["images_per_second"] = row["images_per_second"]
             record["final_loss"] = row["loss"]
-            _log(folder / "log.csv", row)
-            _plot(writer, row)
-            save_checkpoint(folder / CHECKPOINT, model, optimizer, record)
+            if team.leads:
+                _log(folder / "log.csv", row)
+                _plot(writer, row)
+                save_checkpoint(folder / CHECKPOINT, model, optimizer, record)
             if progress is not None:
                 progress(
                     f"epoch {epoch + 1}, {row['phase']}: loss {row['loss']:.4f}, "
@@ -131,6 +144,7 @@ def _epoch(
     model: Callable[..., Tensor] | nn.Module,
     objective: Objective,
     optimizer: torch.optim.Optimizer,
+    team: Team,
 ) -> dict[str, Any]:
     """Train one pass; return the row for the log."""
     if isinstance(model, torch.nn.Module):
@@ -147,7 +161,7 @@ def _epoch(
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         total += loss.detach()  # not .item(): that would wait for the device at every step
-    mean = float(total) / feed.steps
+    mean = team.mean(total) / feed.steps
     seconds = time.perf_counter() - begun
     if not math.isfinite(mean):
         raise FloatingPointError(

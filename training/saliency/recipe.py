@@ -16,6 +16,7 @@ from napari_cas.config import Discriminator, Uniformer  # noqa: TC001  # pydanti
 LossName = Literal["cas", "cross_entropy", "cace", "discriminative", "triplet", "magnet"]
 NetworkName = Literal[
     "small",
+    "fine",
     "fcn_resnet50",
     "fcn_resnet101",
     "deeplabv3_resnet50",
@@ -50,7 +51,10 @@ class Recipe(BaseModel):
         0.0, ge=0, le=1, description="Share of training images whose two ids are exchanged."
     )
 
-    network: NetworkName = Field("fcn_resnet101", description="The paper: FCN or DeepLabV3.")
+    network: NetworkName = Field(
+        "fcn_resnet101",
+        description="The paper: FCN or DeepLabV3. 'small', 'fine': decoders on frozen features.",
+    )
     weights: str = Field("none", description="'none', 'default' (COCO), or a local weight file.")
     channels: int = Field(2, ge=2, le=64, description="Softmax channels M; the authors' code: 2.")
 
@@ -79,6 +83,11 @@ class Recipe(BaseModel):
     channels_last: bool = False
     compile: bool = False
     deterministic: bool = False
+
+    @property
+    def frozen(self) -> bool:
+        """Whether the network is fed with frozen features instead of images."""
+        return self.network in ("small", "fine")
 
     @property
     def key(self) -> str:

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from training.data.saliency import SETS, find_pairs, open_set
-from training.data.store import cache_folder
+from training.data.store import MappedSet, cache_folder
 from training.saliency.feed import Examples, feature_examples, image_examples
 from training.saliency.labels import split
 from training.saliency.loop import Trained, train
+from training.saliency.network import FINEST
 from training.saliency.readout import CAP, Reader, chance, fit_reader, score
+from training.saliency.team import ALONE, Team
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -55,6 +57,8 @@ class Place:
         Torch device.
     say : callable
         Takes progress lines.
+    team : Team
+        The processes that train together.
     """
 
     data: Path | None = None
@@ -62,6 +66,7 @@ class Place:
     device: str = "cpu"
     say: Callable[[str], None] = print
     tensorboard: bool = False
+    team: Team = ALONE
     opened: dict[object, Examples] = field(default_factory=dict, repr=False)
 
     @property
@@ -90,17 +95,22 @@ def test_examples(recipe: Recipe, test: TestSet, place: Place) -> Examples:
 
 def _examples(recipe: Recipe, place: Place, name: str, rows: NDArray[np.intp]) -> Examples:
     """Return examples, decoded and with features where the network wants them; opened once."""
-    key = (name, recipe.size, recipe.network == "small", rows.tobytes())
+    key = (name, recipe.size, FINEST.get(recipe.network), rows.tobytes())
     if key not in place.opened:
         pictures = open_set(
             name, data=place.data, size=recipe.size, cache=place.cache, take=rows.tolist()
         )
-        own = np.arange(len(rows))
-        if recipe.network == "small":
-            place.opened[key] = feature_examples(pictures, own, cache=place.cache)
-        else:
-            place.opened[key] = image_examples(pictures, own)
+        place.opened[key] = examples_for(recipe, pictures, np.arange(len(rows)), place)
     return place.opened[key]
+
+
+def examples_for(
+    recipe: Recipe, pictures: MappedSet, rows: NDArray[np.intp], place: Place
+) -> Examples:
+    """Return some pictures as what the recipe's network takes: images, or frozen features."""
+    if not recipe.frozen:
+        return image_examples(pictures, rows)
+    return feature_examples(pictures, rows, finest=FINEST[recipe.network], cache=place.cache)
 
 
 def missing(names: Sequence[str], place: Place) -> list[str]:
@@ -126,15 +136,32 @@ def run(recipe: Recipe, tests: Sequence[TestSet], place: Place) -> dict[str, Any
         ``scores`` those of :func:`training.saliency.readout.score` for each test set's title. Also
         written to ``scores.json`` in the run's folder.
     """
-    folder = place.runs / recipe.key
-    file = folder / "scores.json"
-    known: dict[str, Any] = json.loads(file.read_text()) if file.is_file() else {}
+    file = place.runs / recipe.key / "scores.json"
+    known = place.team.from_leader(lambda: _known(file))
     todo = [t for t in tests if t.title not in known.get("scores", {})]
     if not todo:
         return known
-    trained, reader = open_run(recipe, place)
+    trained, held_out = _trained(recipe, place)
+
+    def make() -> dict[str, Any]:
+        return _score(recipe, place, trained, fit_reader(trained, held_out, place.device), todo)
+
+    return place.team.from_leader(make)
+
+
+def _known(file: Path) -> dict[str, Any]:
+    """Return the scores a run has so far."""
+    known: dict[str, Any] = json.loads(file.read_text()) if file.is_file() else {}
+    return known
+
+
+def _score(
+    recipe: Recipe, place: Place, trained: Trained, reader: Reader, todo: Sequence[TestSet]
+) -> dict[str, Any]:
+    """Score test sets, write the scores beside those known and return all."""
+    file = place.runs / recipe.key / "scores.json"
     begun = time.perf_counter()
-    scores = dict(known.get("scores", {}))
+    scores = dict(_known(file).get("scores", {}))
     for test in todo:
         scores[test.title] = score(
             trained, reader, test_examples(recipe, test, place), place.device
@@ -154,7 +181,14 @@ def run(recipe: Recipe, tests: Sequence[TestSet], place: Place) -> dict[str, Any
 
 def open_run(recipe: Recipe, place: Place) -> tuple[Trained, Reader]:
     """Return the trained network of a recipe and its reader, training it first if need be."""
-    learn, held_out = training_examples(recipe, place)
+    trained, held_out = _trained(recipe, place)
+    return trained, fit_reader(trained, held_out, place.device)
+
+
+def _trained(recipe: Recipe, place: Place) -> tuple[Trained, Examples]:
+    """Return the trained network of a recipe and the images held out."""
+    with place.team.leader_first():
+        learn, held_out = training_examples(recipe, place)
     trained = train(
         recipe,
         learn,
@@ -162,8 +196,9 @@ def open_run(recipe: Recipe, place: Place) -> tuple[Trained, Reader]:
         device=place.device,
         progress=lambda line: place.say(f"  {recipe.title}, p = {recipe.flip:g}: {line}"),
         tensorboard=place.tensorboard,
+        team=place.team,
     )
-    return trained, fit_reader(trained, held_out, place.device)
+    return trained, held_out
 
 
 def chance_scores(recipe: Recipe, tests: Sequence[TestSet], place: Place) -> dict[str, Any]:
