@@ -27,6 +27,11 @@ class Regions(NamedTuple):
     contour: float | None = None
 
 
+def cells(row: Regions) -> dict[str, float]:
+    """Return the figures of a row that are at hand, by name."""
+    return {name: figure for name, figure in row._asdict().items() if figure is not None}
+
+
 LOW_FIDELITY: dict[str, Saliency] = {
     "DUTS-TE": Saliency(0.836, 0.077),
     "ECSSD": Saliency(0.837, 0.085),
@@ -42,8 +47,12 @@ HIGH_FIDELITY: dict[str, Saliency] = {
 BSDS500 = Regions(covering=0.38, rand=0.71, variation=1.98)
 """Table 4, CAS."""
 
-BSDS500_GPB = Regions(covering=0.59, rand=0.83, variation=1.69, contour=0.73)
-"""gPb-owt-ucm, the bar that counts on BSDS500."""
+BSDS500_ROWS: dict[str, Regions] = {
+    "the paper's CAS": BSDS500,
+    "gPb-owt-ucm, published": Regions(0.59, 0.83, 1.69, contour=0.73),
+    "Felzenszwalb-Huttenlocher, published": Regions(0.52, 0.80, 2.21),
+}
+"""On the test split of BSDS500; but for the paper's from Arbelaez et al. 2011."""
 
 RWTD = Regions(covering=0.87, rand=0.87, variation=0.50, contour=0.48)
 """Table 6, FCN-a-CAS."""

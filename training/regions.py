@@ -16,7 +16,8 @@ from torch.nn import functional as nnf
 from training.data.bsds import BSDS500, Annotated
 from training.data.saliency import PLAIN, DataSetError, SaliencySet, data_folder, find_pairs
 from training.data.store import MappedSet, map_set
-from training.saliency.feed import Examples, feature_examples, image_examples
+from training.saliency.feed import Examples
+from training.saliency.runs import examples_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,8 +57,8 @@ def rwtd_examples(recipe: Recipe, place: Place) -> tuple[Examples, Examples]:
     order = np.random.default_rng(RWTD_SEED).permutation(len(pictures))
     half = len(order) // 2
     return (
-        _examples(recipe, pictures, np.sort(order[:half]), place),
-        _examples(recipe, pictures, np.sort(order[half:]), place),
+        examples_for(recipe, pictures, np.sort(order[:half]), place),
+        examples_for(recipe, pictures, np.sort(order[half:]), place),
     )
 
 
@@ -83,7 +84,7 @@ def bsds_examples(recipe: Recipe, splits: tuple[str, ...], place: Place) -> Exam
         masks=np.zeros((len(images), 1, 1), np.uint8),
         digest=hashlib.sha256("\n".join(names).encode()).hexdigest(),
     )
-    one_each = _examples(recipe, pictures, np.arange(len(images)), place)
+    one_each = examples_for(recipe, pictures, np.arange(len(images)), place)
     index = np.asarray(rows)
     inputs = tuple(_Repeated(part, index) for part in one_each.inputs)
     return Examples(inputs, pictures, index, one_each.row_axis, np.stack(regions))  # type: ignore[arg-type]
@@ -99,19 +100,16 @@ class _Repeated:
         return self.whole[self.rows[which]]
 
 
-def _examples(
-    recipe: Recipe, pictures: MappedSet, rows: NDArray[np.intp], place: Place
-) -> Examples:
-    if recipe.network == "small":
-        return feature_examples(pictures, rows, cache=place.cache)
-    return image_examples(pictures, rows)
+def bsds_split(split: str, place: Place) -> Iterator[Annotated]:
+    """Return the images of a split with all their annotations, read one at a time."""
+    return iter(BSDS500(split, _bsds_folder(place)))
 
 
-def bsds_test(recipe: Recipe, split: str, place: Place) -> tuple[Examples, list[Annotated]]:
-    """Return one example per image of a split, and its annotations."""
-    found = list(BSDS500(split, _bsds_folder(place)))
-    images = np.stack([_landscape(a.image) for a in found])
-    names = tuple(a.name for a in found)
+def bsds_test(recipe: Recipe, split: str, place: Place) -> Examples:
+    """Return one example per image of a split, in the order of :func:`bsds_split`."""
+    found = [(a.name, _landscape(a.image)) for a in bsds_split(split, place)]
+    images = np.stack([image for _, image in found])
+    names = tuple(name for name, _ in found)
     pictures = MappedSet(
         name=f"BSDS500-{split}",
         names=names,
@@ -119,7 +117,7 @@ def bsds_test(recipe: Recipe, split: str, place: Place) -> tuple[Examples, list[
         masks=np.zeros(images.shape[:3], np.uint8),
         digest=hashlib.sha256("\n".join(names).encode()).hexdigest(),
     )
-    return _examples(recipe, pictures, np.arange(len(found)), place), found
+    return examples_for(recipe, pictures, np.arange(len(found)), place)
 
 
 def _bsds_folder(place: Place) -> Path | None:
@@ -139,19 +137,28 @@ def to_shape(labels: NDArray[np.generic], shape: tuple[int, ...]) -> NDArray[np.
     return np.pad(turned, grown, mode="edge")
 
 
-def partitions(
+def probabilities(
     trained: Trained, examples: Examples, device: str = "cpu", batch: int = 16
-) -> Iterator[NDArray[np.intp]]:
-    """Yield the channel of largest probability (H, W), from 1, of each example."""
+) -> Iterator[NDArray[np.float32]]:
+    """Yield the softmax (M, H, W) of each example at the size of its truth."""
     for start in range(0, len(examples), batch):
         which = np.arange(start, min(start + batch, len(examples)))
         inputs, truth = examples.take(which)
         with torch.inference_mode():
             output = trained.model(*(part.to(device) for part in inputs)).float()
-            whole = nnf.interpolate(
-                output, size=truth.shape[-2:], mode="bilinear", align_corners=False
-            )
-        yield from (whole.argmax(1) + 1).cpu().numpy()
+            for one in output:  # one at a time: whole pictures of many channels are large
+                whole = nnf.interpolate(
+                    one[None], size=truth.shape[-2:], mode="bilinear", align_corners=False
+                )
+                yield whole[0].softmax(0).cpu().numpy()
+
+
+def partitions(
+    trained: Trained, examples: Examples, device: str = "cpu"
+) -> Iterator[NDArray[np.intp]]:
+    """Yield the channel of largest probability (H, W), from 1, of each example."""
+    for found in probabilities(trained, examples, device):
+        yield found.argmax(0) + 1
 
 
 def connected(labels: NDArray[Any], smallest: int) -> NDArray[np.intp]:

@@ -1,10 +1,9 @@
-"""Tables 4, 5 and 6 of the paper: BSDS500, PASCAL VOC and the Real-World Texture Dataset."""
+"""Tables of many regions: how their rows are run, and Table 6, the Real-World Texture Dataset."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,14 +12,7 @@ from napari_cas.metrics.boundaries import BoundaryCounts, boundary_counts, bound
 from napari_cas.metrics.regions import covering, probabilistic_rand_index, variation_of_information
 from training import published
 from training.data.saliency import DataSetError
-from training.regions import (
-    bsds_examples,
-    bsds_test,
-    connected,
-    partitions,
-    rwtd_examples,
-    to_shape,
-)
+from training.regions import partitions, rwtd_examples
 from training.report import NO_DATA, NO_GPU, Cell, Column, Table, spread
 from training.saliency.loop import Trained, train
 from training.saliency.recipe import Recipe, paper_recipe, small_recipe
@@ -41,27 +33,21 @@ COLUMNS = (
     Column("contour", "contour F"), Column("covering", "covering"), Column("rand", "Rand index"),
     Column("variation", "variation of information"),
 )  # fmt: skip
-SMALLEST = (50, 200, 800)
-"""Candidates for the smallest part in pixels; the best on the training images is taken."""
-_BUDGETS: dict[str, dict[str, object]] = {
+BUDGETS: dict[str, dict[str, object]] = {
     "RWTD": {"train_set": "RWTD", "epochs": 40, "validation_images": 128},
-    "BSDS500": {"train_set": "BSDS500", "epochs": 6},
+    "VOC 2012": {"train_set": "VOC 2012", "epochs": 30},
+    "BSDS500": {"train_set": "BSDS500", "epochs": 2, "batch_size": 8, "learning_rate": 3e-3},
 }
 _EQ1 = {"loss": "cas", "discriminator": "squared", "alpha": 0.1}
 _VOLUME = {"loss": "cas", "discriminator": "log_volume", "alpha": 0.9}
-_BSDS_NOTE = (
-    "Trained on train and val with all annotators, tested on test once: against all annotators of "
-    "each image, means over images; contour F from matches pooled over images, within 0.75 % of "
-    "the diagonal. The partition is the connected parts of the strongest channels; the smallest "
-    f"part allowed is the best of {', '.join(map(str, SMALLEST))} pixels by covering on the val "
-    "images, which were trained on. There is one partition per image and no scale to choose, so "
-    "ODS and OIS are the same."
-)
 _RWTD_NOTE = (
     "No split is published: 128 images drawn by a fixed seed to train on, the other 128 to test "
     "on, so figures are not of the paper's images. Scores of partitions know no polarity. The "
     "partition is the strongest channel at each pixel. All variants are shown, none was chosen."
 )
+
+
+_SMALL_NETWORKS = {"RWTD": "small", "BSDS500": "fine", "VOC 2012": "small"}
 
 
 @dataclass(frozen=True)
@@ -81,7 +67,7 @@ _RWTD_VARIANTS = (
 
 def rwtd_recipes(*, small: bool) -> dict[str, Recipe]:
     """Return the first seed's recipe of every row of Table 6, by the row's name."""
-    return {v.method: _recipe(v, "RWTD", 0, small=small) for v in _RWTD_VARIANTS}
+    return {v.method: recipe_of(v, "RWTD", 0, small=small) for v in _RWTD_VARIANTS}
 
 
 def build(
@@ -100,83 +86,96 @@ def build(
     gpu_needed : bool
         Run nothing; the rows say so.
     """
-    make = {4: _bsds, 5: _voc, 6: _rwtd}[number]
-    return make(place, seeds, NO_GPU if gpu_needed else "")
+    from training import table_bsds, table_voc
+
+    make: dict[int, Callable[..., tuple[Table, list[dict[str, Any]]]]]
+    make = {4: table_bsds.build, 5: table_voc.build, 6: _rwtd}
+    return make[number](place, seeds=seeds, why=NO_GPU if gpu_needed else "")
 
 
-def _bsds(place: Place, seeds: int, why: str) -> tuple[Table, list[dict[str, Any]]]:
-    variants = [
-        Variant("CAS, Eq. 1, α = 0.1, M = 16", {**_EQ1, "channels": 16}),
-        Variant("CAS, log-volume, α = 0.9, M = 16", {**_VOLUME, "channels": 16}),
-    ]
-    title = "Table 4: BSDS500, test split"
-    table, runs = _rows("table4", title, "BSDS500", variants, place, seeds, why, _bsds_run)
-    table.rows += [
-        _published("the paper's CAS", published.BSDS500),
-        _published("gPb-owt-ucm, ODS", published.BSDS500_GPB),
-    ]
-    table.notes.append(_BSDS_NOTE)
-    return table, runs
-
-
-def _rwtd(place: Place, seeds: int, why: str) -> tuple[Table, list[dict[str, Any]]]:
-    title = "Table 6: Real-World Texture Dataset"
-    table, runs = _rows("table6", title, "RWTD", _RWTD_VARIANTS, place, seeds, why, _rwtd_run)
-    table.rows.append(_published("the paper's FCN-a-CAS", published.RWTD))
+def _rwtd(place: Place, *, seeds: int, why: str) -> tuple[Table, list[dict[str, Any]]]:
+    table = Table("table6", "Table 6: Real-World Texture Dataset", COLUMNS)
+    runs, _ = add_runs(table, "RWTD", _RWTD_VARIANTS, place, seeds, why, _rwtd_run, mean_cells)
+    table.rows.append({"method": "the paper's FCN-a-CAS", **published.cells(published.RWTD)})
     table.notes.append(_RWTD_NOTE)
     return table, runs
 
 
-def _voc(place: Place, seeds: int, why: str) -> tuple[Table, list[dict[str, Any]]]:  # noqa: ARG001
-    """Return Table 5 without figures: its measure is not at hand."""
-    reason = why or "not run: the paper's average precision is not at hand"
-    row: dict[str, Cell] = {"method": "CAS", "covering": reason}
-    title = "Table 5: PASCAL VOC 2012, 632-image subset"
-    return Table("table5", title, COLUMNS, [row]), []
+def mean_cells(method: str, done: Sequence[dict[str, Any]]) -> list[dict[str, Cell]]:
+    """Return a variant's one row: the mean of each score over its runs."""
+    scores = [key for key in done[0] if key != "record"]
+    row: dict[str, Cell] = {"method": method}
+    return [row | {key: spread([run[key] for run in done]) for key in scores}]
 
 
-def _rows(
-    name: str,
-    title: str,
+def add_runs(
+    table: Table,
     train_set: str,
     variants: Sequence[Variant],
     place: Place,
     seeds: int,
     why: str,
-    score: Callable[[Recipe, Place], dict[str, Any]],
-) -> tuple[Table, list[dict[str, Any]]]:
-    """Run all variants and seeds; return the table of their scores."""
+    run: Callable[[Recipe, Place], dict[str, Any]],
+    cells: Callable[[str, Sequence[dict[str, Any]]], list[dict[str, Cell]]],
+) -> tuple[list[dict[str, Any]], str]:
+    """Run all variants and seeds and add their rows to a table.
+
+    Parameters
+    ----------
+    table : Table
+        Its name and title are made to say so where it is of the small scale.
+    train_set : str
+        Key of the budgets.
+    variants : sequence of Variant
+        What is compared.
+    place : Place
+        Data, caches, device.
+    seeds : int
+        Runs per variant.
+    why : str
+        Why nothing can be run; empty otherwise.
+    run : callable
+        Trains and scores one recipe; kept in the run's folder.
+    cells : callable
+        From a variant's name and its runs' scores to its rows.
+
+    Returns
+    -------
+    list of dict
+        Scores of all runs.
+    str
+        Why nothing was run, now also if the data are missing.
+    """
     small = place.device == "cpu" and why != NO_GPU
-    table = Table(name, title, COLUMNS)
     if small:
-        table.name, table.title = f"{name}-small", f"{title} (small scale, two CPU cores)"
+        table.name += "-small"
+        table.title += " (small scale, two CPU cores)"
     runs: list[dict[str, Any]] = []
     for variant in variants:
+        recipes = [recipe_of(variant, train_set, seed, small=small) for seed in range(seeds)]
         done: list[dict[str, Any]] = []
-        for seed in range(0 if why else seeds):
-            recipe = _recipe(variant, train_set, seed, small=small)
-            try:
-                done.append(_kept(recipe, place, score))
-            except DataSetError as error:
-                place.say(str(error))
-                why = NO_DATA
-                break
+        try:
+            done = [] if why else [_kept(recipe, place, run) for recipe in recipes]
+        except DataSetError as error:
+            place.say(str(error))
+            why = NO_DATA
         runs += done
-        row: dict[str, Cell] = {"method": variant.method, "seeds": str(seeds)}
-        row["network"] = _recipe(variant, train_set, 0, small=small).network
-        if done:
-            row |= {key: spread([r[key] for r in done]) for key in SCORES}
-        else:
-            row["covering"] = why
-        table.rows.append(row)
+        rows = cells(variant.method, done) if done else [{"method": variant.method}]
+        for row in rows:
+            more: dict[str, Cell] = {"seeds": str(seeds), "network": recipes[0].network}
+            table.rows.append(row | more | ({} if done else {"covering": why}))
     if runs:
         table.notes.append(_budget(runs))
-    return table, runs
+    return runs, why
 
 
-def _recipe(variant: Variant, train_set: str, seed: int, *, small: bool) -> Recipe:
+def recipe_of(variant: Variant, train_set: str, seed: int, *, small: bool) -> Recipe:
+    """Return the recipe of one run."""
     make = small_recipe if small else paper_recipe
-    return make(**{**_BUDGETS[train_set], **variant.settings, "train_images": None, "seed": seed})
+    fixed: dict[str, object] = {"train_images": None, "seed": seed}
+    if small:
+        fixed["network"] = _SMALL_NETWORKS[train_set]
+    return make(**{**BUDGETS[train_set], **fixed, **variant.settings})
 
 
 def _budget(runs: Sequence[dict[str, Any]]) -> str:
@@ -187,13 +186,6 @@ def _budget(runs: Sequence[dict[str, Any]]) -> str:
         f"{len(runs)} runs of {recipe['epochs']} epochs over {record['train_images']} examples on "
         f"{record['device']}, training {cpu:.1f} CPU minutes in all; ± is over seeds."
     )
-
-
-def _published(method: str, row: published.Regions) -> dict[str, Cell]:
-    return {
-        "method": method, "contour": row.contour, "covering": row.covering,
-        "rand": row.rand, "variation": row.variation,
-    }  # fmt: skip
 
 
 def _kept(
@@ -212,36 +204,14 @@ def _kept(
 
 def _rwtd_run(recipe: Recipe, place: Place) -> dict[str, Any]:
     learn, test = rwtd_examples(recipe, place)
-    trained = _train(recipe, learn, place)
+    trained = train_regions(recipe, learn, place)
     truths = ([mask.astype(np.int64) + 1] for mask in test.pictures.salient(test.rows))
     found = partitions(trained, test, place.device)
     return _scored(zip(found, truths, strict=True), trained)
 
 
-def _bsds_run(recipe: Recipe, place: Place) -> dict[str, Any]:
-    trained = _train(recipe, bsds_examples(recipe, ("train", "val"), place), place)
-    by_size = {
-        size: fmean(
-            s[0] for s in _region_scores(_bsds_partitions(recipe, trained, "val", size, place))
-        )
-        for size in SMALLEST
-    }
-    smallest = max(by_size, key=lambda size: by_size[size])
-    place.say(f"covering of training images by smallest part: {by_size}; taken: {smallest}")
-    return _scored(_bsds_partitions(recipe, trained, "test", smallest, place), trained)
-
-
-def _bsds_partitions(
-    recipe: Recipe, trained: Trained, split: str, smallest: int, place: Place
-) -> Iterator[Scorable]:
-    """Yield the partition of every image of a split, at its full size, and its annotations."""
-    examples, annotated = bsds_test(recipe, split, place)
-    for labels, truth in zip(partitions(trained, examples, place.device), annotated, strict=True):
-        parts = connected(to_shape(labels, truth.image.shape[:2]), smallest)
-        yield parts, truth.segmentations
-
-
-def _train(recipe: Recipe, learn: Examples, place: Place) -> Trained:
+def train_regions(recipe: Recipe, learn: Examples, place: Place) -> Trained:
+    """Train a recipe in its own folder, or load what was trained before."""
     return train(
         recipe,
         learn,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from training.data.labelled import KINDS, LabelledSet
+from training.data.labelled import KINDS, LabelledSet, voc_split
 from training.data.mosaics import Mosaics
 from training.data.saliency import DataSetError, data_folder
 
@@ -53,6 +53,29 @@ def test_nuclei_of_all_numbers_are_one_class_and_parts_follow_the_index(tmp_path
     assert np.bincount(part.read("b").truth.ravel()).tolist() == [0, 1, 47]
     with pytest.raises(DataSetError, match="color or fluo"):
         LabelledSet("dsb2018:pink", tmp_path, check_count=False)
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_voc_s_splits_are_those_of_its_lists_as_far_as_at_hand(tmp_path, colour, zipped):
+    if zipped:
+        (tmp_path / "loose").mkdir()
+        with zipfile.ZipFile(tmp_path / "voc2012_part.zip", "w") as archive:
+            for name in ("a", "b"):
+                write(tmp_path / "loose" / "one.png", colour)
+                archive.write(tmp_path / "loose" / "one.png", f"images/{name}.png")
+                archive.write(tmp_path / "loose" / "one.png", f"masks/{name}.png")
+            archive.writestr("val.txt", "b\nabsent\n")
+    else:
+        root = tmp_path / "VOCdevkit" / "VOC2012"
+        for name in ("a", "b"):
+            write(root / "JPEGImages" / f"{name}.jpg", colour)
+            write(root / "SegmentationClass" / f"{name}.png", np.zeros((6, 8)), "P")
+        lists = root / "ImageSets" / "Segmentation"
+        lists.mkdir(parents=True)
+        (lists / "val.txt").write_text("b\nabsent\n")
+    assert voc_split("val", tmp_path) == ("b",)
+    with pytest.raises(DataSetError, match="train split was not found"):
+        voc_split("train", tmp_path)
 
 
 def test_voc_is_read_in_its_own_layout_with_palette_masks_and_void(tmp_path, colour):

@@ -21,6 +21,7 @@ from training.data.saliency import (
     SaliencySet,
     data_folder,
     find_pairs,
+    members,
 )
 
 if TYPE_CHECKING:
@@ -223,6 +224,35 @@ class LabelledSet:
         return Labelled(name, image.astype(np.uint8), truth)
 
 
+def voc_split(split: str, data: Path | None = None) -> tuple[str, ...]:
+    """Return the names of a split of PASCAL VOC's segmentation that are at hand, sorted.
+
+    Parameters
+    ----------
+    split : {"train", "val"}
+        Read from ``ImageSets/Segmentation/SPLIT.txt``, or ``SPLIT.txt`` beside ``images/``.
+    data : Path, optional
+        Folder that holds the sets, by default the data folder.
+
+    Raises
+    ------
+    DataSetError
+        If the set is missing or says nothing about the split.
+    """
+    published = KINDS["voc2012"].published
+    folder = data or data_folder()
+    have = {pair.name for pair in find_pairs(published, folder)}
+    for path, source in members(published, folder):
+        if path == f"{split}.txt" or path.endswith(f"ImageSets/Segmentation/{split}.txt"):
+            return tuple(sorted(have & set(_bytes(source).decode().split())))
+    raise DataSetError(
+        f"PASCAL VOC's {split} split was not found",
+        expected=f"ImageSets/Segmentation/{split}.txt, or {split}.txt beside images/",
+        got=f"{len(have)} images, but no list",
+        todo=f"Get the set again: {published.source}.",
+    )
+
+
 def _part(index: Path, part: str) -> set[str]:
     """Return the names of one kind of picture."""
     try:
@@ -243,12 +273,7 @@ def _decode(source: Source, *, palette: bool = False) -> NDArray[Any]:
     from PIL import Image
 
     try:
-        if source.member is None:
-            data = source.container.read_bytes()
-        else:
-            with zipfile.ZipFile(source.container) as archive:
-                data = archive.read(source.member)
-        with Image.open(io.BytesIO(data)) as picture:
+        with Image.open(io.BytesIO(_bytes(source))) as picture:
             plain = ("L", "I", "I;16", "RGB", *(("P",) if palette else ()))
             mode = "L" if picture.mode == "1" else "RGB"
             found = picture if picture.mode in plain else picture.convert(mode)
@@ -260,3 +285,10 @@ def _decode(source: Source, *, palette: bool = False) -> NDArray[Any]:
             todo="Get the set again.",
         ) from error
     return array[..., 0] if palette and array.ndim == 3 else array
+
+
+def _bytes(source: Source) -> bytes:
+    if source.member is None:
+        return source.container.read_bytes()
+    with zipfile.ZipFile(source.container) as archive:
+        return archive.read(source.member)

@@ -217,6 +217,11 @@ def find_pairs(known: SaliencySet, folder: Path) -> list[Pair]:
     )
 
 
+def members(known: SaliencySet, folder: Path) -> list[tuple[str, Source]]:
+    """Return every file of a set: its path inside the set, and where it is."""
+    return _members(_roots(known, folder))
+
+
 def pair_up(members: Iterable[tuple[str, Source]], layout: Layout) -> list[Pair]:
     """Return the images that have a mask of the same name, sorted by name."""
     images: dict[str, Source] = {}
