@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from napari_cas.config import Config
 from napari_cas.engine.checks import as_image, as_regions
 from napari_cas.engine.device import set_threads
 from napari_cas.engine.sources import ArraySource
 from napari_cas.engine.trainer import RoundResult, Trainer
-from napari_cas.errors import CheckpointError, InputError
+from napari_cas.errors import CheckpointError, InputError, StorageError
 from napari_cas.protocol import Box
+from napari_cas.store.models import export_model, import_model
 
 if TYPE_CHECKING:
     import os
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from napari_cas.engine.predict import Prediction
-
-_WEIGHTS, _RECORD = "weights.safetensors", "model.json"
 
 Progress = Callable[[int, int, RoundResult], None]
 
@@ -53,24 +51,23 @@ class Model:
         return self._trainer.predict(source, (), Box(0, 0, *source.size))
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write a directory with `weights.safetensors` and `model.json`.
+        """Write a directory with `weights.safetensors` and `model.json`, in one step.
+
+        Parameters
+        ----------
+        path : path-like
+            A new or empty directory, or that of a model, which is replaced.
 
         Raises
         ------
         CheckpointError
-            If it cannot be written.
+            If it cannot be written; a model that was there is then untouched.
         """
-        from safetensors.numpy import save_file
-
-        tensors, record = self._trainer.save()
-        folder = Path(path)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            save_file(tensors, folder / _WEIGHTS)
-            (folder / _RECORD).write_text(json.dumps(record, indent=2), encoding="utf-8")
-        except OSError as error:
+            export_model(Path(path), *self._trainer.save())
+        except StorageError as error:
             raise CheckpointError(
-                f"The model could not be saved to {folder}",
+                f"The model could not be saved to {path}",
                 got=str(error),
                 todo="Choose a folder that can be written.",
             ) from error
@@ -83,21 +80,10 @@ class Model:
         ------
         CheckpointError
             If there is no model at `path` or it is damaged.
+        WeightsError
+            If the pretrained weights that it builds upon are missing.
         """
-        from safetensors.numpy import load_file
-
-        folder = Path(path)
-        try:
-            record: dict[str, Any] = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
-            record = dict(record.get("record", record))  # a project keeps it one level deeper
-            tensors = load_file(folder / _WEIGHTS)
-        except Exception as error:
-            raise CheckpointError(
-                f"No readable model at {folder}",
-                expected=f"a folder with {_WEIGHTS} and {_RECORD}",
-                got=str(error),
-                todo="Give a folder that Model.save wrote.",
-            ) from error
+        tensors, record = import_model(Path(path))
         set_threads()
         return cls(Trainer.restore(tensors, record))
 

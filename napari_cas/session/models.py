@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
 from napari_cas.config import ModelSpec
-from napari_cas.errors import CheckpointError, StorageError
-from napari_cas.store.models import decode_tensors
+from napari_cas.errors import CheckpointError
+from napari_cas.store.models import export_model, import_model
 
 if TYPE_CHECKING:
     from napari_cas.store import Project
-
-WEIGHTS, RECORD = "weights.safetensors", "model.json"
-LARGEST_RECORD = 16 * 2**20
-"""Bytes of JSON that are read at most: a lying file must not fill the memory."""
 
 
 def nothing_learnt() -> CheckpointError:
@@ -35,22 +30,10 @@ def save(project: Project, name: str, path: str | Path) -> Path:
     CheckpointError
         The model is missing or damaged.
     StorageError
-        The directory cannot be written.
+        The directory cannot be written, or holds other things.
     """
-    from safetensors.numpy import save as to_bytes
-
-    tensors, record = project.load_model(name)
     target = Path(path)
-    try:
-        target.mkdir(parents=True, exist_ok=True)
-        _replace(target / WEIGHTS, to_bytes(tensors))
-        _replace(target / RECORD, json.dumps(record, indent=2).encode())
-    except OSError as error:
-        raise StorageError(
-            f"The model could not be written to {target}",
-            got=str(error),
-            todo="Choose another place or make room on the disk.",
-        ) from error
+    export_model(target, *project.load_model(name))
     return target
 
 
@@ -64,36 +47,11 @@ def load(project: Project, path: str | Path) -> tuple[str, ModelSpec]:
     """
     source = Path(path)
     folder = source.parent if source.is_file() else source
-    record = _read_record(folder / RECORD)
+    tensors, record = import_model(folder)
     spec = _spec(record, folder)
-    try:
-        tensors = decode_tensors((folder / WEIGHTS).read_bytes(), str(folder / WEIGHTS))
-    except OSError as error:
-        raise CheckpointError(
-            f"The weights in {folder} cannot be read", expected=WEIGHTS, got=str(error)
-        ) from error
     name = _free_name(folder.resolve().name, project.models)
     project.save_model(name, tensors, record)
     return name, spec
-
-
-def _read_record(path: Path) -> dict[str, object]:
-    try:
-        if path.stat().st_size > LARGEST_RECORD:
-            raise CheckpointError(f"{path} is too large for a model's record")
-        record = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(
-            f"There is no model in {path.parent}",
-            expected=f"a directory with {WEIGHTS} and {RECORD}",
-            got=str(error),
-            todo="Choose the directory that 'Save model' wrote.",
-        ) from error
-    if isinstance(record, dict) and isinstance(record.get("record"), dict):
-        record = record["record"]  # taken straight out of a project's models/
-    if not isinstance(record, dict):
-        raise CheckpointError(f"{path} is not a model's record", expected="a JSON object")
-    return record
 
 
 def _spec(record: dict[str, object], folder: Path) -> ModelSpec:
@@ -106,13 +64,6 @@ def _spec(record: dict[str, object], folder: Path) -> ModelSpec:
             f"The model in {folder} was not made by this program or by a newer one",
             got=str(error.errors()[0]["msg"]),
         ) from error
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Write a file so that it is either the old one or the new one, never half of it."""
-    temporary = path.with_name(f".{path.name}.new")
-    temporary.write_bytes(content)
-    temporary.replace(path)
 
 
 def _free_name(name: str, taken: tuple[str, ...]) -> str:

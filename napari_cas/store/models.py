@@ -13,8 +13,9 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from napari_cas.errors import CheckpointError, ProjectFormatError
+from napari_cas.errors import CheckpointError, ProjectFormatError, StorageError
 from napari_cas.store.files import (
+    TEMPORARY,
     fsync_directory,
     read_json,
     replace_directory,
@@ -24,13 +25,14 @@ from napari_cas.store.files import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
 
 FORMAT = "napari-cas-model"
 FORMAT_VERSION = 1
+WEIGHTS, RECORD = "weights.safetensors", "model.json"
 _HEADER_LIMIT = 16 << 20
 
 
@@ -60,8 +62,8 @@ def write_model(
     StorageError
         If the file system refuses; the old model is then untouched.
     """
-    try:
-        weights = save({name: np.asarray(value, order="C") for name, value in tensors.items()})
+    with _lossless(directory.name):
+        weights = _encode(tensors)
         digest = hashlib.sha256(weights).hexdigest()
         head = {
             "format": FORMAT,
@@ -71,25 +73,106 @@ def write_model(
             "record": dict(record),
         }
         text = json.dumps(head, indent=1, allow_nan=False).encode()
+    _write_both(directory, weights, text)
+    return digest
+
+
+def export_model(
+    directory: Path, tensors: Mapping[str, NDArray[Any]], record: Mapping[str, Any]
+) -> None:
+    """Write a model outside any project, in one step, replacing the model that was there.
+
+    Parameters
+    ----------
+    directory : Path
+        A new folder, an empty one, or one that holds nothing but a model.
+    tensors : mapping of str to ndarray
+        The weights.
+    record : mapping
+        JSON values; become ``model.json`` as they are.
+
+    Raises
+    ------
+    CheckpointError
+        If a tensor or the record cannot be stored without loss.
+    StorageError
+        If other things are in the way, or the file system refuses; a model that was there is then
+        untouched.
+    """
+    directory = directory.resolve()
+    with storing(directory):
+        found = {p.name for p in directory.iterdir()} if directory.exists() else set()
+    # The folder is replaced as a whole: that must not cost anybody anything else.
+    other = sorted(n for n in found - {WEIGHTS, RECORD} if not n.startswith("."))
+    if other:
+        raise StorageError(
+            f"{directory} is not a folder for a model",
+            expected="a new or empty folder, or that of a model",
+            got=", ".join(other[:5]),
+            todo="Choose another folder.",
+        )
+    with _lossless(directory.name):
+        weights, text = _encode(tensors), json.dumps(dict(record), indent=2, allow_nan=False)
+    _write_both(directory, weights, text.encode())
+
+
+def import_model(folder: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """Read what :func:`export_model` wrote, or a model taken straight out of a project.
+
+    Raises
+    ------
+    CheckpointError
+        If it is missing or damaged; what the record says is not looked at.
+    """
+    aside = folder.with_name(f"{TEMPORARY}old-{folder.name}")
+    if aside.is_dir() and not folder.exists():
+        folder = aside  # its replacement was cut short between two renames
+    try:
+        record = read_json(folder / RECORD)
+        data = (folder / WEIGHTS).read_bytes()
+    except (OSError, ProjectFormatError) as error:
+        raise CheckpointError(
+            f"No readable model at {folder}",
+            expected=f"a folder with {WEIGHTS} and {RECORD}",
+            got=str(error),
+            todo="Choose the folder of a saved model.",
+        ) from error
+    inner = record.get("record", record)  # a project keeps it one level deeper
+    if not isinstance(inner, dict):
+        raise CheckpointError(f"{folder / RECORD} is not a model's record", expected="an object")
+    return decode_tensors(data, str(folder / WEIGHTS)), inner
+
+
+@contextlib.contextmanager
+def _lossless(name: str) -> Iterator[None]:
+    try:
+        yield
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
-            f"The model {directory.name} cannot be stored",
+            f"The model {name} cannot be stored",
             expected="arrays of numbers and a JSON record",
             got=f"{type(error).__name__}: {error}",
         ) from error
+
+
+def _encode(tensors: Mapping[str, NDArray[Any]]) -> bytes:
+    return bytes(save({name: np.asarray(value, order="C") for name, value in tensors.items()}))
+
+
+def _write_both(directory: Path, weights: bytes, text: bytes) -> None:
+    """Write a draft of the directory and put it in its place."""
     draft = temporary(directory)
     try:
         with storing(directory):
             draft.mkdir(parents=True)
-            write_bytes(draft / "weights.safetensors", weights, durable=True)
-            write_bytes(draft / "model.json", text, durable=True)
+            write_bytes(draft / WEIGHTS, weights, durable=True)
+            write_bytes(draft / RECORD, text, durable=True)
             fsync_directory(draft)
             replace_directory(draft, directory)
             fsync_directory(directory.parent)
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
         raise
-    return digest
 
 
 def read_model(directory: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
@@ -126,7 +209,7 @@ def read_head(directory: Path) -> dict[str, Any]:
     CheckpointError
         If it is missing, damaged, foreign or newer.
     """
-    path = directory / "model.json"
+    path = directory / RECORD
     try:
         head = read_json(path)
     except ProjectFormatError as error:
@@ -148,7 +231,7 @@ def read_head(directory: Path) -> dict[str, Any]:
 
 def _read(directory: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     head = read_head(directory)
-    path = directory / "weights.safetensors"
+    path = directory / WEIGHTS
     try:
         size = path.stat().st_size
         if size != head.get("bytes"):

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
+import random
+import signal
 import struct
+import time
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from napari_cas.errors import CASError, CheckpointError
-from napari_cas.store.models import decode_tensors, read_model, write_model
+from napari_cas.errors import CASError, CheckpointError, StorageError
+from napari_cas.store.models import (
+    decode_tensors,
+    export_model,
+    import_model,
+    read_model,
+    write_model,
+)
 
 
 @pytest.fixture
@@ -111,3 +121,72 @@ def test_any_damage_is_a_typed_error_or_harmless(model, data):
     except CASError:
         return
     assert sum(value.nbytes for value in got.values()) <= len(good)
+
+
+def test_an_exported_model_replaces_a_model_and_nothing_else(tmp_path):
+    export_model(tmp_path / "m", {"w": np.ones(2)}, {"i": 1})
+    export_model(tmp_path / "m", {"w": np.zeros(2)}, {"i": 2})
+    tensors, record = import_model(tmp_path / "m")
+    assert (tensors["w"].tolist(), record) == ([0, 0], {"i": 2})
+    (tmp_path / "m" / "thesis.tex").write_text("years of work")
+    with pytest.raises(StorageError, match=r"thesis.tex.*another folder"):
+        export_model(tmp_path / "m", {"w": np.zeros(2)}, {"i": 3})
+    (tmp_path / "photo").write_bytes(b"not a folder")
+    with pytest.raises(StorageError):
+        export_model(tmp_path / "photo", {"w": np.zeros(2)}, {"i": 3})
+    assert (tmp_path / "photo").read_bytes() == b"not a folder"
+    assert {p.name for p in (tmp_path / "m").iterdir()} == {
+        "weights.safetensors",
+        "model.json",
+        "thesis.tex",
+    }
+
+
+SAVER = """
+    import sys
+    from pathlib import Path
+    import numpy as np
+    from napari_cas.store.models import export_model
+    for i in range(1_000_000):
+        export_model(Path(sys.argv[1]), {"w": np.full(200_000, i, np.float32)}, {"i": i})
+        if i == 0:
+            print("saved", flush=True)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="SIGKILL is POSIX")
+def test_an_exported_model_is_whole_whenever_its_writer_is_killed(tmp_path, run_script):
+    for seed in range(5):
+        folder = tmp_path / f"m{seed}"
+        process = run_script(SAVER, folder)
+        process.stdout.readline()
+        time.sleep(random.Random(seed).uniform(0, 0.2))
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        tensors, record = import_model(folder)
+        assert (tensors["w"] == record["i"]).all()
+        if seed == 0:  # what a kill between the two renames of a replacement leaves
+            folder.rename(tmp_path / ".tmp-old-m0")
+            assert import_model(folder)[1] == record
+
+
+@pytest.mark.skipif(os.name == "nt", reason="resource limits are POSIX")
+def test_a_write_that_fails_leaves_the_old_export(tmp_path, run_script):
+    export_model(tmp_path / "m", {"w": np.ones(2)}, {"i": 1})
+    code = """
+        import resource, sys
+        from pathlib import Path
+        import numpy as np
+        from napari_cas.errors import StorageError
+        from napari_cas.store.models import export_model
+        resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
+        try:
+            export_model(Path(sys.argv[1]), {"w": np.zeros(100_000)}, {"i": 2})
+        except StorageError as error:
+            print(error)
+    """
+    process = run_script(code, tmp_path / "m")
+    assert "File too large" in process.stdout.read()
+    assert process.wait() == 0
+    assert import_model(tmp_path / "m")[1] == {"i": 1}
+    assert [p.name for p in tmp_path.iterdir() if not p.name.endswith(".py")] == ["m"]
