@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import importlib.metadata
+import math
 import platform
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 FORMAT = "napari-cas-model"
 VERSION = 1
+_MOST_STEPS = 10**12
 _PACKAGES = (
     "napari-cas",
     "torch",
@@ -85,7 +87,7 @@ def restore(
     Raises
     ------
     CheckpointError
-        If tensors are missing or have other shapes.
+        If tensors are missing, have other shapes or are not finite numbers.
     """
     found = {name: torch.from_numpy(np.array(value)) for name, value in tensors.items()}
     weights = _below(found, "model.")
@@ -96,23 +98,50 @@ def restore(
         return
     for i, parameter in enumerate(learner.parameters):
         state = _below(found, f"optimiser.{i}.")
-        for name in ("exp_avg", "exp_avg_sq") if state else ():
-            _check_fits(f"optimiser.{i}.{name}", state.get(name), parameter)
         if state:
+            likes = {"step": torch.zeros(()), "exp_avg": parameter, "exp_avg_sq": parameter}
+            for name, like in likes.items():
+                _check_fits(f"optimiser.{i}.{name}", state.get(name), like)
             learner.optimiser.state[parameter] = {
                 # Adam keeps its step counter on the CPU.
-                name: value if name == "step" else value.to(parameter.device)
-                for name, value in state.items()
+                name: state[name].to(like.device)
+                for name, like in likes.items()
             }
 
 
-def _check_fits(name: str, found: Tensor | None, wanted: Tensor) -> None:
-    """Refuse what is missing, or what copying would silently broadcast."""
-    if found is None or found.shape != wanted.shape:
+def check_input(tensors: Mapping[str, NDArray[Any]], in_channels: int) -> None:
+    """Refuse a record that claims other channels than its tensors have, before anything is made.
+
+    Raises
+    ------
+    CheckpointError
+        If they differ.
+    """
+    mixing = tensors.get("model.mixing")
+    if mixing is None or mixing.shape != (3, in_channels) or not in_channels:
         raise CheckpointError(
             "The model file does not fit its own record",
-            expected=f"{name} of shape {tuple(wanted.shape)}",
-            got="nothing" if found is None else f"{tuple(found.shape)}",
+            expected=f"model.mixing of shape (3, {in_channels})",
+            got="nothing" if mixing is None else f"{mixing.shape}",
+            todo="Use another checkpoint or reset the model.",
+        )
+
+
+def _check_fits(name: str, found: Tensor | None, wanted: Tensor) -> None:
+    """Refuse what is missing or not finite, or what copying would silently broadcast or round."""
+    usable = found is not None and (found.shape, found.dtype) == (wanted.shape, wanted.dtype)
+    if found is None or not usable:
+        raise CheckpointError(
+            "The model file does not fit its own record",
+            expected=f"{name}, {wanted.dtype} of shape {tuple(wanted.shape)}",
+            got="nothing" if found is None else f"{found.dtype} of shape {tuple(found.shape)}",
+            todo="Use another checkpoint or reset the model.",
+        )
+    if not bool(torch.isfinite(found).all()):
+        raise CheckpointError(
+            "The model file is damaged",
+            expected=f"{name} of finite numbers",
+            got="NaN or infinity",
             todo="Use another checkpoint or reset the model.",
         )
 
@@ -162,19 +191,22 @@ def progress_in(record: Mapping[str, Any]) -> Progress:
     """
     with _damage():
         training = record["training"]
-        return Progress(
+        progress = Progress(
             int(training["step"]),
             float(training["learning_rate"]),
             str(training["data_digest"]),
             int(training["regions"]),
         )
+        if not (0 <= progress.step < _MOST_STEPS and 0 < progress.learning_rate < math.inf):
+            raise ValueError(f"step {progress.step}, learning rate {progress.learning_rate}")
+        return progress
 
 
 @contextmanager
 def _damage() -> Iterator[None]:
     try:
         yield
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise CheckpointError(
             "The model's record is damaged",
             got=f"{type(error).__name__}: {error}",

@@ -13,7 +13,7 @@ from napari_cas.store import metadata
 from napari_cas.store.chunks import ChunkFiles
 from napari_cas.store.files import read_group, storing
 from napari_cas.store.labels import LabelArray
-from napari_cas.store.levels import LABELS, locate, open_levels
+from napari_cas.store.levels import LABELS, locate, open_levels, readable
 from napari_cas.store.predicted import Predicted
 from napari_cas.store.sampling import Intensity
 from napari_cas.store.views import PredictionView
@@ -255,12 +255,19 @@ class ImageEntry:
 
     @property
     def probabilities(self) -> zarr.Array[Any] | None:
-        """Channel probabilities, float16, shape (M, *label_shape); None if there are none."""
+        """Channel probabilities, float16, shape (M, *label_shape); None if there are none.
+
+        Damaged ones count as none: the worker writes them anew.
+        """
         path = self.folder / "probabilities"
-        if not (path / "zarr.json").exists():
+        if not (path / "zarr.json").is_file():
             return None
-        array = zarr.open_array(str(path), mode="r+" if self.mode == "worker" else "r")
-        return array if array.shape[1:] == self.label_shape else None
+        try:
+            array = zarr.open_array(str(path), mode="r+" if self.mode == "worker" else "r")
+        except Exception:  # zarr raises whatever the damage leads to
+            return None
+        fits = array.shape[1:] == self.label_shape and array.dtype == np.float16
+        return array if fits and readable(array, array.ndim) else None
 
     def create_probabilities(self, channels: int) -> zarr.Array[Any]:
         """Return the array of channel probabilities, made anew unless it has `channels` channels.

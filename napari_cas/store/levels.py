@@ -62,7 +62,7 @@ def open_levels(
 
 
 def _check_level(array: object, where: str, ndim: int) -> zarr.Array[Any]:
-    if not isinstance(array, zarr.Array) or not _readable(array, ndim):
+    if not isinstance(array, zarr.Array) or not readable(array, ndim):
         raise ProjectFormatError(
             f"{where} is damaged",
             expected=f"an array of numbers with {ndim} axes and chunks below 1 GiB",
@@ -71,11 +71,14 @@ def _check_level(array: object, where: str, ndim: int) -> zarr.Array[Any]:
     return array
 
 
-def _readable(array: zarr.Array[Any], ndim: int) -> bool:
+def readable(array: zarr.Array[Any], ndim: int) -> bool:
+    """Return whether an array holds numbers along `ndim` axes, in chunks that fit into memory."""
     dtype = np.dtype(array.dtype)
-    chunk = math.prod(array.chunks) * dtype.itemsize
+    inner, stored = math.prod(array.chunks), math.prod(array.shards or array.chunks)
     usable = array.ndim == ndim and 0 not in array.shape and dtype.kind in "iufb"
-    return usable and chunk <= _CHUNK_LIMIT
+    # A shard begins or ends with 16 bytes for each of its chunks (sharding specification 1.0).
+    index = 16 * stored // max(inner, 1) if array.shards else 0
+    return usable and max(inner * dtype.itemsize, index) <= _CHUNK_LIMIT
 
 
 def locate(reference: object, folder: Path) -> str:

@@ -162,7 +162,7 @@ def parse(attributes: dict[str, Any], where: str) -> ImageMetadata:
     """
     try:
         return _parse(attributes)
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
         if isinstance(error, ImageError):
             raise
         raise ProjectFormatError(

@@ -37,7 +37,7 @@ class Predicted:
         if head != self._head(checkpoint):
             return done
         for line in lines:
-            with contextlib.suppress(TypeError, ValueError, RecursionError):
+            with contextlib.suppress(TypeError, ValueError, OverflowError, RecursionError):
                 plane, box = json.loads(line)
                 done.add((tuple(int(i) for i in plane), Box(*(int(i) for i in box))))
         return done

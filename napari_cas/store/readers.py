@@ -19,13 +19,16 @@ import zarr
 
 from napari_cas.errors import CASError, ImageError
 from napari_cas.store import metadata
-from napari_cas.store.levels import open_levels
+from napari_cas.store.levels import open_levels, readable
 
 if TYPE_CHECKING:
     from napari_cas.store.arraylike import ArrayLike
 
 LAZY_BYTES = 256 << 20
 """TIFF files with more pixels than this stay on disk."""
+
+_MOST_COMPRESSED = 10_000
+"""Bytes of pixels per byte of file; deflate reaches 1,032 at most."""
 
 
 @dataclass(frozen=True)
@@ -169,8 +172,11 @@ def _read_tiff(path: Path) -> LoadedImage:
     with contextlib.ExitStack() as stack:
         file = stack.enter_context(tifffile.TiffFile(path))
         series = file.series[0]
+        _check_claim(series.nbytes, path)
         lazy = series.nbytes > LAZY_BYTES
         pixels: Any = zarr.open(series.aszarr(level=0), mode="r") if lazy else series.asarray()
+        if lazy:
+            _check_chunks(pixels, str(path))
         data, axes = _tiff_axes(pixels, series.axes)
         scale, units, names = _tiff_metadata(file)
         if lazy:
@@ -185,6 +191,15 @@ def _read_tiff(path: Path) -> LoadedImage:
         units=tuple(units.get(axis) for axis in axes),
         channel_names=names or None,
     )
+
+
+def _check_claim(claimed: int, path: Path) -> None:
+    """Refuse a header that claims far more pixels than any compression gets into the file."""
+    size = path.stat().st_size
+    if claimed > max(_MOST_COMPRESSED * size, LAZY_BYTES):
+        raise ImageError(
+            f"{path} is damaged", expected=f"{claimed} bytes of pixels", got=f"{size} bytes"
+        )
 
 
 def _tiff_axes(data: Any, axes: str) -> tuple[Any, str]:  # noqa: ANN401 - NumPy, Zarr or Dask
@@ -282,6 +297,7 @@ def _read_zarr(source: str) -> LoadedImage:
         ) from error
     name = _stem(source.rstrip("/").split("/")[-1])
     if isinstance(node, zarr.Array):
+        _check_chunks(node, source)
         axes = _named_axes(node) or guess_axes(node.shape)
         return _plain(node, axes, Path(name))
     attributes = dict(node.attrs)
@@ -307,6 +323,15 @@ def _read_zarr(source: str) -> LoadedImage:
         name=meta.name or name,
         source=source if "://" in source else str(Path(source).resolve()),
     )
+
+
+def _check_chunks(array: zarr.Array[Any], source: str) -> None:
+    if not readable(array, array.ndim):
+        raise ImageError(
+            f"{source} cannot be read",
+            expected="an array of numbers with chunks below 1 GiB",
+            got=repr(array)[:200],
+        )
 
 
 def _named_axes(array: zarr.Array[Any]) -> str | None:

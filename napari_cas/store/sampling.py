@@ -57,7 +57,7 @@ class Intensity:
                 np.isfinite(a) and a < b < np.inf for a, b in zip(low, high, strict=True)
             ):
                 return cls(low, high)
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):
             pass
         raise ProjectFormatError(
             f"{where} has no usable intensity range",
@@ -79,18 +79,30 @@ def sample_intensity(array: ArrayLike, axes: str) -> Intensity:
     Raises
     ------
     ImageError
-        If a sampled pixel is not finite.
+        If pixels cannot be read or are not finite.
     """
     shape = tuple(array.shape)
     channel = axes.find("c")
     samples: list[list[NDArray[Any]]] = [[] for _ in range(shape[channel] if channel >= 0 else 1)]
     for where in _places(shape, axes):
-        block = np.asarray(array[where])
+        block = _read(array, where)
         parts = [block] if channel < 0 else np.moveaxis(block, channel, 0)
         for values, part in zip(samples, parts, strict=True):
             values.append(np.ravel(part))
     pairs = [_range(np.concatenate(values)) for values in samples]
     return Intensity(tuple(low for low, _ in pairs), tuple(high for _, high in pairs))
+
+
+def _read(array: ArrayLike, where: tuple[slice, ...]) -> NDArray[Any]:
+    try:
+        return np.asarray(array[where])
+    except Exception as error:
+        # Codecs, stores and networks raise whatever they like.
+        raise ImageError(
+            "The image could not be read",
+            expected="pixels",
+            got=f"{type(error).__name__}: {error}",
+        ) from error
 
 
 def _places(shape: tuple[int, ...], axes: str) -> list[tuple[slice, ...]]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import ome_zarr_models.v04.image
@@ -61,10 +62,14 @@ def validate(path: str | Path) -> list[Problem]:
     except Exception as error:
         # Whatever a store raises: it is not readable as Zarr.
         return [Problem("", f"not a Zarr group: {type(error).__name__}: {error}")]
+    return _guarded("", lambda: _any(group))
+
+
+def _any(group: zarr.Group) -> list[Problem]:
     attributes = dict(group.attrs)
     own, ome = _dict(attributes.get("napari-cas")), _dict(attributes.get("ome"))
     if "format" in own:
-        return _project(group)
+        return _project(group, own.get("images"))
     if "bioformats2raw.layout" in ome:
         return _collection(group)
     if "multiscales" in ome or "multiscales" in attributes:
@@ -74,24 +79,44 @@ def validate(path: str | Path) -> list[Problem]:
     return [Problem("", "no OME-Zarr metadata: expected multiscales, labels or a collection")]
 
 
+def _guarded(where: str, check: Callable[[], list[Problem]]) -> list[Problem]:
+    """Return what a check finds; what is so damaged that zarr trips over it is a problem, too."""
+    try:
+        return check()
+    except Exception as error:
+        # zarr raises whatever the damage leads to: KeyError, TypeError, UnicodeDecodeError.
+        return [Problem(where, f"{type(error).__name__}: {error}")]
+
+
 def _dict(value: object) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _project(group: zarr.Group) -> list[Problem]:
-    problems: list[Problem] = []
+def _project(group: zarr.Group, listed: object) -> list[Problem]:
     images = group.get("images")
     if not isinstance(images, zarr.Group):
         return [Problem("images", "missing")]
-    for name in sorted(images.group_keys()):
-        where, entry = f"images/{name}", images[name]
-        if not isinstance(entry, zarr.Group):
-            continue
-        if "reference" in _dict(dict(entry.attrs).get("napari-cas")):
-            problems += _labels(entry["labels"], f"{where}/labels", None)
-        else:
-            problems += _image(entry, where, complete=False)
-    return problems
+    # The list finds what zarr cannot list because it is damaged.
+    names = {n for n in listed if isinstance(n, str)} if isinstance(listed, list) else set()
+    problems: list[Problem] = []
+    for name in sorted(names):
+        problems += _guarded(f"images/{name}", partial(_own_image, images, name))
+    others = _guarded("images", lambda: _unlisted(images, names))
+    return problems + others
+
+
+def _unlisted(images: zarr.Group, listed: set[str]) -> list[Problem]:
+    names = sorted(name for name in images.group_keys() if name not in listed)
+    return [problem for name in names for problem in _own_image(images, name)]
+
+
+def _own_image(images: zarr.Group, name: str) -> list[Problem]:
+    where, entry = f"images/{name}", images.get(name)
+    if not isinstance(entry, zarr.Group):
+        return [Problem(where, "listed but missing")]
+    if "reference" in _dict(dict(entry.attrs).get("napari-cas")):
+        return _labels(entry["labels"], f"{where}/labels", None)
+    return _image(entry, where, complete=False)
 
 
 def _collection(group: zarr.Group) -> list[Problem]:
@@ -145,15 +170,23 @@ def _labels(
     problems: list[Problem] = []
     for name in listed:
         place = _join(where, name)
-        label = group.get(name)
-        if not isinstance(label, zarr.Group):
-            problems.append(Problem(place, "listed but missing"))
-            continue
-        found = _check(ome_zarr_models.v05.image_label.ImageLabel.from_zarr, label, place)
-        if not found and "image-label" not in _ome(label):
-            found = [Problem(place, "expected image-label metadata")]
-        problems += found or _fit(label, place, image)
+        problems += _guarded(place, partial(_label, group, name, place, image))
     return problems
+
+
+def _label(
+    labels: zarr.Group,
+    name: str,
+    where: str,
+    image: tuple[zarr.Group, list[zarr.Array[Any]], bool] | None,
+) -> list[Problem]:
+    label = labels.get(name)
+    if not isinstance(label, zarr.Group):
+        return [Problem(where, "listed but missing")]
+    found = _check(ome_zarr_models.v05.image_label.ImageLabel.from_zarr, label, where)
+    if not found and "image-label" not in _ome(label):
+        found = [Problem(where, "expected image-label metadata")]
+    return found or _fit(label, where, image)
 
 
 def _fit(

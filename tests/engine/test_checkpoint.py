@@ -9,6 +9,7 @@ import torch
 from napari_cas.config import Config, FitConfig, ModelSpec
 from napari_cas.engine import checkpoint
 from napari_cas.engine.fit import Learner
+from napari_cas.engine.trainer import Trainer
 from napari_cas.errors import CheckpointError
 from napari_cas.models import create_model
 
@@ -99,6 +100,28 @@ def test_a_tensor_of_another_shape_is_refused_even_where_it_would_broadcast(tens
         checkpoint.restore(*pair(), tensors)
 
 
+@pytest.mark.parametrize("name", ["model.head.out.bias", "optimiser.1.exp_avg"])
+@pytest.mark.parametrize("damage", [lambda v: v * np.float32(np.nan), lambda v: v.astype(int)])
+def test_tensors_of_other_types_or_not_finite_are_refused(tensors, name, damage):
+    tensors[name] = damage(tensors[name])
+    with pytest.raises(CheckpointError, match=name.removeprefix("model.")):
+        checkpoint.restore(*pair(), tensors)
+
+
+def test_an_optimiser_without_its_step_is_refused(tensors):
+    del tensors["optimiser.0.step"]
+    with pytest.raises(CheckpointError, match=r"optimiser.0.step"):
+        checkpoint.restore(*pair(), tensors)
+
+
+@pytest.mark.parametrize("channels", [0, -3, 1, 2**40])
+def test_channels_that_only_the_record_claims_allocate_nothing(tensors, record, channels):
+    claimed = record | {"input": {"channels": channels}}
+    assert checkpoint.config_in(claimed)[1] == channels
+    with pytest.raises(CheckpointError, match="mixing"):
+        Trainer.restore(tensors, claimed)
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -120,8 +143,24 @@ def test_a_foreign_newer_or_damaged_record_is_refused(record, change):
 
 
 @pytest.mark.parametrize(
-    "training", [None, {}, [], {"step": "x"}, {"step": math.nan}, {"step": 3, "regions": None}]
+    "training",
+    [
+        None,
+        {},
+        [],
+        {"step": "x"},
+        {"step": math.nan},
+        {"step": 3, "regions": None},
+        {"step": math.inf},
+        {"step": -1},
+        {"step": 10**400},
+        {"learning_rate": 0},
+        {"learning_rate": math.nan},
+        {"learning_rate": 10**400},
+    ],
 )
 def test_a_record_with_damaged_progress_is_refused(record, training):
+    if training and len(training) == 1:
+        training = record["training"] | training  # one part damaged, the rest whole
     with pytest.raises(CheckpointError, match="damaged"):
         checkpoint.progress_in(record | {"training": training})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -226,6 +227,18 @@ def test_validate_accepts_a_project_and_names_what_is_wrong(painted, tmp_path):
     colors.pop()
     label.write_text(json.dumps(meta))
     assert "expected 3 levels, got 2" in str(validate(out)[0])
+
+
+def test_validate_names_what_is_damaged_and_checks_the_rest(painted):
+    painted.flush()
+    path = painted.path / "images"
+    first, second = sorted(p.name for p in path.iterdir() if p.is_dir())[:2]
+    (path / first / "zarr.json").write_bytes(b'\x00\n "z')
+    (path / second / "labels" / "regions" / "zarr.json").write_text("null")
+    found = {problem.path for problem in validate(painted.path)}
+    assert {f"images/{first}", f"images/{second}/labels/regions"} <= found
+    shutil.rmtree(path / second / "labels")
+    assert f"images/{first}" in {problem.path for problem in validate(painted.path)}
 
 
 def test_validate_says_when_it_is_no_zarr(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -317,6 +318,40 @@ def test_probabilities_are_made_on_demand(project):
     assert float(entry.probabilities[2, 15, 15]) == 0.5
     assert worker.create_probabilities(5)[2, 15, 15] == 0.5
     assert worker.create_probabilities(3).shape == (3, 300, 400)
+
+
+@pytest.mark.parametrize(
+    "change", [{"shape": None}, {"data_type": "int8"}, {"node_type": "x"}, {"codecs": []}]
+)
+def test_damaged_probabilities_are_none_and_made_anew(project, change):
+    worker = Project.open(project.path, "worker").image("cells")
+    worker.create_probabilities(2)
+    _edit(worker.folder / "probabilities" / "zarr.json", lambda m: m.update(change))
+    assert project.image("cells").probabilities is None
+    worker.create_probabilities(2)[0, 0, 0] = 0.5
+    assert project.image("cells").probabilities[0, 0, 0] == 0.5
+
+
+def test_numbers_beyond_any_float_are_damage_like_other(project):
+    digits = "1" + "0" * 400
+    entry = project.image("cells")
+    project.close()
+    tiles = entry.folder / "predicted.jsonl"
+    tiles.write_text('{"model": "m", "sha256": ""}\n[[], [0, 0, 9, 1e999]]\n[[], [0, 0, 9, 9]]')
+    with Project.open(project.path) as again:
+        assert again.image("cells").predicted_with("m") == {((), (0, 0, 9, 9))}
+    metadata = entry.folder / "zarr.json"
+    text = metadata.read_text()
+    for damaged in (_with(text, "low", digits), _with(text, "scale", digits)):
+        metadata.write_text(damaged)
+        with Project.open(project.path) as again:
+            assert again.images == ()
+            assert "'cells'" in again.problems[0]
+
+
+def _with(text, key, number):
+    """Return JSON text with the first number of a list replaced."""
+    return re.sub(rf'("{key}": \[\s*)[\d.]+', rf"\g<1>{number}", text, count=1)
 
 
 def test_closing_twice_and_painting_after_closing(project):

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import pickle
+import struct
+from pathlib import Path
+
 import imageio.v3 as imageio
 import numpy as np
 import pytest
@@ -147,6 +152,56 @@ def test_truncated_files_are_typed_errors(tmp_path, rng):
         (tmp_path / name).write_bytes(whole[: len(whole) // 2])
         with pytest.raises(ImageError):
             read_image(tmp_path / name)
+
+
+def test_a_tiff_that_claims_far_more_than_it_holds_is_refused(tmp_path, rng):
+    tifffile.imwrite(tmp_path / "a.tif", rng.integers(0, 255, (64, 64)).astype(np.uint8))
+    content = bytearray((tmp_path / "a.tif").read_bytes())
+    first = struct.unpack_from("<I", content, 4)[0]
+    for entry in range(first + 2, first + 2 + 12 * 3, 12):
+        if struct.unpack_from("<H", content, entry)[0] in (256, 257):  # width, height
+            struct.pack_into("<HI", content, entry + 2, 4, 1)
+            struct.pack_into("<I", content, entry + 8, 2**31 - 1)
+    (tmp_path / "a.tif").write_bytes(content)
+    with pytest.raises(ImageError, match=r"is damaged.*bytes of pixels"):
+        read_image(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("where", ["chunks", "shards"])
+def test_plain_arrays_with_chunks_beyond_memory_are_refused(tmp_path, where):
+    options = {"chunks": (1 << 16, 1 << 16)} if where == "chunks" else {"chunks": (1, 1)}
+    options |= {"shards": (1 << 16, 1 << 16)} if where == "shards" else {}
+    zarr.create_array(str(tmp_path / "a"), shape=(1 << 16, 1 << 16), dtype="u1", **options)
+    with pytest.raises(ImageError, match="chunks below 1 GiB"):
+        read_image(tmp_path / "a")
+
+
+class Executed:
+    """What a pickle that does harm looks like, harmless."""
+
+    def __init__(self, mark):
+        self.mark = mark
+
+    def __reduce__(self):
+        return Path.touch, (self.mark,)
+
+
+@pytest.mark.parametrize("place", ["filters", "compressor"])
+def test_chunks_that_want_to_be_unpickled_are_refused(tmp_path, place):
+    mark = tmp_path / "executed"
+    pickle.loads(pickle.dumps(Executed(mark)))
+    assert mark.exists()
+    mark.unlink()
+    array = tmp_path / "a"
+    zarr.create_array(str(array), shape=(8, 8), dtype="u1", zarr_format=2, compressors=None)
+    meta = json.loads((array / ".zarray").read_text())
+    codec = {"id": "pickle", "protocol": 5}
+    meta[place] = [codec] if place == "filters" else codec
+    (array / ".zarray").write_text(json.dumps(meta))
+    (array / "0.0").write_bytes(pickle.dumps(Executed(mark)))
+    with pytest.raises(ImageError):
+        np.asarray(read_image(array).data[...])
+    assert not mark.exists()
 
 
 @pytest.mark.parametrize(
