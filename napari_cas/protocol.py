@@ -192,11 +192,24 @@ class TilesRequest:
 
 @dataclass(frozen=True, slots=True)
 class TilesReport:
-    """Tiles that are now predicted and on disk."""
+    """Tiles that are now predicted and on disk.
+
+    Attributes
+    ----------
+    done : tuple of Tile
+        The tiles.
+    seconds : dict
+        Seconds by phase.
+    device : str
+        Where they were predicted.
+    warnings : tuple of str
+        Sentences for the annotator, such as memory that ran out.
+    """
 
     done: tuple[Tile, ...]
     seconds: dict[str, float] = field(default_factory=dict)
     device: str = "cpu"
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

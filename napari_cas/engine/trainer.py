@@ -82,7 +82,8 @@ class Trainer:
         self.learner = Learner(self._logits, torch.optim.AdamW(groups, lr=rate), rate)
         self._digest, self._regions = "", 0
         self._alike: tuple[Alike, ...] = ()
-        self._crop, self._tile = config.fit.crop_size, config.predict.tile_size
+        self._starved = ""
+        self._take_sizes()
 
     @classmethod
     def restore(
@@ -128,11 +129,14 @@ class Trainer:
 
     def reconfigure(self, config: Config) -> None:
         """Go on with other settings for the same network."""
-        before = self.config.fit.learning_rate
-        self.config = config
-        self._crop, self._tile = config.fit.crop_size, config.predict.tile_size
-        if config.fit.learning_rate != before:
+        before, self.config = self.config, config
+        if _sizes(config) != _sizes(before):  # else those that memory suffices for stay
+            self._take_sizes()
+        if config.fit.learning_rate != before.fit.learning_rate:
             self.learner.learning_rate = config.fit.learning_rate or self.model.learning_rate
+
+    def _take_sizes(self) -> None:
+        self._crop, self._batch, self._tile = _sizes(self.config)
 
     def _logits(self, inputs: torch.Tensor) -> torch.Tensor:
         if isinstance(self.model, QuickModel):
@@ -166,6 +170,7 @@ class Trainer:
             except (MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error) or not self._shrink():
                     raise
+                self.learner.warnings.clear()  # the next try says them again
 
     def _train(
         self, sources: Sequence[Source], steps: int, seconds: float, start: float
@@ -188,6 +193,7 @@ class Trainer:
         self.model.eval()
         moved = float((before != self._probe(sampler)).float().mean())
         warnings, self.learner.warnings = tuple(self.learner.warnings), []
+        warnings = (*self.take_warning(), *warnings)
         return RoundResult(
             tuple(losses),
             self._channels_used(sampler),
@@ -199,17 +205,26 @@ class Trainer:
             self._alike,
         )
 
+    def take_warning(self) -> tuple[str, ...]:
+        """Return the sentence about memory that ran out, once; empty if it did not."""
+        said, self._starved = self._starved, ""
+        return (said,) if said else ()
+
     def _shrink(self) -> bool:
-        """Halve crops and tiles after memory ran out; False when they are small already."""
+        """Halve crops and tiles after memory ran out, then batches; False when all are small."""
         self.cache.clear()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-        if max(self._crop, self._tile) <= _SMALLEST:
+        if max(self._crop, self._tile) > _SMALLEST:
+            self._crop = max(_SMALLEST // 2, self._crop // 64 * 32)
+            self._tile = max(_SMALLEST, self._tile // 128 * 64)
+        elif self._batch > 1 and not isinstance(self.model, QuickModel):
+            self._batch //= 2
+        else:
             return False
-        self._crop = max(_SMALLEST // 2, self._crop // 64 * 32)
-        self._tile = max(_SMALLEST, self._tile // 128 * 64)
-        self.learner.warnings.append(
-            f"Memory ran out; going on with crops of {self._crop} and tiles of {self._tile} pixels."
+        self._starved = (
+            f"Memory ran out; going on with {self._batch} crops of {self._crop} pixels at a time "
+            f"and tiles of {self._tile} pixels."
         )
         return True
 
@@ -232,7 +247,7 @@ class Trainer:
                 tiles,
                 self.cache,
                 crop=self._crop,
-                batch=self.config.fit.batch_size,
+                batch=self._batch,
                 seed=self.config.seed,
                 device=self.device,
             )
@@ -277,6 +292,11 @@ class Trainer:
             except (MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error) or not self._shrink():
                     raise
+
+
+def _sizes(config: Config) -> tuple[int, int, int]:
+    """Return crop, batch and tile size: what memory must suffice for."""
+    return config.fit.crop_size, config.fit.batch_size, config.predict.tile_size
 
 
 def _is_flat(losses: Sequence[LossPoint]) -> bool:

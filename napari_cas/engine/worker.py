@@ -148,7 +148,7 @@ def run_tiles(request: TilesRequest) -> TilesReport:
             seconds = _predict(
                 project, trainer, request.tiles, request.checkpoint, request.probabilities
             )
-    return TilesReport(request.tiles, seconds, str(trainer.device))
+    return TilesReport(request.tiles, seconds, str(trainer.device), trainer.take_warning())
 
 
 def _tiles_of_planes(project: Project, request: TilesRequest) -> int:
@@ -277,7 +277,7 @@ def _report(
         converged=result.converged if result else True,
         seconds=seconds,
         device=str(trainer.device),
-        warnings=result.warnings if result else (),
+        warnings=(*(result.warnings if result else ()), *trainer.take_warning()),
         alike=result.alike if result else (),
     )
 

@@ -198,10 +198,7 @@ class Work:
         )
 
     def _reported(self, report: RoundReport) -> None:
-        for text in report.warnings:
-            if text not in self._said:
-                self._said.add(text)
-                self._session.messaged.emit(Message("warning", text))
+        self._warn(report.warnings)
         self._refresh(report.changed)
         self.reports.append(report)
         if report.losses:
@@ -320,7 +317,15 @@ class Work:
         self._tiles.start(self._session.view)
         self.update_state()
 
+    def _warn(self, sentences: Iterable[str]) -> None:
+        """Pass on what the worker warns of, each sentence once."""
+        for text in sentences:
+            if text not in self._said:
+                self._said.add(text)
+                self._session.messaged.emit(Message("warning", text))
+
     def _tiles_reported(self, report: TilesReport) -> None:
+        self._warn(report.warnings)
         self._refresh(report.done)
 
     def _tiles_finished(self, outcome: Outcome, error: BaseException | None) -> None:

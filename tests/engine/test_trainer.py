@@ -266,6 +266,36 @@ def test_where_memory_runs_out_crops_are_halved():
     result = trainer.train([hungry], steps=1)
     assert set(hungry.asked) == {256, 128}
     assert any("crops of 128" in sentence for sentence in result.warnings)
+    # What was found out stays: the next round neither runs out of memory nor says so again.
+    hungry.asked.clear()
+    trainer.cache.clear()
+    trainer.reconfigure(config.model_copy(update={"seed": 0}))
+    assert trainer.train([hungry], steps=1).warnings == ()
+    assert max(hungry.asked) == 128
+
+
+def test_where_small_crops_are_too_much_batches_are_halved(monkeypatch):
+    config = WHOLE.model_copy(
+        update={
+            "fit": FitConfig(crop_size=64, batch_size=4),
+            "predict": PredictConfig(tile_size=128),
+        }
+    )
+    trainer, batches = Trainer(config, 3), []
+    forward = trainer.model.forward
+
+    def starved(image):
+        batches.append(len(image))
+        if len(image) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return forward(image)
+
+    monkeypatch.setattr(trainer.model, "forward", starved)
+    result = trainer.train([source()], steps=2)
+    assert len(result.losses) == 2
+    assert list(dict.fromkeys(batches)) == [4, 2, 1]
+    (warning,) = result.warnings  # of several tries, the last one counts
+    assert "1 crops of 64 pixels" in warning
 
 
 def test_memory_that_suffices_for_nothing_is_said_instead_of_trying_for_ever(trainer):

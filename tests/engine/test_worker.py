@@ -324,3 +324,20 @@ def test_warming_up_says_who_will_work(config):
     assert info.device in info.devices
     assert "cpu" in info.devices
     assert info.torch == torch.__version__
+
+
+def test_memory_that_runs_out_while_predicting_is_said_with_the_tiles(project, ask, monkeypatch):
+    start = ask(view=None)
+    from napari_cas.engine import trainer
+
+    real = trainer.predict_box
+
+    def starved(model, source, plane, box, tile, *arguments, **options):
+        if tile > 128:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return real(model, source, plane, box, tile, *arguments, **options)
+
+    monkeypatch.setattr(trainer, "predict_box", starved)
+    report = ask(start.checkpoint, train=False)
+    assert sum("tiles of 128 pixels" in sentence for sentence in report.warnings) == 1
+    assert ask(start.checkpoint, train=False).warnings == ()
