@@ -78,6 +78,7 @@ class FitConfig(_Settings):
     learning_rate: float | None = Field(
         None,
         gt=0,
+        le=1000,
         title="Learning rate",
         description="Adam's step size; empty: the network's own default.",
     )

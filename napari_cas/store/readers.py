@@ -143,6 +143,8 @@ def _read_picture(path: Path) -> LoadedImage:
         # Given a path, imageio leaves the file open when no reader wants it.
         kind: Any = {"extension": path.suffix} if path.suffix else {}
         data = np.asarray(imageio.imread(path.read_bytes(), **kind))
+    if data.ndim not in (2, 3, 4):
+        raise ImageError(f"{path} is no picture", expected="2 to 4 axes", got=f"{data.shape}")
     if data.ndim == 4:
         return _plain(_opaque(data), "tyxc", path)
     if data.ndim == 3 and data.shape[-1] not in (2, 3, 4):
