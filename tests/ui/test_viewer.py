@@ -11,7 +11,9 @@ import numpy as np
 import psutil
 import pytest
 
+from napari_cas.config import Config, FitConfig
 from napari_cas.jobs import LocalExecutor
+from napari_cas.session import Session
 from training.driving import Driver
 
 pytestmark = [pytest.mark.viewer, pytest.mark.timeout(600)]
@@ -297,6 +299,7 @@ def test_closing_while_training_leaves_no_process(open_panel, mosaic, how):
     paint_truth(driver, widget, truth)
     driver.click(widget.panel.train.run)
     worker = psutil.Process(widget.session.worker.pid)
+    place = widget.session.project.path
     if how == "window":
         viewer.close()
     else:
@@ -309,6 +312,24 @@ def test_closing_while_training_leaves_no_process(open_panel, mosaic, how):
     if how == "dock":
         assert "regions" in viewer.layers
         widget.deleteLater()
+    assert_resumable(place, {1, 2, 3})
+
+
+def assert_resumable(place, ids):
+    """Open a project as another session would, and train a round from where it was left."""
+    session = Session(config=Config(fit=FitConfig(round_seconds=0.2, max_rounds=1)))
+    session.open_project(place)
+    try:
+        assert session.writable
+        assert set(session.image.regions.ids(())) == ids
+        before = session.checkpoint
+        session.config = session.config.model_copy(update={"fit": FitConfig(max_rounds=1)})
+        session.fine_tune()
+        assert session.run_until_idle(WAIT)
+        assert session.checkpoint not in (None, before)
+        assert np.asarray(session.image.prediction_view[...]).all()
+    finally:
+        session.close()
 
 
 def test_menus_commands_and_sample_menu(open_panel, executor):
