@@ -49,6 +49,9 @@ COMMANDS: dict[tuple[str, ...], Command] = {
     ("bench", "scale"): Command(
         "training.bench_scale", "whether the size of an image matters to rounds, memory and speed"
     ),
+    ("bench", "soak"): Command(
+        "training.bench_soak", "whether many rounds and strokes leave memory and smoothness alone"
+    ),
     ("table",): Command(
         "training.tables", "make one of the paper's tables from the data and machine at hand"
     ),

@@ -105,7 +105,7 @@ class Bench:
         """Do everything and return the figures."""
         session = self.widget.session
         size = self.args.size
-        self.viewer.add_image(_picture(size), name="picture", rgb=True)
+        self.viewer.add_image(picture(size), name="picture", rgb=True)
         with Gaps() as gaps:
             self.widget.intents.start(str(project))
             self.driver.wait(lambda: session.worker is not None and session.project is not None)
@@ -155,15 +155,16 @@ class Bench:
         QTest.mouseRelease(driver.canvas, button, none, places[-1])
 
     def _figures(self, rounds: int) -> dict[str, Any]:
-        figures: dict[str, Any] = {name: _summary(values) for name, values in self.gaps.items()}
+        figures: dict[str, Any] = {name: summary(values) for name, values in self.gaps.items()}
         figures["ratio_p99"] = round(figures["training"]["p99"] / figures["idle"]["p99"], 3)
         for what, values in self.moves.items():
             if values:
-                figures[f"stroke_{what}"] = _summary(values)
+                figures[f"stroke_{what}"] = summary(values)
         return {**figures, "rounds": rounds, "size": self.args.size, "tick_ms": TICK}
 
 
-def _summary(values: Sequence[float]) -> dict[str, float]:
+def summary(values: Sequence[float]) -> dict[str, float]:
+    """Return median, 99th percentile, maximum and number of values."""
     p50, p99 = np.percentile(values, [50, 99])
     return {
         "p50": round(float(p50), 2),
@@ -173,7 +174,7 @@ def _summary(values: Sequence[float]) -> dict[str, float]:
     }
 
 
-def _picture(size: int) -> np.ndarray:
+def picture(size: int) -> np.ndarray:
     """Return three noisy bands of colour, (size, size, 3) uint8."""
     rng = np.random.default_rng(0)
     bands = np.repeat(np.array([[190, 70, 60], [60, 170, 80], [70, 90, 200]]), size // 3 + 1, 0)
