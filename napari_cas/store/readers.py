@@ -30,6 +30,9 @@ LAZY_BYTES = 256 << 20
 _MOST_COMPRESSED = 10_000
 """Bytes of pixels per byte of file; deflate reaches 1,032 at most."""
 
+_PROGRAMS = (b"%!PS", b"\xc5\xd0\xd3\xc6")
+"""First bytes of PostScript, which Pillow has Ghostscript run whatever the file is called."""
+
 
 @dataclass(frozen=True)
 class LoadedImage:
@@ -138,11 +141,17 @@ def guess_axes(shape: tuple[int, ...]) -> str:
 def _read_picture(path: Path) -> LoadedImage:
     import imageio.v3 as imageio
 
+    pixels = path.read_bytes()
+    if pixels.startswith(_PROGRAMS):
+        raise ImageError(
+            f"{path} is a program in PostScript, not a picture",
+            todo="Convert it to PNG or TIFF with a tool that you trust to run it.",
+        )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # large pictures and odd metadata are fine
         # Given a path, imageio leaves the file open when no reader wants it.
         kind: Any = {"extension": path.suffix} if path.suffix else {}
-        data = np.asarray(imageio.imread(path.read_bytes(), **kind))
+        data = np.asarray(imageio.imread(pixels, **kind))
     if data.ndim not in (2, 3, 4):
         raise ImageError(f"{path} is no picture", expected="2 to 4 axes", got=f"{data.shape}")
     if data.ndim == 4:

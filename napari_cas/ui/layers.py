@@ -252,8 +252,7 @@ class LayerAdapter:
         if tile.plane != self.plane():
             self._news.forget()
             return False
-        new = self._news.found(self._entry, tile, self.frame.box)
-        if new:
+        if new := self._news.found(self._entry, tile, self.frame.box):
             self.prediction.refresh(extent=False)
         return new
 

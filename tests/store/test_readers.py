@@ -154,6 +154,14 @@ def test_truncated_files_are_typed_errors(tmp_path, rng):
             read_image(tmp_path / name)
 
 
+@pytest.mark.parametrize("start", [b"%!PS-Adobe-3.0 EPSF-3.0\n", b"\xc5\xd0\xd3\xc6"])
+def test_postscript_is_never_run_under_the_name_of_a_picture(tmp_path, start):
+    path = tmp_path / "picture.png"
+    path.write_bytes(start + b"%%BoundingBox: 0 0 10 10\n(x) print quit\n%%EOF\n")
+    with pytest.raises(ImageError, match="PostScript"):
+        read_image(path)
+
+
 def test_a_tiff_that_claims_far_more_than_it_holds_is_refused(tmp_path, rng):
     tifffile.imwrite(tmp_path / "a.tif", rng.integers(0, 255, (64, 64)).astype(np.uint8))
     content = bytearray((tmp_path / "a.tif").read_bytes())
