@@ -3,8 +3,8 @@
 Rounds run through a session with its worker, on a small image on which strokes are painted and
 erased, so that what there is to learn changes without growing. Strokes are drawn with the mouse in
 the real viewer, each at a place of its own, so that all of them can be found on disk afterwards;
-turns of painting and of leaving the mouse alone alternate and see the same machine. The second part
-needs a display (``xvfb-run -a -s "-screen 0 1400x900x24" python -m training bench soak --json``).
+turns of painting, of painting on a plain Labels layer in a viewer without the plugin, and of leaving
+the mouse alone alternate and see the same machine. The second part needs a display (``xvfb-run -a -s "-screen 0 1400x900x24" python -m training bench soak --json``).
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ _WARM = 0.1
 """Share of the rounds and strokes that count as warming up: libraries load, caches fill."""
 _BRUSH = 5
 _COLUMNS = 25
+SIZE = 512
+"""Side in pixels of the image that strokes are painted on."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -171,52 +173,62 @@ def growth(values: Sequence[float]) -> dict[str, float]:
 def soak_strokes(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
     """Paint strokes in the real viewer and return smoothness, memory and what is on disk."""
     import napari
+    from qtpy.QtWidgets import QWidget
 
     from napari_cas.ui.widget import AnnotationWidget
 
-    viewer = napari.Viewer(show=True)
-    viewer.window.resize(1280, 800)
-    widget = AnnotationWidget(viewer)
-    viewer.window.add_dock_widget(widget, area="right", name="napari-cas")
+    viewers = [napari.Viewer(show=True) for _ in range(2)]
+    for viewer in viewers:
+        viewer.window.resize(1280, 800)
+        viewer.add_image(picture(SIZE), name="picture", rgb=True)
+    ours, plain = viewers
+    widget, beside = AnnotationWidget(ours), QWidget()
+    ours.window.add_dock_widget(widget, area="right", name="napari-cas")
+    beside.setFixedWidth(widget.sizeHint().width())  # so that both canvases are of one size
+    plain.window.add_dock_widget(beside, area="right", name="nothing")
     try:
-        soak = Soak(viewer, widget, args)
+        soak = Soak(ours, widget, plain, args)
         figures = soak.paint(folder / "strokes.zarr")
     finally:
-        viewer.close()
-        Driver(viewer).process(0.2)
+        for viewer in viewers:
+            viewer.close()
+            Driver(viewer).process(0.2)
     return figures | {"lost": soak.lost(folder / "strokes.zarr")}
 
 
 class Soak:
-    """One viewer, one image, strokes in turns with idling."""
+    """A viewer with our panel, one without, an image in each; strokes in turns with idling."""
 
-    def __init__(self, viewer: Any, widget: Any, args: argparse.Namespace) -> None:  # noqa: ANN401
-        self.viewer, self.widget, self.args = viewer, widget, args
+    def __init__(self, viewer: Any, widget: Any, plain: Any, args: argparse.Namespace) -> None:  # noqa: ANN401
+        self.viewer, self.widget, self.plain, self.args = viewer, widget, plain, args
         self.driver = Driver(viewer)
-        self.size = 512
         self.ids: list[int] = []
         self.idle: list[float] = []
         self.painting: list[float] = []
+        self.without: list[float] = []
         self.memory: list[float] = []
 
     def paint(self, project: Path) -> dict[str, Any]:
         """Do everything and return the figures."""
         session, driver = self.widget.session, self.driver
-        self.viewer.add_image(picture(self.size), name="picture", rgb=True)
+        bare = self.plain.add_labels(np.zeros((SIZE, SIZE), np.int32), name="regions")
+        bare.mode, bare.brush_size = "paint", _BRUSH
         self.widget.intents.start(str(project))
         driver.wait(lambda: session.worker is not None and session.project is not None, _WAIT)
         self.viewer.layers["regions"].brush_size = _BRUSH
         driver.process(2)
-        shares = np.array_split(np.arange(self.args.strokes), max(1, self.args.turns))
-        for share in shares:
+        for share in np.array_split(np.arange(self.args.strokes), max(1, self.args.turns)):
             self._rest()
-            self._work(share.tolist())
-        idle, painting = summary(self.idle), summary(self.painting)
+            self._draw_without(share.tolist())
+            self._draw(share.tolist())
+        idle, painting, without = map(summary, (self.idle, self.painting, self.without))
         return {
             "strokes": len(self.ids),
             "idle": idle,
             "painting": painting,
+            "without": without,
             "ratio_p99": round(painting["p99"] / idle["p99"], 3),
+            "ratio_without": round(painting["p99"] / without["p99"], 3),
             "viewer": growth(self.memory),
         }
 
@@ -225,24 +237,35 @@ class Soak:
             self.driver.process(self.args.idle)
         self.idle += gaps.values
 
-    def _work(self, strokes: Sequence[int]) -> None:
+    def _draw(self, strokes: Sequence[int]) -> None:
         process = psutil.Process()
         with Gaps() as gaps:
             for number in strokes:
                 if number % 50 == 0 and number:
                     self.driver.key("N")
-                y, x = self.place(int(number))
-                self.driver.stroke([(y, x + step) for step in range(0, 12, 2)], pause=0.01)
+                self._stroke(self.driver, number)
                 self.ids.append(int(self.viewer.layers["regions"].selected_label))
-                self.driver.process(0.02)
                 self.memory.append(process.memory_info().rss / _MIB)
         self.painting += gaps.values
+
+    def _draw_without(self, strokes: Sequence[int]) -> None:
+        """Draw half of the same strokes on a plain Labels layer."""
+        driver = Driver(self.plain)
+        with Gaps() as gaps:
+            for number in strokes[::2]:
+                self._stroke(driver, number)
+        self.without += gaps.values
+
+    def _stroke(self, driver: Driver, number: int) -> None:
+        y, x = self.place(number)
+        driver.stroke([(y, x + step) for step in range(0, 12, 2)], pause=0.01)
+        driver.process(0.02)
 
     def place(self, number: int) -> tuple[float, float]:
         """Return where a stroke begins: strokes fill rows, and none touches another."""
         rows = -(-self.args.strokes // _COLUMNS)
         row, column = divmod(number, _COLUMNS)
-        return (row + 0.5) * self.size / rows, (column + 0.1) * self.size / _COLUMNS
+        return (row + 0.5) * SIZE / rows, (column + 0.1) * SIZE / _COLUMNS
 
     def lost(self, project: Path) -> int:
         """Return how many strokes are not on disk, by their middle pixel."""
@@ -298,11 +321,13 @@ def _notes(result: dict[str, Any]) -> list[str]:
             f"{rounds['seconds']:.0f} s in all, {len(rounds['messages'])} messages."
         )
     if strokes is not None:
-        idle, painting = strokes["idle"], strokes["painting"]
+        idle, painting, without = (strokes[key] for key in ("idle", "painting", "without"))
         notes.append(
-            f"Gaps of a 10 ms timer in the viewer: 99th percentile {painting['p99']} ms while "
-            f"painting, {idle['p99']} ms idle, {strokes['ratio_p99']} times (target: at most 1.5); "
-            f"longest {painting['max']} and {idle['max']} ms."
+            f"Gaps of a 10 ms timer in the viewer, 99th percentile: {painting['p99']} ms while "
+            f"painting, {without['p99']} ms while painting such strokes on a plain Labels layer of "
+            f"napari without the plugin ({strokes['ratio_without']} times), {idle['p99']} ms idle "
+            f"({strokes['ratio_p99']} times; target: at most 1.5); longest {painting['max']}, "
+            f"{without['max']} and {idle['max']} ms."
         )
         notes.append(f"Strokes that are not on disk afterwards: {strokes['lost']}.")
     notes.append(

@@ -19,5 +19,6 @@ def test_every_stroke_is_found_on_disk(qapp):
     assert strokes["lost"] == 0
     assert strokes["idle"]["count"] > 20
     assert strokes["painting"]["count"] > 100
+    assert strokes["without"]["count"] > 50
     assert strokes["ratio_p99"] > 0
     assert "not on disk afterwards: 0" in describe(result)
