@@ -138,3 +138,26 @@ class Config(_Settings):
         "auto", title="Device", description="'auto' takes CUDA, then Apple's MPS, then the CPU."
     )
     seed: int = Field(0, ge=0, lt=2**31, title="Seed", description="Seed of all random choices.")
+
+
+class ClusterSettings(_Settings):
+    """Where rounds and tiles run when not on this machine: no part of a project."""
+
+    scheduler: str = Field(
+        "",
+        title="Scheduler",
+        description="Address of a Dask scheduler, such as tcp://host:8786; empty: this machine.",
+    )
+    resources: str = Field(
+        "",
+        title="Resources",
+        description="What a worker there must offer, such as GPU=1.",
+    )
+    tls_ca_file: str = Field(
+        "",
+        title="TLS authority",
+        description="Certificate of the authority that signed the others, for tls:// addresses; "
+        "empty: as Dask's own configuration says.",
+    )
+    tls_cert: str = Field("", title="TLS certificate", description="Certificate shown there.")
+    tls_key: str = Field("", title="TLS key", description="Key of the certificate.")

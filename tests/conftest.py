@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -53,3 +54,21 @@ def run_script(tmp_path):
         process.kill()
         process.wait()
         process.stdout.close()
+
+
+@pytest.fixture
+def start_cluster(tmp_path_factory):
+    """Return what starts a scheduler with workers on loopback; all are gone at the end."""
+    pytest.importorskip("distributed")
+    from training.cluster import ClusterProcesses
+
+    with contextlib.ExitStack() as stack:
+
+        def start(workers=1, options=(), environment=None):
+            folder = tmp_path_factory.mktemp("cluster")
+            cluster = stack.enter_context(ClusterProcesses(folder, options, environment))
+            for _ in range(workers):
+                cluster.add_worker()
+            return cluster
+
+        yield start

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_cas.cli import files, options
-from napari_cas.config import Config
+from napari_cas.config import ClusterSettings, Config
 from napari_cas.errors import InputError, ProjectError
 from napari_cas.store import Project
 
@@ -164,22 +164,14 @@ def _new_project(console: Console, arguments: argparse.Namespace) -> Iterator[Se
 
 def _executor(arguments: argparse.Namespace) -> Executor | None:
     """Return the cluster that was asked for, or None: a worker of this machine."""
-    resources = {}
-    for text in arguments.resources:
-        name, _, number = text.partition("=")
-        try:
-            resources[name] = float(number)
-        except ValueError:
-            raise InputError(
-                "--resources", expected="NAME=NUMBER, such as GPU=1", got=text
-            ) from None
-    if not arguments.scheduler:
-        if resources:
-            raise InputError("--resources needs a cluster", expected="--scheduler ADDRESS")
+    cluster = options.cluster(arguments)
+    if not cluster.scheduler:
+        if cluster != ClusterSettings():
+            raise InputError("Which cluster?", expected="--scheduler ADDRESS")
         return None
-    from napari_cas.jobs.dask import DaskExecutor
+    from napari_cas.jobs.dask import connect
 
-    return DaskExecutor(arguments.scheduler, resources=resources)
+    return connect(cluster)
 
 
 def _keep_model(session: Session, console: Console, output: str | None) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Union, get_args, get
 
 from pydantic import BaseModel, ValidationError
 
-from napari_cas.config import Config
+from napari_cas.config import ClusterSettings, Config
 from napari_cas.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -97,6 +97,30 @@ def apply(config: Config, arguments: argparse.Namespace) -> Config:
         raise ConfigError(
             f"{flag} cannot be {first['input']}", expected=str(first["msg"])
         ) from error
+
+
+def add_cluster(parser: argparse.ArgumentParser) -> None:
+    """Add the options that name another machine; TLS files are called as in Dask's commands."""
+    group = parser.add_argument_group(
+        "another machine",
+        "Rounds and tiles run on a Dask cluster that sees the project under the same path.",
+    )
+    for name, field in ClusterSettings.model_fields.items():
+        several = name == "resources"
+        group.add_argument(
+            "--" + name.replace("_", "-"),
+            nargs="+" if several else None,
+            metavar={"scheduler": "ADDRESS", "resources": "NAME=NUMBER"}.get(name, "FILE"),
+            default=[] if several else "",
+            help=field.description,
+        )
+
+
+def cluster(arguments: argparse.Namespace) -> ClusterSettings:
+    """Return the cluster that was asked for."""
+    values = {name: getattr(arguments, name) for name in ClusterSettings.model_fields}
+    values["resources"] = " ".join(values["resources"])
+    return ClusterSettings(**values)
 
 
 def _kind(annotation: Any) -> tuple[type, list[str] | None]:  # noqa: ANN401 - any annotation

@@ -120,7 +120,7 @@ def _fine_tune(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("--output", metavar="DIR", help="Where the model is written.")
     parser.add_argument("--project", metavar="DIR", help="Keep images and strokes as a project.")
-    _cluster(parser)
+    options.add_cluster(parser)
     options.add_options(parser)
 
 
@@ -158,26 +158,8 @@ def _predict(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         action="store_true",
         help="Write the channel probabilities into the project, too.",
     )
-    _cluster(parser)
+    options.add_cluster(parser)
     options.add_options(parser)
-
-
-def _cluster(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group(
-        "another machine",
-        "Rounds and tiles run on a Dask cluster that sees the project under the same path. "
-        "TLS certificates are taken from Dask's own configuration.",
-    )
-    group.add_argument(
-        "--scheduler", metavar="ADDRESS", help="Of the Dask scheduler, such as tcp://host:8786."
-    )
-    group.add_argument(
-        "--resources",
-        metavar="NAME=NUMBER",
-        nargs="+",
-        default=[],
-        help="What a worker must offer, such as GPU=1.",
-    )
 
 
 def _export(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

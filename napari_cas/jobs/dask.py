@@ -2,15 +2,17 @@
 
 On the machine with the GPU, ``dask scheduler`` and ``dask worker tcp://host:8786 --nthreads 1
 --resources GPU=1``; here, ``DaskExecutor("tcp://host:8786", resources={"GPU": 1})``. The project
-must be reachable under the same path there.
+must be reachable under the same path there. docs/cluster.md says more.
 """
 
 from __future__ import annotations
 
+import importlib
 from concurrent.futures import Future
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from napari_cas.errors import CASError, WorkerDiedError, WorkerError
+from napari_cas.errors import CASError, ConfigError, WorkerDiedError, WorkerError
 from napari_cas.jobs import remote
 from napari_cas.protocol import TilesRequest
 
@@ -18,7 +20,68 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import TracebackType
 
+    from napari_cas.config import ClusterSettings
+
 CONNECT_SECONDS = 10.0
+
+
+def connect(cluster: ClusterSettings) -> DaskExecutor:
+    """Return an executor on the cluster that these settings name.
+
+    Raises
+    ------
+    ConfigError
+        The settings contradict each other, or a file they name is not there.
+    WorkerError
+        The extra ``distributed`` is not installed, or the scheduler cannot be reached.
+    """
+    resources = {}
+    for text in cluster.resources.split():
+        name, _, number = text.partition("=")
+        try:
+            resources[name] = float(number)
+        except ValueError:
+            raise ConfigError(
+                "Unusable resources", expected="NAME=NUMBER, such as GPU=1", got=text
+            ) from None
+    if not cluster.scheduler:
+        raise ConfigError("Which cluster?", expected="the address of a Dask scheduler")
+    return DaskExecutor(cluster.scheduler, resources=resources, security=_security(cluster))
+
+
+def _security(cluster: ClusterSettings) -> Any:  # noqa: ANN401 - a class of an optional dependency
+    """Return the TLS files as distributed takes them; None: those of Dask's own configuration."""
+    files = {
+        "tls_ca_file": cluster.tls_ca_file,
+        "tls_client_cert": cluster.tls_cert,
+        "tls_client_key": cluster.tls_key,
+    }
+    files = {name: path for name, path in files.items() if path}
+    if not files:
+        return None
+    if not cluster.scheduler.startswith("tls://"):
+        raise ConfigError(
+            "TLS files are for encrypted connections only",
+            expected="an address that begins with tls://",
+            got=cluster.scheduler,
+        )
+    for path in files.values():
+        if not Path(path).is_file():
+            raise ConfigError("A TLS file is missing", expected="a file", got=path)
+    return _distributed().Security(require_encryption=True, **files)
+
+
+def _distributed() -> Any:  # noqa: ANN401 - an optional dependency
+    """Return the module ``distributed`` or say how to get it."""
+    try:
+        return importlib.import_module("distributed")
+    except ImportError as error:
+        raise WorkerError(
+            "Dask's scheduler needs an extra package",
+            expected="distributed",
+            got=str(error),
+            todo='Install it with: pip install "napari-cas[distributed]".',
+        ) from error
 
 
 class DaskExecutor:
@@ -52,22 +115,11 @@ class DaskExecutor:
         security: Any = None,  # noqa: ANN401 - a class of an optional dependency
         timeout: float = CONNECT_SECONDS,
     ) -> None:
-        try:
-            from distributed import Client
-        except ImportError as error:
-            raise WorkerError(
-                "Dask's scheduler needs an extra package",
-                expected="distributed",
-                got=str(error),
-                todo='Install it with: pip install "napari-cas[distributed]".',
-            ) from error
+        client = _distributed().Client
         self._address, self._resources = address, dict(resources or {})
         try:
-            connect: Any = Client
-            self._client = connect(
-                address, timeout=timeout, security=security, set_as_default=False
-            )
-        except (OSError, ValueError, TypeError) as error:
+            self._client = client(address, timeout=timeout, security=security, set_as_default=False)
+        except (OSError, ValueError, TypeError, RuntimeError) as error:
             raise WorkerError(
                 f"The Dask scheduler at {address} cannot be reached",
                 got=str(error) or type(error).__name__,
@@ -77,12 +129,22 @@ class DaskExecutor:
     @property
     def slots(self) -> int:
         """Number of workers that offer the resources, but at least 1: jobs wait for the first."""
-        return max(len(self._workers()), 1)
+        return max(len(self.workers), 1)
+
+    @property
+    def workers(self) -> list[str]:
+        """The addresses of the workers that offer what is asked for, in a fixed order."""
+        found: dict[str, Any] = self._client.scheduler_info(n_workers=-1)["workers"]
+        return sorted(
+            address
+            for address, worker in found.items()
+            if all(worker["resources"].get(k, 0) >= v for k, v in self._resources.items())
+        )
 
     def submit(self, function: str, *args: Any) -> Future[Any]:  # noqa: ANN401
         """Run ``"module:function"`` with `args` on a worker; see :class:`LocalExecutor`."""
         spread = any(isinstance(arg, TilesRequest) for arg in args)
-        home = [] if spread else self._workers()[:1]
+        home = [] if spread else self.workers[:1]
         inner: Any = self._client.submit(
             remote.call,
             function,
@@ -112,15 +174,6 @@ class DaskExecutor:
     ) -> None:
         self.shutdown()
 
-    def _workers(self) -> list[str]:
-        """Return the addresses of the workers that offer what is asked for, in a fixed order."""
-        found: dict[str, Any] = self._client.scheduler_info(n_workers=-1)["workers"]
-        return sorted(
-            address
-            for address, worker in found.items()
-            if all(worker["resources"].get(k, 0) >= v for k, v in self._resources.items())
-        )
-
     def _hand_over(self, theirs: Any, ours: Future[Any]) -> None:  # noqa: ANN401
         """Copy Dask's outcome into the caller's future, in our words."""
         if ours.cancelled() or not ours.set_running_or_notify_cancel():
@@ -140,11 +193,9 @@ class DaskExecutor:
             ours.set_exception(self._in_our_words(error))
 
     def _in_our_words(self, error: BaseException) -> CASError:
-        from distributed import KilledWorker
-
         if isinstance(error, CASError):
             return error
-        if isinstance(error, KilledWorker):
+        if isinstance(error, _distributed().KilledWorker):
             return WorkerDiedError(
                 "Workers of the Dask cluster died under the job",
                 got=str(error),

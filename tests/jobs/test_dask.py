@@ -1,64 +1,41 @@
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+import trustme
 
-from napari_cas.config import Config, PredictConfig
-from napari_cas.errors import StorageError, WorkerError
+from napari_cas.config import ClusterSettings, Config, PredictConfig
+from napari_cas.errors import ConfigError, StorageError, WorkerError
 from napari_cas.jobs import Outcome, PlaneWork, RoundChain, TileQueue
-from napari_cas.jobs.dask import DaskExecutor
+from napari_cas.jobs.dask import DaskExecutor, connect
 from napari_cas.protocol import RoundRequest, TilesRequest
 from napari_cas.session.dispatch import DispatchQueue
+from training.cluster import ClusterProcesses, wait_for_workers
 
 pytest.importorskip("distributed")
 WAIT = 60
 HERE = Path(__file__).parent
 
 
-def start(kind, *options):
-    """Start a scheduler or worker the way a person does, in a process of its own."""
-    path = os.pathsep.join([str(HERE), *sys.path])
-    environment = {**os.environ, "PYTHONPATH": path, "DASK_DISTRIBUTED__ADMIN__TICK__LIMIT": "1h"}
-    return subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-m", f"distributed.cli.dask_{kind}", *options],
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-
-
 @pytest.fixture(scope="module")
-def scheduler(tmp_path_factory):
-    """Return the address of a scheduler with two workers, one of which offers a GPU."""
-    folder = tmp_path_factory.mktemp("dask")
-    file = folder / "scheduler.json"
-    quiet = ("--no-dashboard", "--scheduler-file", str(file))
-    processes = [start("scheduler", "--host", "127.0.0.1", "--port", "0", *quiet)]
-    options = ("--nthreads", "1", "--no-nanny", "--local-directory", str(folder), *quiet)
-    end = time.monotonic() + WAIT
-    while not file.exists():
-        assert time.monotonic() < end
-        time.sleep(0.05)
-    processes.append(start("worker", *options, "--resources", "GPU=1", "--name", "gpu"))
-    processes.append(start("worker", *options, "--name", "cpu"))
-    import json
-
-    yield json.loads(file.read_text())["address"]
-    for process in reversed(processes):
-        process.kill()
-        process.wait(WAIT)
+def cluster(tmp_path_factory):
+    """A scheduler with two workers, one of which offers a GPU."""
+    # Workers find `work_functions` beside this file.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(HERE))
+        processes = ClusterProcesses(tmp_path_factory.mktemp("dask"))
+    with processes:
+        processes.add_worker("--resources", "GPU=1")
+        processes.add_worker()
+        yield processes
 
 
 @pytest.fixture
-def dask(scheduler):
-    with DaskExecutor(scheduler) as executor:
-        end = time.monotonic() + WAIT
-        while executor.slots < 2:
-            assert time.monotonic() < end
-            time.sleep(0.05)
+def dask(cluster):
+    with DaskExecutor(cluster.address) as executor:
+        wait_for_workers(executor, 2)
         yield executor
 
 
@@ -76,8 +53,8 @@ def test_errors_travel_as_they_do_from_the_local_worker(dask):
     assert "in divide" in caught.value.details
 
 
-def test_only_workers_with_the_resource_are_used(scheduler, dask):
-    with DaskExecutor(scheduler, resources={"GPU": 1}) as gpu:
+def test_only_workers_with_the_resource_are_used(cluster, dask):
+    with DaskExecutor(cluster.address, resources={"GPU": 1}) as gpu:
         assert gpu.slots == 1
         assert dask.slots == 2
         assert gpu.submit("os:getpid").result(WAIT)
@@ -123,6 +100,39 @@ def test_tiles_spread_over_the_workers(dask, tmp_path):
     done = [tile for report in reports for tile in report.done]
     assert len(done) == len(set(done)) == 32
     assert len({report.device for report in reports}) == 2  # each names its process
+
+
+def test_tls_files_are_passed_through(start_cluster, tmp_path):
+    """The scheduler takes no one without a certificate of its authority."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    own = authority.issue_cert("127.0.0.1")
+    own.private_key_pem.write_to_path(tmp_path / "key.pem")
+    own.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
+    names = {"tls_ca_file": "ca.pem", "tls_cert": "cert.pem", "tls_key": "key.pem"}
+    files = {option: str(tmp_path / name) for option, name in names.items()}
+    words = [w for k, v in files.items() for w in ("--" + k.replace("_", "-"), v)]
+    cluster = start_cluster(1, ["--protocol", "tls", *words])
+    assert cluster.address.startswith("tls://")
+    with connect(ClusterSettings(scheduler=cluster.address, **files)) as executor:
+        wait_for_workers(executor, 1)
+        assert executor.submit("os:getpid").result(WAIT) != os.getpid()
+    with pytest.raises(WorkerError, match="cannot be reached"):
+        DaskExecutor(cluster.address, timeout=2)
+
+
+@pytest.mark.parametrize(
+    ("settings", "match"),
+    [
+        ({}, "Which cluster"),
+        ({"scheduler": "tcp://127.0.0.1:9", "resources": "GPU"}, "NAME=NUMBER"),
+        ({"scheduler": "tcp://127.0.0.1:9", "tls_key": __file__}, "begins with tls://"),
+        ({"scheduler": "tls://127.0.0.1:9", "tls_key": "nowhere.pem"}, "nowhere.pem"),
+    ],
+)
+def test_settings_that_contradict_are_refused_before_connecting(settings, match):
+    with pytest.raises(ConfigError, match=match):
+        connect(ClusterSettings(**settings))
 
 
 def test_an_address_without_a_scheduler_says_what_to_check():
