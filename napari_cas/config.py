@@ -125,6 +125,14 @@ class PredictConfig(_Settings):
         title="Follow edges",
         description="Smooth the quick network's probabilities within areas, not across edges.",
     )
+    skip_below: float = Field(
+        0.0,
+        ge=0,
+        le=100,
+        title="Skip empty below",
+        description="Tiles whose brightness varies by less than this percentage of the image's "
+        "range are empty background and get no label; 0: every tile is predicted.",
+    )
 
 
 class Config(_Settings):

@@ -197,11 +197,13 @@ class TilesReport:
     Attributes
     ----------
     done : tuple of Tile
-        The tiles.
-    seconds : dict
-        Seconds by phase.
+        All of them.
+    seconds : dict of str to float
+        Time by phase: "predict", "write".
     device : str
-        Where they were predicted.
+        Device that did the work.
+    empty : tuple of Tile
+        Those of `done` that have no label because nothing is on them, as asked for.
     warnings : tuple of str
         Sentences for the annotator, such as memory that ran out.
     """
@@ -209,6 +211,7 @@ class TilesReport:
     done: tuple[Tile, ...]
     seconds: dict[str, float] = field(default_factory=dict)
     device: str = "cpu"
+    empty: tuple[Tile, ...] = ()
     warnings: tuple[str, ...] = ()
 
 

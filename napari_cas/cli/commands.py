@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_cas.cli import files, options
+from napari_cas.cli import files, options, tally
 from napari_cas.config import ClusterSettings, Config
-from napari_cas.errors import InputError, ProjectError
+from napari_cas.errors import ImageError, InputError, ProjectError
 from napari_cas.store import Project
 
 if TYPE_CHECKING:
@@ -57,8 +57,7 @@ def predict(arguments: argparse.Namespace, console: Console) -> int:
             if session.image is None:
                 raise ProjectError("The project has no images")
             images = session.images if arguments.all else tuple(arguments.image or ())
-            _predict(session, console, images or (session.image.name,), arguments)
-        return 0
+            return _predict(session, console, images or (session.image.name,), arguments)
     if not arguments.model or not arguments.output:
         raise InputError(
             "Which model, and where to?", expected="--model DIR and --output DIR for image files"
@@ -67,8 +66,7 @@ def predict(arguments: argparse.Namespace, console: Console) -> int:
         for image in files.find_images(paths):
             session.add_images([files.as_new_image(image, refer=not arguments.project)])
         session.load_model(arguments.model)
-        _predict(session, console, session.images, arguments)
-    return 0
+        return _predict(session, console, session.images, arguments)
 
 
 def export(arguments: argparse.Namespace, console: Console) -> int:
@@ -186,25 +184,23 @@ def _keep_model(session: Session, console: Console, output: str | None) -> None:
 
 def _predict(
     session: Session, console: Console, images: tuple[str, ...], arguments: argparse.Namespace
-) -> None:
+) -> int:
     """Predict images of a project to the end, and write label files if asked for."""
     from napari_cas.store.label_files import export_labels
 
     session.probabilities = arguments.probabilities
-    with console.refusals():
-        session.predict_all(images)
-    console.wait(session)
+    errors = tally.predict(session, console, images).errors
+    images = tuple(name for name in images if name not in errors)
     console.report["predicted"] = list(images)
-    if not arguments.output:
-        console.result(f"Predicted: {', '.join(images)}")
-        return
     project = session.project
     assert project is not None  # noqa: S101 - opened by the caller
-    kind = arguments.format
-    if kind is None:
-        flat = all(not project.image(name).planes_shape for name in images)
-        kind = "png" if flat else "tiff"
-    written = export_labels(project, arguments.output, images=images, kind=kind)
-    console.report["files"] = [str(path) for path in written]
-    for path in written:
-        console.result(str(path))
+    if arguments.output and images:
+        kind = arguments.format
+        if kind is None:
+            flat = all(not project.image(name).planes_shape for name in images)
+            kind = "png" if flat else "tiff"
+        written = export_labels(project, arguments.output, images=images, kind=kind)
+        console.report["files"] = [str(path) for path in written]
+        for path in written:
+            console.result(str(path))
+    return ImageError.exit_code if errors else 0

@@ -148,8 +148,9 @@ class Console:
         """
         session.run_until_idle()
         self._end_bar()
-        if self._errors:
-            raise self._errors.pop(0)
+        errors, self._errors = self._errors, []
+        if errors:
+            raise errors[0]
 
     def _on_worker(self, worker: WorkerInfo) -> None:
         self.report["device"] = worker.device

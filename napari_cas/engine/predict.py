@@ -21,15 +21,19 @@ if TYPE_CHECKING:
     from napari_cas.protocol import Box, Plane
 
 
+_BLOCK = 8
+"""Side of the blocks, in pixels, whose brightness decides whether a tile is empty."""
+
+
 class Prediction(NamedTuple):
     """What a model says about a plane or a part of it.
 
     Attributes
     ----------
     labels : ndarray
-        (Y, X) uint8, 1..M: the most probable channel plus one.
+        (Y, X) uint8, 1..M: the most probable channel plus one; 0 on tiles left out as empty.
     probabilities : ndarray
-        (M, Y, X) float32, summing to one over channels.
+        (M, Y, X) float32, summing to one over channels, or all 0 on tiles left out.
     """
 
     labels: NDArray[np.uint8]
@@ -46,6 +50,7 @@ def predict_box(
     cache: FeatureCache,
     *,
     smooth: bool = True,
+    skip_below: float = 0.0,
 ) -> Prediction:
     """Predict a box of a plane.
 
@@ -63,6 +68,8 @@ def predict_box(
         Frozen features are looked up and left here.
     smooth : bool
         Whether the quick network's probabilities follow the image's edges.
+    skip_below : float
+        Tiles whose contrast is below this percentage get label 0 and no probabilities.
 
     Returns
     -------
@@ -73,12 +80,33 @@ def predict_box(
     probabilities = np.zeros((model.channels, *box.shape), np.float32)
     for piece in overlapping(grid(source.size, tile), box):
         part = piece.intersection(box)
+        # The whole tile decides, so that no view cuts an object in two.
+        if skip_below and contrast(source.read(plane, piece)) < skip_below:
+            continue
         soft = _probabilities(model, source, plane, piece, part, cache, smooth=smooth)
         inside = part.inside(box)
         best = soft.max(0).indices  # on a CPU six times as fast as argmax
         labels[inside.slices] = (best + 1).to(torch.uint8).cpu().numpy()
         probabilities[(slice(None), *inside.slices)] = soft.cpu().numpy()
     return Prediction(labels, probabilities)
+
+
+def contrast(image: NDArray[np.float32]) -> float:
+    """Return by how much the brightness of an image varies, as a percentage of its range.
+
+    Means over small blocks are compared, so that noise does not count and no object is missed that
+    fills a block.
+
+    Parameters
+    ----------
+    image : ndarray
+        (C, h, w) on the 0–255 scale; the channel that varies most counts.
+    """
+    rows, columns = (np.arange(0, n, _BLOCK) for n in image.shape[1:])
+    sums = np.add.reduceat(np.add.reduceat(image, rows, axis=1), columns, axis=2)
+    height, width = np.diff(rows, append=image.shape[1]), np.diff(columns, append=image.shape[2])
+    means = sums / (height[:, None] * width)
+    return float(np.ptp(means, axis=(1, 2)).max()) / 2.55
 
 
 def _probabilities(

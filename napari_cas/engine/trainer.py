@@ -288,6 +288,7 @@ class Trainer:
                     self._tile,
                     self.cache,
                     smooth=self.config.predict.follow_edges,
+                    skip_below=self.config.predict.skip_below,
                 )
             except (MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error) or not self._shrink():

@@ -125,7 +125,7 @@ def run_round(request: RoundRequest) -> RoundReport:
             )
         seconds = dict(result.seconds) if result else {}
         changed = () if request.view is None else (request.view,)
-        seconds |= _predict(project, trainer, changed, str(checkpoint), request.probabilities)
+        seconds |= _predict(project, trainer, changed, str(checkpoint), request.probabilities)[0]
     seconds["total"] = time.perf_counter() - start
     return _report(checkpoint, trainer, result, changed, seconds)
 
@@ -145,10 +145,12 @@ def run_tiles(request: TilesRequest) -> TilesReport:
         _forget_replaced(project)
         trainer = _trainer(project, request.config, request.checkpoint, ())
         with trainer.cache.passing_through(_tiles_of_planes(project, request)):
-            seconds = _predict(
+            seconds, empty = _predict(
                 project, trainer, request.tiles, request.checkpoint, request.probabilities
             )
-    return TilesReport(request.tiles, seconds, str(trainer.device), trainer.take_warning())
+    return TilesReport(
+        request.tiles, seconds, str(trainer.device), empty, trainer.take_warning()
+    )
 
 
 def _tiles_of_planes(project: Project, request: TilesRequest) -> int:
@@ -239,15 +241,17 @@ def _predict(
     tiles: Sequence[Tile],
     checkpoint: str,
     with_probabilities: bool,
-) -> dict[str, float]:
-    """Predict tiles, write them, and return the seconds of both."""
-    seconds = {"predict": 0.0, "write": 0.0}
+) -> tuple[dict[str, float], tuple[Tile, ...]]:
+    """Predict tiles, write them, and return the seconds of both and the tiles left empty."""
+    seconds, empty = {"predict": 0.0, "write": 0.0}, []
     for tile in tiles:
         start = time.perf_counter()
         entry = project.image(tile.image)
         box = tile.box.clip(*entry.plane_size)
         labels, probabilities = trainer.predict(EntrySource(entry), tile.plane, box)
         predicted = time.perf_counter()
+        if not labels.any():
+            empty.append(tile)
         entry.prediction[(*tile.plane, *box.slices)] = labels
         if with_probabilities:
             target = entry.create_probabilities(len(probabilities))
@@ -257,7 +261,7 @@ def _predict(
         entry.mark_predicted(checkpoint, [(tile.plane, tile.box)])
         seconds["predict"] += predicted - start
         seconds["write"] += time.perf_counter() - predicted
-    return seconds
+    return seconds, tuple(empty)
 
 
 def _report(

@@ -74,8 +74,7 @@ class TileQueue:
         self._focus: Tile | None = None
         self._jobs: list[RetriedJob] = []
         self._batch = 1
-        # Two workers must never write into one chunk of the prediction at the same time.
-        self._side = -(-request.config.predict.tile_size // CHUNK) * CHUNK
+        self._side = _side(request.config.predict.tile_size)
         self._total = sum(_count(work, self._side) for work in planes)
         self._finished_tiles: set[Tile] = set()
         self._sent: set[Tile] = set()
@@ -224,6 +223,24 @@ class TileQueue:
     def _end(self, outcome: Outcome, error: BaseException | None = None) -> None:
         self._ended = True
         self._on_finished(outcome, error)
+
+
+def tiles_of(work: PlaneWork, tile_size: int) -> list[Tile]:
+    """Return the tiles into which a queue cuts a plane, row by row.
+
+    Parameters
+    ----------
+    work : PlaneWork
+        The plane.
+    tile_size : int
+        Side of a tile as configured, in pixels.
+    """
+    return [Tile(work.image, work.plane, box) for box in _boxes(work, _side(tile_size))]
+
+
+def _side(tile_size: int) -> int:
+    """Return whole chunks: two workers must never write into one chunk at the same time."""
+    return -(-tile_size // CHUNK) * CHUNK
 
 
 def _count(work: PlaneWork, side: int) -> int:

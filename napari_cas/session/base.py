@@ -9,7 +9,7 @@ import psygnal
 
 from napari_cas.config import Config
 from napari_cas.errors import CASError, ConfigError, ProjectError
-from napari_cas.protocol import RoundReport, Tile, WorkerInfo
+from napari_cas.protocol import RoundReport, Tile, TilesReport, WorkerInfo
 from napari_cas.session import models, painted, projects
 from napari_cas.session.dispatch import Dispatch, DispatchQueue
 from napari_cas.session.events import Message, Progress, State
@@ -39,6 +39,8 @@ class SessionBase:
     state_changed = psygnal.Signal(State)
     reported = psygnal.Signal(RoundReport)
     """A round has finished; `prediction_changed` has been emitted for each of its boxes."""
+    tiled = psygnal.Signal(TilesReport)
+    """A batch of tiles is predicted; `prediction_changed` has been emitted for each of them."""
     prediction_changed = psygnal.Signal(Tile)
     """Pixels of the prediction on disk changed; cached copies have been forgotten already."""
     progressed = psygnal.Signal(Progress)

@@ -327,6 +327,7 @@ class Work:
     def _tiles_reported(self, report: TilesReport) -> None:
         self._warn(report.warnings)
         self._refresh(report.done)
+        self._session.tiled.emit(report)
 
     def _tiles_finished(self, outcome: Outcome, error: BaseException | None) -> None:
         self._tiles = None

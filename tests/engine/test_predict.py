@@ -2,14 +2,16 @@ import numpy as np
 import pytest
 import torch
 
-from napari_cas.config import ModelSpec
+from napari_cas.config import Config, ModelSpec
 from napari_cas.engine.anchor import start_from_discriminant
 from napari_cas.engine.features import FeatureCache
-from napari_cas.engine.predict import predict_box
+from napari_cas.engine.predict import contrast, predict_box
 from napari_cas.engine.sampling import PixelSampler, painted_tiles
 from napari_cas.engine.sources import ArraySource
+from napari_cas.engine.trainer import Trainer
 from napari_cas.models import create_model
 from napari_cas.protocol import Box
+from napari_cas.samples import load_sample
 
 from .conftest import agreement, strokes, two_areas
 
@@ -70,6 +72,20 @@ def test_tiles_say_the_same_as_the_whole(model, whole, smooth):
     assert np.abs(tiled.probabilities - whole[smooth].probabilities).mean() < 1e-3
 
 
+@pytest.mark.parametrize("name", ["cells", "tissue", "coffee"])
+def test_seams_cannot_be_seen_in_real_images(name):
+    """Small tiles have more border than those of the default size."""
+    sample = load_sample(name)
+    image = np.moveaxis(np.atleast_3d(sample.image), 2, 0)
+    painted, size = ArraySource("a", image, sample.strokes), image.shape[1:]
+    trainer = Trainer(Config(), painted.channels)
+    trainer.train([painted], steps=10)
+    one = predict(trainer.model, painted, Box(0, 0, *size))
+    tiled = predict(trainer.model, painted, Box(0, 0, *size), tile=128)
+    assert len(np.unique(one.labels)) > 1
+    assert (tiled.labels != one.labels).mean() <= 0.001
+
+
 @pytest.mark.parametrize("smooth", [True, False])
 def test_probabilities_sum_to_one_and_the_largest_names_the_label(whole, smooth):
     labels, probabilities = whole[smooth]
@@ -114,6 +130,29 @@ def test_a_box_over_several_tiles_is_put_together(model):
     assert 0 < reads < 6
     assert np.array_equal(predict(model, image, box, tile=128, cache=cache).labels, found.labels)
     assert len(image.boxes) == reads
+
+
+def test_tiles_without_contrast_are_left_out_on_request(model):
+    pixels = np.full((3, 128, 384), 90.0)
+    pixels += np.random.default_rng(0).normal(0, 3, pixels.shape)
+    pixels[:, :, :128] = np.moveaxis(two_areas(128, 128)[0], 2, 0)
+    pixels[:, 60:70, 300:310] += 60  # something small is something
+    image = ArraySource("a", pixels)
+    found = predict(model, image, Box(0, 0, 128, 384), tile=128, skip_below=10)
+    everything = predict(model, image, Box(0, 0, 128, 384), tile=128)
+    assert not found.labels[:, 128:256].any()
+    assert not found.probabilities[:, :, 128:256].any()
+    for part in (slice(0, 128), slice(256, 384)):
+        assert np.array_equal(found.labels[:, part], everything.labels[:, part])
+    # A view of the empty part of a tile with something on it is predicted all the same.
+    assert predict(model, image, Box(0, 370, 9, 384), tile=128, skip_below=10).labels.all()
+
+
+@pytest.mark.parametrize("noise", [0, 2])
+def test_contrast_is_that_of_blocks_in_percent(noise):
+    image = np.random.default_rng(0).normal(50, noise, (2, 100, 75))
+    image[1, :8, :8] += 25.5
+    assert contrast(image.astype(np.float32)) == pytest.approx(10, abs=noise)
 
 
 @pytest.mark.parametrize("box", [Box(5, 7, 5, 9), Box(200, 300, 200, 300)])

@@ -192,6 +192,19 @@ def test_tiles_are_predicted_one_by_one(project, ask, config, cold):
         assert seen.image("b").predicted_with(start) == {t[1:] for t in tiles[:2]}
 
 
+def test_empty_tiles_are_noted_and_lose_what_an_older_model_said(project, ask, config):
+    checkpoint = ask().checkpoint
+    tiles = (Tile("b", (), ALL), Tile("a", (), ALL))
+    request = TilesRequest(str(project.path), config, checkpoint, tiles)
+    assert worker.run_tiles(request).empty == ()
+    assert prediction(project, "b").all()
+    config = config.model_copy(update={"predict": PredictConfig(skip_below=100)})
+    report = worker.run_tiles(TilesRequest(str(project.path), config, checkpoint, tiles[:1]))
+    assert report.empty == report.done == tiles[:1]
+    assert not prediction(project, "b").any()
+    assert project.image("b").predicted_with(checkpoint) == {((), ALL)}
+
+
 def test_tiles_push_nothing_out_that_rounds_use(project, ask, config, monkeypatch):
     start = ask().checkpoint
     cache = worker._warm.cache
