@@ -51,6 +51,8 @@ COMMANDS: dict[tuple[str, ...], Command] = {
     ),
     ("bench", "soak"): Command(
         "training.bench_soak", "whether many rounds and strokes leave memory and smoothness alone"
+    ("bench", "cluster"): Command(
+        "training.bench_cluster", "a project predicted by Dask clusters of 1, 2 and 4 workers"
     ),
     ("table",): Command(
         "training.tables", "make one of the paper's tables from the data and machine at hand"
