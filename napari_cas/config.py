@@ -48,6 +48,14 @@ class ModelSpec(_Settings):
         title="Weights",
         description="'default' (pretrained), 'none' (random) or the path of a local weight file.",
     )
+    context_planes: int = Field(
+        0,
+        ge=0,
+        le=2,
+        title="Context planes",
+        description="Neighbouring planes on each side that the network looks at, too (2.5-D): "
+        "along depth, or along time where there is no depth.",
+    )
 
 
 class LossConfig(_Settings):

@@ -54,6 +54,9 @@ COMMANDS: dict[tuple[str, ...], Command] = {
     ("bench", "cluster"): Command(
         "training.bench_cluster", "a project predicted by Dask clusters of 1, 2 and 4 workers"
     ),
+    ("bench", "context"): Command(
+        "training.bench_context", "what neighbouring planes add on a stack with a ground truth"
+    ),
     ("table",): Command(
         "training.tables", "make one of the paper's tables from the data and machine at hand"
     ),

@@ -244,6 +244,7 @@ class Held:
     def __init__(self, source: Source, plane: Plane, box: Box, *, cut: bool = False) -> None:
         self.name, self.channels = source.name, source.channels
         self._pixels = source.read(plane, box)
+        self.depth = 1
         self.size = box.shape if cut else source.size
         self._corner = (0, 0) if cut else (box.y0, box.x0)
 

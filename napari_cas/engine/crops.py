@@ -10,6 +10,7 @@ from torch import Tensor
 
 from napari_cas.engine.device import generator
 from napari_cas.engine.sampling import Batch, PaintedTile, digest_of
+from napari_cas.engine.sources import read_stacked
 from napari_cas.losses import index_regions
 from napari_cas.protocol import Box, Plane
 
@@ -52,6 +53,8 @@ class CropSampler:
         Seed of all draws.
     device : torch.device
         Where batches go.
+    stacked : int
+        Neighbouring planes on each side that are part of a crop, as further channels.
     """
 
     def __init__(
@@ -63,7 +66,9 @@ class CropSampler:
         batch: int,
         seed: int,
         device: torch.device,
+        stacked: int = 0,
     ) -> None:
+        self._stacked = stacked
         self._crop, self._batch, self._seed = crop, batch, seed
         self._cache, self._device = cache, device
         self._painted = _by_plane(tiles)
@@ -116,7 +121,7 @@ class CropSampler:
         if held is not None:
             return held
         inside = box.clip(*painted.source.size)
-        image = painted.source.read(painted.plane, inside)
+        image = read_stacked(painted.source, painted.plane, inside, self._stacked)
         regions = painted.source.regions(painted.plane, inside)
         below, right = self._crop - inside.shape[0], self._crop - inside.shape[1]
         image = np.pad(image, ((0, 0), (0, below), (0, right)), mode="edge")

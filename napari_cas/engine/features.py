@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 import psutil
 import torch
 
+from napari_cas.engine.sources import neighbours
 from napari_cas.engine.tiling import window, with_halo
 from napari_cas.models.smoothing import REACH
 
@@ -114,8 +115,20 @@ def tile_features(
 ) -> Pyramid:
     """Return the features of a tile's :func:`feature_box`, from the cache where possible.
 
-    The pixels read are those of the tile and a halo: the image's size does not matter.
+    The pixels read are those of the tile and a halo, on as many neighbouring planes as the model
+    looks at: the image's size does not matter.
     """
+    own = _plane_features(model, source, plane, tile, cache)
+    around = neighbours(source, plane, model.context)
+    return model.with_context(
+        own, [_plane_features(model, source, other, tile, cache) for other in around]
+    )
+
+
+def _plane_features(
+    model: QuickModel, source: Source, plane: Plane, tile: Box, cache: FeatureCache
+) -> Pyramid:
+    """Return the features of one plane alone."""
     key = ("features", source.name, plane, tile)
     held = cache.get(key, tuple)
     if held is not None:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from napari_cas.engine.features import FeatureCache, feature_box, tile_features
+from napari_cas.engine.sources import read_stacked
 from napari_cas.engine.tiling import grid, overlapping, window, with_halo
 from napari_cas.models import QuickModel, SegmentationModel
 from napari_cas.models.pyramid import crop
@@ -132,7 +133,8 @@ def _probabilities(
         y0, x0 = held.y0 + view.y0, held.x0 + view.x0
     else:
         outer = with_halo(tile, model.halo, source.size)
-        image = torch.from_numpy(source.read(plane, outer))[None].to(model.mixing.device)
+        pixels = read_stacked(source, plane, outer, model.stacked)
+        image = torch.from_numpy(pixels)[None].to(model.mixing.device)
         soft = torch.softmax(model(image)[0], dim=0)
         y0, x0 = outer.y0, outer.x0
     return soft[:, part.y0 - y0 : part.y1 - y0, part.x0 - x0 : part.x1 - x0]

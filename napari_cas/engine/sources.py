@@ -34,6 +34,10 @@ class Source(Protocol):
     def size(self) -> tuple[int, int]:
         """Height and width of a plane in pixels."""
 
+    @property
+    def depth(self) -> int:
+        """Number of planes along the last of the leading axes; 1 without any."""
+
     def read(self, plane: Plane, box: Box) -> Array:
         """Return (C, h, w) float32 on the 0–255 scale."""
 
@@ -42,6 +46,42 @@ class Source(Protocol):
 
     def regions(self, plane: Plane, box: Box) -> NDArray[np.int64]:
         """Return region ids (h, w), 0 where unpainted."""
+
+
+def neighbours(source: Source, plane: Plane, reach: int) -> list[Plane]:
+    """Return the planes up to `reach` before and after a plane along the last leading axis."""
+    if not plane or not reach:
+        return []
+    here = plane[-1]
+    around = range(max(0, here - reach), min(source.depth, here + reach + 1))
+    return [(*plane[:-1], i) for i in around if i != here]
+
+
+def read_stacked(source: Source, plane: Plane, box: Box, reach: int) -> Array:
+    """Return a plane between its neighbours as one image.
+
+    Parameters
+    ----------
+    source : Source
+        Where pixels come from.
+    plane, box
+        What to read.
+    reach : int
+        Neighbouring planes on each side; beyond the ends the outermost plane is repeated.
+
+    Returns
+    -------
+    ndarray
+        ((2 reach + 1) C, h, w) float32 on the 0–255 scale, from the first plane to the last.
+    """
+    own = source.read(plane, box)
+    if not reach:
+        return own
+    others = {p[-1]: source.read(p, box) for p in neighbours(source, plane, reach)}
+    here = plane[-1] if plane else 0
+    found = {here: own} | others
+    around = range(here - reach, here + reach + 1)
+    return np.concatenate([found[min(max(i, min(found)), max(found))] for i in around])
 
 
 class ArraySource:
@@ -64,6 +104,7 @@ class ArraySource:
         self._image = image
         self._regions = regions
         self.channels = image.shape[0]
+        self.depth = 1
         self.size = (image.shape[1], image.shape[2])
         self.scaling = Scaling.of_image(image)
 
@@ -94,6 +135,7 @@ class EntrySource:
         self._entry = entry
         self.name = entry.name
         self.channels = entry.n_channels
+        self.depth = entry.planes_shape[-1] if entry.planes_shape else 1
         self.size = entry.plane_size
         self.scaling = Scaling.of_range(entry.intensity.low, entry.intensity.high, entry.dtype)
 

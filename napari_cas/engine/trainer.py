@@ -22,6 +22,7 @@ from napari_cas.engine.sampling import (
     check_regions,
     painted_tiles,
 )
+from napari_cas.engine.sources import read_stacked
 from napari_cas.losses import cas_terms
 from napari_cas.models import QuickModel, create_model
 
@@ -230,10 +231,11 @@ class Trainer:
 
     def _set_mixing(self, tiles: Sequence[PaintedTile]) -> None:
         """Fit the mixing of more than three channels once, on the first painted tiles."""
-        if self.in_channels <= 3 or self.learner.step:
+        channels, stacked = self.model.in_channels, self.model.stacked
+        if channels <= 3 or self.learner.step:
             return
         samples = [
-            t.source.read(t.plane, t.box)[:, ::8, ::8].reshape(self.in_channels, -1)
+            read_stacked(t.source, t.plane, t.box, stacked)[:, ::8, ::8].reshape(channels, -1)
             for t in tiles[:16]
         ]
         mixing, offset = principal_mixing(samples)
@@ -250,6 +252,7 @@ class Trainer:
                 batch=self._batch,
                 seed=self.config.seed,
                 device=self.device,
+                stacked=self.model.stacked,
             )
         sampler = PixelSampler(self.model, tiles, self.cache, self.config.seed)
         if not self.model.head.fitted:

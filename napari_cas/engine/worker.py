@@ -23,7 +23,7 @@ from napari_cas.engine.device import (
     set_threads,
 )
 from napari_cas.engine.features import FeatureCache
-from napari_cas.engine.sources import EntrySource
+from napari_cas.engine.sources import EntrySource, neighbours
 from napari_cas.engine.tiling import grid
 from napari_cas.engine.trainer import STEPS_PER_ROUND, RoundResult, Trainer
 from napari_cas.errors import CASError, CheckpointError, WorkerError
@@ -81,7 +81,7 @@ def warm_up(config: Config) -> WorkerInfo:
     device = resolve_device(config.device)
     model = create_model(config.model).to(device)
     with torch.no_grad():
-        model(torch.zeros(1, 3, 128, 128, device=device))
+        model(torch.zeros(1, model.in_channels, 128, 128, device=device))
     return WorkerInfo(str(device), available_devices(), os.getpid(), str(torch.__version__))
 
 
@@ -154,8 +154,11 @@ def run_tiles(request: TilesRequest) -> TilesReport:
 
 
 def _tiles_of_planes(project: Project, request: TilesRequest) -> int:
-    """Return how many tiles the planes have, parts of which are requested."""
+    """Return how many tiles the planes have that are requested or looked at beside those."""
     planes = {(tile.image, tile.plane) for tile in request.tiles}
+    for name, plane in tuple(planes):
+        source, reach = EntrySource(project.image(name)), request.config.model.context_planes
+        planes |= {(name, other) for other in neighbours(source, plane, reach)}
     side = request.config.predict.tile_size
     return sum(len(grid(project.image(name).plane_size, side)) for name, _ in planes)
 
@@ -192,7 +195,9 @@ def _same_network(held: Config, wanted: Config) -> bool:
 
 def _cache(project: str, config: Config) -> FeatureCache:
     """Return the cache of features, emptied when another project or stem comes."""
-    stem = (project, config.model.name, config.model.weights, config.predict, config.device)
+    model = config.model
+    network = (model.name, model.weights, model.context_planes)
+    stem = (project, network, config.predict, config.device)
     if stem != _warm.stem:
         _warm.cache.clear()
         _warm.stem = stem

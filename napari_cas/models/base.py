@@ -36,11 +36,18 @@ class SegmentationModel(nn.Module, abc.ABC):
         the input.
     learning_rate : float
         Default step size of Adam.
+    context : int
+        Neighbouring planes on each side whose features join those of the plane (2.5-D).
+    stacked : int
+        Neighbouring planes on each side that come as further channels of the input instead:
+        `in_channels` counts those of all planes.
     """
 
     stride: int = 32
     halo: int = 96
     learning_rate: float = 1e-3
+    context: int = 0
+    stacked: int = 0
     mixing: Tensor
     offset: Tensor
 

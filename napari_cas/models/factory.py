@@ -29,7 +29,8 @@ def create_model(spec: ModelSpec, in_channels: int = 3, seed: int = 0) -> Segmen
     Returns
     -------
     SegmentationModel
-        From (B, in_channels, H, W) float32 on the 0–255 scale to (B, M, H, W) logits.
+        From (B, C, H, W) float32 on the 0–255 scale to (B, M, H, W) logits; C is `in_channels`,
+        times the number of planes where neighbouring ones are stacked.
 
     Raises
     ------
@@ -39,8 +40,10 @@ def create_model(spec: ModelSpec, in_channels: int = 3, seed: int = 0) -> Segmen
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = (
-            QuickModel(in_channels, spec.channels, spec.weights)
+            QuickModel(in_channels, spec.channels, spec.weights, spec.context_planes)
             if spec.name == "quick"
-            else WholeModel(spec.name, in_channels, spec.channels, spec.weights)
+            else WholeModel(
+                spec.name, in_channels, spec.channels, spec.weights, spec.context_planes
+            )
         )
     return model.eval()

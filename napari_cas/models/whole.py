@@ -35,6 +35,8 @@ class WholeModel(SegmentationModel):
         'default': torchvision's weights, trained on COCO with VOC labels, downloaded once; the last
         layer starts at random because its channels mean something else here. 'none': all random.
         Or a file.
+    context : int
+        Neighbouring planes on each side that become further channels of the input.
 
     References
     ----------
@@ -48,9 +50,15 @@ class WholeModel(SegmentationModel):
     learning_rate = 1e-4
 
     def __init__(
-        self, name: ModelName, in_channels: int, channels: int, weights: str = "default"
+        self,
+        name: ModelName,
+        in_channels: int,
+        channels: int,
+        weights: str = "default",
+        context: int = 0,
     ) -> None:
-        super().__init__(in_channels, channels)
+        super().__init__(in_channels * (2 * context + 1), channels)
+        self.stacked = context
         self.net = _build(name, channels, weights)
         self._pretrained = weights != "none"
 
