@@ -40,7 +40,7 @@ $(VENV)/installed: pyproject.toml
 	touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed
-	$(BIN)/pip install --quiet --editable ".[all,distributed]" --group dev
+	$(BIN)/pip install --quiet --editable ".[all,distributed,remote]" --group dev
 	touch $@
 
 clean:

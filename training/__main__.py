@@ -51,6 +51,7 @@ COMMANDS: dict[tuple[str, ...], Command] = {
     ),
     ("bench", "soak"): Command(
         "training.bench_soak", "whether many rounds and strokes leave memory and smoothness alone"
+    ),
     ("bench", "cluster"): Command(
         "training.bench_cluster", "a project predicted by Dask clusters of 1, 2 and 4 workers"
     ),

@@ -45,6 +45,7 @@ def open_levels(
             f"{source} cannot be opened",
             expected="an OME-Zarr image",
             got=f"{type(error).__name__}: {error}",
+            todo=how_to_reach(error),
         ) from error
     meta = metadata.parse(attributes if attributes is not None else dict(group.attrs), source)
     levels: list[zarr.Array[Any]] = []
@@ -59,6 +60,16 @@ def open_levels(
             ) from error
         levels.append(_check_level(array, f"{source}/{path}", len(meta.axes)))
     return levels, meta
+
+
+def how_to_reach(error: BaseException) -> str:
+    """Return what to do about an image that cannot be opened, where that is known."""
+    if not isinstance(error, ImportError):
+        return ""
+    return (
+        'HTTP and S3 need extra packages: pip install "napari-cas[remote]". For other places '
+        "install the package that is missing."
+    )
 
 
 def _check_level(array: object, where: str, ndim: int) -> zarr.Array[Any]:

@@ -36,6 +36,22 @@ if TYPE_CHECKING:
 _LOCK = ".napari-cas.lock"
 
 
+def _local(path: str | Path) -> Path:
+    """Return an absolute path; a URL is refused.
+
+    Painting relies on locks and on files being replaced in one step, which object stores lack.
+    """
+    if "://" in str(path):
+        raise ProjectError(
+            "A project must be in a folder of a file system",
+            expected="a path",
+            got=str(path),
+            todo="Put the project on a disk or a shared folder; its images may stay where they "
+            "are and be referred to by URL.",
+        )
+    return Path(path).resolve()
+
+
 class Project(ProjectRoot):
     """One directory, readable by any OME-Zarr 0.5 tool.
 
@@ -76,11 +92,11 @@ class Project(ProjectRoot):
         Raises
         ------
         ProjectError
-            If something is there already.
+            If something is there already, or `path` is a URL.
         StorageError
             If the file system refuses.
         """
-        path = Path(path).resolve()
+        path = _local(path)
         with storing(path):
             if path.exists() and (not path.is_dir() or any(path.iterdir())):
                 raise ProjectError(
@@ -114,6 +130,8 @@ class Project(ProjectRoot):
 
         Raises
         ------
+        ProjectError
+            If `path` is a URL.
         ProjectFormatError
             If there is no project, or one of a newer version.
         ProjectLockedError
@@ -121,7 +139,7 @@ class Project(ProjectRoot):
         StorageError
             If "r+" is asked for and the directory cannot be written.
         """
-        path = Path(path).resolve()
+        path = _local(path)
         check_format(path)
         if mode not in ("r", "r+", "worker"):
             raise ProjectError("Unknown mode", expected="'r', 'r+' or 'worker'", got=repr(mode))

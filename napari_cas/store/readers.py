@@ -19,7 +19,7 @@ import zarr
 
 from napari_cas.errors import CASError, ImageError
 from napari_cas.store import metadata
-from napari_cas.store.levels import open_levels, readable
+from napari_cas.store.levels import how_to_reach, open_levels, readable
 
 if TYPE_CHECKING:
     from napari_cas.store.arraylike import ArrayLike
@@ -305,6 +305,7 @@ def _read_zarr(source: str) -> LoadedImage:
             f"{source} cannot be opened",
             expected="an OME-Zarr image or a Zarr array",
             got=f"{type(error).__name__}: {error}",
+            todo=how_to_reach(error),
         ) from error
     name = _stem(source.rstrip("/").split("/")[-1])
     if isinstance(node, zarr.Array):

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import functools
-import http.server
 import json
-import threading
 
 import dask.array as da
 import numpy as np
@@ -103,32 +100,6 @@ def test_references_in_an_unusual_order_are_turned(tmp_path, rng, write_v04):
             entry.read((2,), Box(0, 0, 50, 60)), data[2].transpose(0, 2, 1)
         )
         np.testing.assert_array_equal(entry.levels[0].compute(), data.transpose(1, 0, 3, 2))
-
-
-def test_a_project_image_can_be_referred_to_over_http(tmp_path, rng):
-    pytest.importorskip("aiohttp", reason="fsspec reads http through aiohttp")
-    with Project.create(tmp_path / "one.zarr") as one:
-        one.add_image("a", rng.random((3, 70, 80)), "cyx")
-        truth = one.image("a").levels[0][...]
-
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_):
-            pass
-
-    handler = functools.partial(Quiet, directory=str(tmp_path / "one.zarr" / "images"))
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        with Project.create(tmp_path / "two.zarr") as two:
-            entry = two.add_reference("b", f"http://127.0.0.1:{server.server_port}/a")
-            np.testing.assert_array_equal(entry.read((), Box(0, 0, 70, 80)), truth)
-        with Project.create(tmp_path / "three.zarr") as three, pytest.raises(ImageError):
-            three.add_reference("c", f"http://127.0.0.1:{server.server_port}/nothing")
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def test_references_that_cannot_be_used(tmp_path, rng, write_v04):
