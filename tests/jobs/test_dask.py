@@ -1,4 +1,5 @@
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -100,6 +101,33 @@ def test_tiles_spread_over_the_workers(dask, tmp_path):
     done = [tile for report in reports for tile in report.done]
     assert len(done) == len(set(done)) == 32
     assert len({report.device for report in reports}) == 2  # each names its process
+
+
+@pytest.mark.slow
+def test_what_a_killed_worker_had_under_way_another_does(start_cluster, findable, tmp_path):
+    cluster = start_cluster(2)
+    reports, ends, queue = [], [], DispatchQueue()
+    with DaskExecutor(cluster.address) as executor:
+        wait_for_workers(executor, 2)
+        tiles = TileQueue(
+            executor,
+            TilesRequest(str(tmp_path), Config(predict=PredictConfig(tile_size=256)), "model", ()),
+            [PlaneWork("a", (), (4096, 4096))],
+            dispatch=queue,
+            on_report=reports.append,
+            on_progress=lambda *_: None,
+            on_warning=lambda _: None,
+            on_finished=lambda *end: ends.append(end),
+            function="work_functions:tiles_noted",
+        )
+        tiles.start()
+        queue.run_until(lambda: len(reports) > 2, WAIT)
+        os.kill(int(reports[-1].device.split()[1]), signal.SIGKILL)
+        assert queue.run_until(lambda: bool(ends), WAIT)
+        assert len(executor.workers) == 1
+    assert ends == [(Outcome.DONE, None)]
+    done = [tile for report in reports for tile in report.done]
+    assert len(done) == len(set(done)) == 256
 
 
 def test_tls_files_are_passed_through(start_cluster, tmp_path):
