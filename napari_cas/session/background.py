@@ -6,6 +6,7 @@ import threading
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, TypeVar
 
+from napari_cas.jobs.dask import connect
 from napari_cas.session import objects, projects
 from napari_cas.session.events import Message
 from napari_cas.session.session import Session
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from napari_cas.config import ClusterSettings
+    from napari_cas.jobs import Executor
     from napari_cas.session.dispatch import Dispatch
     from napari_cas.session.events import NewImage
     from napari_cas.store import Project
@@ -132,6 +135,18 @@ class BackgroundSession(Session):
         """Split the prediction like `split_into_objects`, in a thread."""
         entry, _ = self._looking()
         return self._start(lambda: objects.split(entry, min_size), done=lambda _: None)
+
+    def run_on_later(self, cluster: ClusterSettings) -> Future[Executor | None]:
+        """Go on with the workers of a cluster, reached in a thread; without one, with our own.
+
+        What is under way is dropped as soon as the cluster has answered; until then, and when it
+        does not, the present workers stay.
+        """
+
+        def reach() -> Executor | None:
+            return connect(cluster) if cluster.scheduler else None
+
+        return self._start(reach, done=self._work.run_on)
 
     def _start(self, work: Callable[[], T], *, done: Callable[[T], None]) -> Future[T]:
         return start(

@@ -8,17 +8,19 @@ import numpy as np
 from napari.layers import Labels
 
 from napari_cas.protocol import Tile
-from napari_cas.session import Message, State, extent
+from napari_cas.session import Message, State, extent, machine
 from napari_cas.ui import paths, samples, sources
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from concurrent.futures import Future
     from pathlib import Path
 
     from napari.layers import Image
     from numpy.typing import NDArray
 
-    from napari_cas.config import Config, DeviceName
+    from napari_cas.config import ClusterSettings, Config, DeviceName
+    from napari_cas.jobs import Executor
     from napari_cas.protocol import Box, Plane, RoundReport
     from napari_cas.session import NewImage
     from napari_cas.session.background import BackgroundSession
@@ -71,6 +73,7 @@ class Intents:
         results.probabilities_toggled.connect(lambda on: self.show_extra("probabilities", on=on))
         results.uncertainty_toggled.connect(lambda on: self.show_extra("uncertainty", on=on))
         self.panel.form.changed.connect(self.change_config)
+        self.panel.machine.chosen.connect(self.run_on)
         self.layers.painted.connect(self.stroke_finished)
         self.layers.corrected.connect(self.corrected)
         self.session.reported.connect(self._reported)
@@ -296,6 +299,27 @@ class Intents:
     def change_config(self, config: Config) -> None:
         """Take over the settings of the form; the device has a control of its own."""
         self.session.config = config
+
+    def run_on(self, cluster: ClusterSettings) -> None:
+        """Train and predict on a cluster, or on this machine again, and remember it."""
+        view, where = self.panel.machine, cluster.scheduler or "this machine"
+        view.show_state(f"Looking for {where} …", busy=True)
+
+        def told(done: Future[Executor | None]) -> None:
+            if done.exception() is not None:
+                view.show_state(f"{where} cannot be used; everything stays as it was.")
+                return
+            view.show_state(f"Trains and predicts on {where}.")
+            self.answers.attempt(lambda: machine.save(cluster))
+
+        self.session.run_on_later(cluster).add_done_callback(told)
+
+    def recall_machine(self) -> None:
+        """Go to the machine that was used last."""
+        cluster = machine.load()
+        if cluster.scheduler:
+            self.panel.machine.show_cluster(cluster)
+            self.run_on(cluster)
 
     # -- results --------------------------------------------------------------------------------
 

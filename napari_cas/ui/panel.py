@@ -12,6 +12,7 @@ from superqt import QCollapsible
 from napari_cas.ui.panels.alike import AlikeView
 from napari_cas.ui.panels.guide import GuideView
 from napari_cas.ui.panels.images import ImagesView
+from napari_cas.ui.panels.machine import MachineView
 from napari_cas.ui.panels.project import ProjectView
 from napari_cas.ui.panels.results import ResultsView
 from napari_cas.ui.panels.settings import ConfigForm
@@ -76,7 +77,13 @@ class Panel(QWidget):
         self.form = ConfigForm(config)
         self.settings = QCollapsible("Settings", expandedIcon="▾", collapsedIcon="▸")
         self.settings.setDuration(0)
-        self.settings.addWidget(self.form)
+        self.machine = MachineView()
+        inside = QWidget()
+        parts = QVBoxLayout(inside)
+        parts.setContentsMargins(0, 0, 0, 0)
+        parts.addWidget(self.form)
+        parts.addWidget(self.machine)
+        self.settings.addWidget(inside)
         self.settings.layout().setContentsMargins(0, 0, 0, 0)
         self._annotate = QWidget()
         self._lay_out()

@@ -62,6 +62,8 @@ class AnnotationWidget(QWidget):
         self._closed = False
         self._window: QWidget | None = None
         self._connect()
+        if executor is None:
+            self.intents.recall_machine()
         self._follow_theme()
         threading.Thread(target=_import_ahead, name="napari-cas imports", daemon=True).start()
         _panels.add(self)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 from qtpy.QtCore import Qt
 
-from napari_cas.config import Config, ModelSpec
+from napari_cas.config import ClusterSettings, Config, ModelSpec
 from napari_cas.protocol import LossPoint, RoundReport
 from napari_cas.ui.panel import Panel
 from napari_cas.ui.panels.alike import AlikeView
 from napari_cas.ui.panels.images import ImagesView
+from napari_cas.ui.panels.machine import MachineView
 from napari_cas.ui.panels.project import ProjectView
 from napari_cas.ui.panels.results import ResultsView
 from napari_cas.ui.panels.settings import ConfigForm
@@ -39,6 +40,18 @@ def test_start_emits_path_reading_and_choice(add, qtbot):
     with qtbot.waitSignal(view.start_requested) as caught:
         qtbot.mouseClick(view.start, Qt.MouseButton.LeftButton)
     assert caught.args == ["/tmp/a.zarr", True, "tyx"]
+
+
+def test_another_machine_is_what_its_lines_say(add, qtbot):
+    view = add(MachineView())
+    wanted = ClusterSettings(scheduler="tls://gpu:8786", resources="GPU=1", tls_key="key.pem")
+    view.show_cluster(wanted)
+    view.lines["scheduler"].value = " tls://gpu:8786 "
+    with qtbot.waitSignal(view.chosen) as caught:
+        qtbot.mouseClick(view.use, Qt.MouseButton.LeftButton)
+    assert caught.args == [wanted]
+    view.show_state("Looking …", busy=True)
+    assert not view.use.isEnabled()
 
 
 def test_start_offers_choices_only_where_there_are_any(add):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from qtpy.QtCore import Qt
 
-from napari_cas.session import Message
+from napari_cas.config import ClusterSettings
+from napari_cas.session import Message, machine
 from napari_cas.ui.widget import AnnotationWidget, open_panels
 
 
@@ -40,6 +42,26 @@ def test_messages_reach_the_guide_and_the_status_line(widget):
     assert widget.panel.guide.label.text() == "Disk full. Make room."
     assert widget.panel.guide.property("level") == "warning"
     assert widget.panel.train.status.text() == "Disk full. Make room."
+
+
+def test_the_cluster_used_last_is_looked_for_again(qtbot, model_viewer):
+    machine.save(ClusterSettings(scheduler="tcp://gpu:8786", resources="nonsense"))
+    made = AnnotationWidget(model_viewer)
+    qtbot.addWidget(made, before_close_func=lambda w: w.shut_down())
+    view = made.panel.machine
+    assert view.lines["scheduler"].value == "tcp://gpu:8786"
+    qtbot.waitUntil(lambda: "cannot be used" in view.state.text(), timeout=20_000)
+    assert "NAME=NUMBER" in made.panel.guide.label.text()
+    assert view.use.isEnabled()
+
+
+def test_going_back_to_this_machine_is_remembered(widget, qtbot):
+    machine.save(ClusterSettings(scheduler="tcp://gpu:8786"))
+    view = widget.panel.machine
+    view.show_cluster(ClusterSettings())
+    qtbot.mouseClick(view.use, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: "on this machine" in view.state.text(), timeout=20_000)
+    assert machine.load() == ClusterSettings()
 
 
 def test_shutting_down_twice_is_fine_and_gives_the_keys_back(widget, model_viewer):
