@@ -107,10 +107,9 @@ class Work:
 
     def run_on(self, executor: Executor | None) -> None:
         """Go on with these workers, from now on the session's own; None: one of this machine."""
-        project = self._session.project
         self.close()
         self._given, self._own = None, executor
-        if project is not None:
+        if self._session.project is not None:
             self.warm_up()
 
     def _job(self, callbacks: Callbacks, function: str, *args: Any) -> RetriedJob:  # noqa: ANN401

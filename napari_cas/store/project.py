@@ -25,7 +25,7 @@ from napari_cas.store.image import ImageEntry
 from napari_cas.store.intake import Source, as_array, write_image
 from napari_cas.store.levels import add_labels, open_levels
 from napari_cas.store.locking import WriteLock
-from napari_cas.store.root import FORMAT_VERSION, Mode, ProjectRoot, check_format
+from napari_cas.store.root import FORMAT_VERSION, Mode, ProjectRoot, check_format, local_path
 from napari_cas.store.sampling import sample_intensity
 
 if TYPE_CHECKING:
@@ -34,22 +34,6 @@ if TYPE_CHECKING:
 
 
 _LOCK = ".napari-cas.lock"
-
-
-def _local(path: str | Path) -> Path:
-    """Return an absolute path; a URL is refused.
-
-    Painting relies on locks and on files being replaced in one step, which object stores lack.
-    """
-    if "://" in str(path):
-        raise ProjectError(
-            "A project must be in a folder of a file system",
-            expected="a path",
-            got=str(path),
-            todo="Put the project on a disk or a shared folder; its images may stay where they "
-            "are and be referred to by URL.",
-        )
-    return Path(path).resolve()
 
 
 class Project(ProjectRoot):
@@ -96,7 +80,7 @@ class Project(ProjectRoot):
         StorageError
             If the file system refuses.
         """
-        path = _local(path)
+        path = local_path(path)
         with storing(path):
             if path.exists() and (not path.is_dir() or any(path.iterdir())):
                 raise ProjectError(
@@ -139,7 +123,7 @@ class Project(ProjectRoot):
         StorageError
             If "r+" is asked for and the directory cannot be written.
         """
-        path = _local(path)
+        path = local_path(path)
         check_format(path)
         if mode not in ("r", "r+", "worker"):
             raise ProjectError("Unknown mode", expected="'r', 'r+' or 'worker'", got=repr(mode))

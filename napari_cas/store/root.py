@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from napari_cas.errors import CheckpointError, ProjectError, ProjectFormatError
@@ -11,7 +12,6 @@ from napari_cas.store.files import TEMPORARY, check_name, read_group, read_json,
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -125,6 +125,26 @@ class ProjectRoot:
         """
         self._check_writing()
         write_json(self.path / "state.json", dict(state))
+
+
+def local_path(path: str | Path) -> Path:
+    """Return an absolute path.
+
+    Raises
+    ------
+    ProjectError
+        `path` is a URL. Painting relies on locks and on files that are replaced in one step, which
+        object stores lack.
+    """
+    if "://" in str(path):
+        raise ProjectError(
+            "A project must be in a folder of a file system",
+            expected="a path",
+            got=str(path),
+            todo="Put the project on a disk or a shared folder; its images may stay where they "
+            "are and be referred to by URL.",
+        )
+    return Path(path).resolve()
 
 
 def check_format(path: Path) -> dict[str, Any]:
