@@ -3,8 +3,9 @@
 Rounds run through a session with its worker, on a small image on which strokes are painted and
 erased, so that what there is to learn changes without growing. Strokes are drawn with the mouse in
 the real viewer, each at a place of its own, so that all of them can be found on disk afterwards;
-turns of painting, of painting on a plain Labels layer in a viewer without the plugin, and of leaving
-the mouse alone alternate and see the same machine. The second part needs a display (``xvfb-run -a -s "-screen 0 1400x900x24" python -m training bench soak --json``).
+turns of painting, of painting on a plain Labels layer in a viewer without the plugin, and of
+leaving the mouse alone alternate and see the same machine. The second part needs a display
+(``xvfb-run -a -s "-screen 0 1400x900x24" python -m training bench soak --json``).
 """
 
 from __future__ import annotations

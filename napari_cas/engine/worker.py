@@ -148,9 +148,7 @@ def run_tiles(request: TilesRequest) -> TilesReport:
             seconds, empty = _predict(
                 project, trainer, request.tiles, request.checkpoint, request.probabilities
             )
-    return TilesReport(
-        request.tiles, seconds, str(trainer.device), empty, trainer.take_warning()
-    )
+    return TilesReport(request.tiles, seconds, str(trainer.device), empty, trainer.take_warning())
 
 
 def _tiles_of_planes(project: Project, request: TilesRequest) -> int:

@@ -14,8 +14,10 @@ from napari_cas.protocol import Box
 from napari_cas.session.projects import limit
 
 if TYPE_CHECKING:
-    from napari_cas.protocol import Tile
-    from napari_cas.store import ImageEntry
+    from collections.abc import Callable
+
+    from napari_cas.protocol import Plane, Tile
+    from napari_cas.store import ImageEntry, Project
 
 WHOLE_LIMIT = 8192
 """Longest side in pixels of a plane that is completed by itself."""
@@ -45,3 +47,23 @@ def unasked(entry: ImageEntry, seen: Tile) -> PlaneWork:
 def is_done(work: PlaneWork, view: Tile) -> bool:
     """Whether a round's prediction of the view is all of this work."""
     return view.box.contains(work.part or Box(0, 0, *work.size))
+
+
+def predicted_before(project: Project, checkpoint: str) -> Callable[[Tile], bool]:
+    """Return what says of a tile whether this model has predicted it; one look per image.
+
+    Parameters
+    ----------
+    project : Project
+        Where predictions are kept.
+    checkpoint : str
+        The model's name.
+    """
+    known: dict[str, set[tuple[Plane, Box]]] = {}
+
+    def done(tile: Tile) -> bool:
+        if tile.image not in known:
+            known[tile.image] = project.image(tile.image).predicted_with(checkpoint)
+        return (tile.plane, tile.box) in known[tile.image]
+
+    return done

@@ -16,10 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from napari_cas.jobs import Executor
-    from napari_cas.protocol import Alike, Box, Plane, Tile
+    from napari_cas.protocol import Alike, Tile
     from napari_cas.session.session import Session
     from napari_cas.session.timers import Timers
-    from napari_cas.store import Project
 
 WARM_UP = "napari_cas.engine.worker:warm_up"
 LIVE_SECONDS = 0.2
@@ -318,7 +317,7 @@ class Work:
             on_progress=partial(self._tell, "tiles"),
             on_warning=self._retried,
             on_finished=self._tiles_finished,
-            done=_predicted_before(project, checkpoint),
+            done=extent.predicted_before(project, checkpoint),
         )
         self._tell("tiles", *self._tiles.progress)
         self._tiles.start(self._session.view)
@@ -392,15 +391,3 @@ class Work:
     def _tell(self, what: str, done: int, total: int) -> None:
         text = "Fine-tuning" if what == "rounds" and self._trains else "Predicting"
         self._session.progressed.emit(Progress(done, total, text))
-
-
-def _predicted_before(project: Project, checkpoint: str) -> Callable[[Tile], bool]:
-    """Return what says of a tile whether this model has predicted it; one look per image."""
-    known: dict[str, set[tuple[Plane, Box]]] = {}
-
-    def done(tile: Tile) -> bool:
-        if tile.image not in known:
-            known[tile.image] = project.image(tile.image).predicted_with(checkpoint)
-        return (tile.plane, tile.box) in known[tile.image]
-
-    return done
