@@ -46,6 +46,9 @@ COMMANDS: dict[tuple[str, ...], Command] = {
     ("bench", "robustness"): Command(
         "training.bench_robustness", "what strokes that spill, differ in size or lie do"
     ),
+    ("bench", "ablation"): Command(
+        "training.bench_ablation", "what each part of the label-free learner is worth"
+    ),
     ("bench", "scale"): Command(
         "training.bench_scale", "whether the size of an image matters to rounds, memory and speed"
     ),
