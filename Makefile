@@ -21,7 +21,7 @@ test: $(VENV)/installed-dev lint
 
 test-slow: $(VENV)/installed-dev
 	.ci/system-packages xvfb
-	.ci/with-display $(BIN)/python -m pytest -m slow
+	HYPOTHESIS_PROFILE=default .ci/with-display $(BIN)/python -m pytest -m slow
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .

@@ -57,6 +57,11 @@ class ModelSpec(_Settings):
         "along depth, or along time where there is no depth.",
     )
 
+    @property
+    def stacked_planes(self) -> int:
+        """Planes that are one input: whole networks take neighbours as further channels."""
+        return 1 if self.name == "quick" else 2 * self.context_planes + 1
+
 
 class LossConfig(_Settings):
     """The class-agnostic segmentation loss (Eq. 1) and its variants."""

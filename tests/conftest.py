@@ -9,6 +9,7 @@ import sys
 import textwrap
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 # Two cores serve the worker, the viewer and the test at once; more threads than that only wait.
@@ -17,6 +18,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "2")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # Real users download weights from a hub; a test that tries would hang or depend on the network.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+# The same examples in every run, so that nobody's commit fails for what another one broke; the slow
+# suite looks for new ones with HYPOTHESIS_PROFILE=default.
+hypothesis.settings.register_profile("same", derandomize=True)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

@@ -103,7 +103,7 @@ class Trainer:
         """
         saved, in_channels = checkpoint.config_in(record)
         progress = checkpoint.progress_in(record)
-        checkpoint.check_input(tensors, in_channels)
+        checkpoint.check_input(tensors, in_channels * saved.model.stacked_planes)
         trainer = cls(
             (config or saved).model_copy(update={"model": saved.model}), in_channels, cache
         )

@@ -192,8 +192,9 @@ def safe_name(name: str) -> str:
     >>> safe_name("cells [DAPI] 1/2")
     'cells [DAPI] 1_2'
     """
-    text = re.sub(r'[\x00-\x1f<>:"/\\|?*\x7f\ud800-\udfff]', "_", name).strip()
-    text = text.encode()[:120].decode(errors="ignore").lstrip("._ ").rstrip(". ")
+    text = re.sub(r'[\x00-\x1f<>:"/\\|?*\x7f\ud800-\udfff]', "_", name)
+    text = text.encode()[:120].decode(errors="ignore")
+    text = re.sub(r"^[._\s]+|[.\s]+$", "", text)
     return f"x-{text}" if _RESERVED.match(text) else text or "unnamed"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from napari_cas.errors import ProjectFormatError, StorageError
@@ -13,6 +13,7 @@ from napari_cas.store.files import read_json, safe_name, storing, write_json
 
 
 @given(st.text(max_size=200))
+@example(":\xa00")
 def test_every_name_becomes_one_safe_component(name):
     safe = safe_name(name)
     assert safe_name(safe) == safe
