@@ -65,6 +65,8 @@ _FROM_RANDOM = {
     f"{_TRAINER}.start_from_discriminant": _random_start,
     f"{_TRAINER}.Anchor": _nothing,
 }
+_TO_THE_END = {f"{_TRAINER}._is_flat": lambda _: False}
+"""Train on where a training would stop because nothing changes any more, as live mode does."""
 VARIANTS: Mapping[str, tuple[Config, Mapping[str, Callable[..., Any]]]] = {
     "as it is": (Config(), {}),
     "loss of Eq. 1": (Config(loss=EQ_1), {}),
@@ -72,7 +74,11 @@ VARIANTS: Mapping[str, tuple[Config, Mapping[str, Callable[..., Any]]]] = {
         Config(fit=FitConfig(round_seconds=1e-6, max_rounds=1)),
         {},
     ),
-    "no hold on unpainted pixels": (Config(), {f"{_TRAINER}.Anchor": _nothing}),
+    "all 12 rounds": (Config(), _TO_THE_END),
+    "all 12 rounds, no hold on unpainted pixels": (
+        Config(),
+        {**_TO_THE_END, f"{_TRAINER}.Anchor": _nothing},
+    ),
     "no closed form": (Config(fit=FitConfig(learning_rate=RATE)), _FROM_RANDOM),
     "no closed form, loss of Eq. 1": (
         Config(loss=EQ_1, fit=FitConfig(learning_rate=RATE)),

@@ -205,7 +205,9 @@ class Intents:
         grid = np.asarray(
             entry.prediction[(*plane, slice(view.y0, view.y1, step), slice(view.x0, view.x1, step))]
         )
-        return before != checkpoint or not grid.all()
+        # Where empty tiles are left out, holes are what was asked for.
+        known = grid.any() if self.session.config.predict.skip_below else grid.all()
+        return before != checkpoint or not bool(known)
 
     def _reported(self, report: RoundReport) -> None:
         for tile in report.changed:

@@ -23,6 +23,7 @@ def test_each_variant_learns_two_areas_and_leaves_nothing_behind(two_stripes, va
     assert measure("rwtd", variant, 0, 1) > 0.7
     assert trainer.start_from_discriminant is anchor.start_from_discriminant
     assert trainer.Anchor is anchor.Anchor
+    assert trainer._is_flat.__module__ == "napari_cas.engine.trainer"
     assert sampling.group_alike.__module__ == "napari_cas.engine.alike"
 
 
