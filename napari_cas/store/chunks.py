@@ -162,6 +162,8 @@ class ChunkFiles:
                 return decode(data, self.dtype), stamp
             except (FileNotFoundError, NotADirectoryError):
                 return None
+            except IsADirectoryError as error:
+                raise DamagedChunkError("a folder") from error
             except OSError:
                 # Being replaced at this moment, on Windows or a network file system.
                 if attempt == 4:

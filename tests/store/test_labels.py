@@ -204,6 +204,21 @@ def test_damaged_chunks_read_as_unpainted_are_named_and_kept(make_labels, caplog
     assert len(make_labels().painted_chunks()) == 2
 
 
+def test_a_folder_in_the_place_of_a_chunk_is_damage_like_any_other(make_labels):
+    array = make_labels()
+    array[:10, :10] = 3
+    array.flush()
+    (first,) = _files(array)
+    first.unlink()
+    first.mkdir()
+    fresh = make_labels()
+    assert fresh[0, 0] == 0
+    assert str(first) in fresh.problems[0]
+    fresh[0, 0] = 9
+    fresh.flush()
+    assert make_labels()[0, 0] == 9
+
+
 def test_a_chunk_that_claims_to_be_huge_allocates_nothing(make_labels):
     from numcodecs.zstd import Zstd
 
