@@ -69,8 +69,8 @@ class Anchor:
     """Penalty for leaving the linear map at pixels that nobody painted.
 
     Cross-entropy between its probabilities and the head's at random pixels: the perceptron may say
-    more about painted pixels than the linear map, at no price elsewhere. Without it, a few hundred
-    steps on twelve images of nuclei cost 0.03 to 0.05 of the adjusted Rand index on others.
+    more about painted pixels than the linear map, at no price elsewhere. Whether that is worth it
+    is measured by ``python -m training bench ablation``; see docs/loss.md.
 
     Parameters
     ----------
