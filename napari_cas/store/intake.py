@@ -13,7 +13,7 @@ from zarr.codecs import ZstdCodec
 from napari_cas.errors import ImageError
 from napari_cas.store import metadata, pyramid
 from napari_cas.store.files import storing, write_group
-from napari_cas.store.sampling import Intensity, sample_intensity
+from napari_cas.store.sampling import Intensity, read_pixels, sample_intensity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -108,18 +108,7 @@ class Source:
             own: list[slice] = [slice(None)] * len(where)
             for part, position in zip(where, self.order, strict=True):
                 own[position] = part
-            yield where, np.transpose(self._load(tuple(own)), self.order)
-
-    def _load(self, own: tuple[slice, ...]) -> NDArray[Any]:
-        try:
-            return np.asarray(self.data[own])
-        except Exception as error:
-            # Whatever the library behind the array raises: the image cannot be read.
-            raise ImageError(
-                "The image could not be read",
-                expected="pixels",
-                got=f"{type(error).__name__}: {error}",
-            ) from error
+            yield where, np.transpose(read_pixels(self.data, tuple(own)), self.order)
 
     def count_blocks(self) -> int:
         """Return how many blocks :meth:`blocks` yields."""

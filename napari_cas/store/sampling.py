@@ -85,7 +85,7 @@ def sample_intensity(array: ArrayLike, axes: str) -> Intensity:
     channel = axes.find("c")
     samples: list[list[NDArray[Any]]] = [[] for _ in range(shape[channel] if channel >= 0 else 1)]
     for where in _places(shape, axes):
-        block = _read(array, where)
+        block = read_pixels(array, where)
         parts = [block] if channel < 0 else np.moveaxis(block, channel, 0)
         for values, part in zip(samples, parts, strict=True):
             values.append(np.ravel(part))
@@ -93,7 +93,14 @@ def sample_intensity(array: ArrayLike, axes: str) -> Intensity:
     return Intensity(tuple(low for low, _ in pairs), tuple(high for _, high in pairs))
 
 
-def _read(array: ArrayLike, where: tuple[slice, ...]) -> NDArray[Any]:
+def read_pixels(array: ArrayLike, where: tuple[slice, ...]) -> NDArray[Any]:
+    """Return a part of anybody's array.
+
+    Raises
+    ------
+    ImageError
+        If the library behind the array cannot read it.
+    """
     try:
         return np.asarray(array[where])
     except Exception as error:

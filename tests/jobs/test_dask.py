@@ -81,53 +81,48 @@ def test_a_chain_of_rounds(dask, tmp_path):
     assert [r.checkpoint for r in reports] == ["round-0", "round-1", "round-2"]
 
 
+class Tiles:
+    """A queue of tiles, started, and what it tells."""
+
+    def __init__(self, executor, project, size):
+        self.reports, self.ends, self.queue = [], [], DispatchQueue()
+        config = Config(predict=PredictConfig(tile_size=256))
+        TileQueue(
+            executor,
+            TilesRequest(str(project), config, "model", ()),
+            [PlaneWork("a", (), size)],
+            dispatch=self.queue,
+            on_report=self.reports.append,
+            on_progress=lambda *_: None,
+            on_warning=lambda _: None,
+            on_finished=lambda *end: self.ends.append(end),
+            function="work_functions:tiles_noted",
+        ).start()
+
+    def assert_done(self, count):
+        """Wait for the end; each tile was done, and by one worker only."""
+        assert self.queue.run_until(lambda: bool(self.ends), WAIT)
+        assert self.ends == [(Outcome.DONE, None)]
+        done = [tile for report in self.reports for tile in report.done]
+        assert len(done) == len(set(done)) == count
+
+
 def test_tiles_spread_over_the_workers(dask, tmp_path):
-    reports, ends, queue = [], [], DispatchQueue()
-    config = Config(predict=PredictConfig(tile_size=256))
-    tiles = TileQueue(
-        dask,
-        TilesRequest(str(tmp_path), config, "model", ()),
-        [PlaneWork("a", (), (2048, 1024))],
-        dispatch=queue,
-        on_report=reports.append,
-        on_progress=lambda *_: None,
-        on_warning=lambda _: None,
-        on_finished=lambda *end: ends.append(end),
-        function="work_functions:tiles_noted",
-    )
-    tiles.start()
-    assert queue.run_until(lambda: bool(ends), WAIT)
-    assert ends == [(Outcome.DONE, None)]
-    done = [tile for report in reports for tile in report.done]
-    assert len(done) == len(set(done)) == 32
-    assert len({report.device for report in reports}) == 2  # each names its process
+    tiles = Tiles(dask, tmp_path, (2048, 1024))
+    tiles.assert_done(32)
+    assert len({report.device for report in tiles.reports}) == 2  # each names its process
 
 
 @pytest.mark.slow
 def test_what_a_killed_worker_had_under_way_another_does(start_cluster, findable, tmp_path):
     cluster = start_cluster(2)
-    reports, ends, queue = [], [], DispatchQueue()
     with DaskExecutor(cluster.address) as executor:
         wait_for_workers(executor, 2)
-        tiles = TileQueue(
-            executor,
-            TilesRequest(str(tmp_path), Config(predict=PredictConfig(tile_size=256)), "model", ()),
-            [PlaneWork("a", (), (4096, 4096))],
-            dispatch=queue,
-            on_report=reports.append,
-            on_progress=lambda *_: None,
-            on_warning=lambda _: None,
-            on_finished=lambda *end: ends.append(end),
-            function="work_functions:tiles_noted",
-        )
-        tiles.start()
-        queue.run_until(lambda: len(reports) > 2, WAIT)
-        os.kill(int(reports[-1].device.split()[1]), signal.SIGKILL)
-        assert queue.run_until(lambda: bool(ends), WAIT)
+        tiles = Tiles(executor, tmp_path, (4096, 4096))
+        tiles.queue.run_until(lambda: len(tiles.reports) > 2, WAIT)
+        os.kill(int(tiles.reports[-1].device.split()[1]), signal.SIGKILL)
+        tiles.assert_done(256)
         assert len(executor.workers) == 1
-    assert ends == [(Outcome.DONE, None)]
-    done = [tile for report in reports for tile in report.done]
-    assert len(done) == len(set(done)) == 256
 
 
 def test_tls_files_are_passed_through(start_cluster, tmp_path):
