@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from napari_cas.errors import ImageError, ProjectError, StorageError
 from napari_cas.jobs import PlaneWork, tiles_of
+from napari_cas.session.extent import predicted_before
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from napari_cas.cli.console import Console
-    from napari_cas.protocol import TilesReport
+    from napari_cas.protocol import Tile, TilesReport
     from napari_cas.session import Session
     from napari_cas.store import ImageEntry
 
@@ -42,26 +43,20 @@ class Tally:
         self._empty: Counter[str] = Counter()
         self._seconds: dict[str, float] = dict.fromkeys(self.images, 0.0)
         self._devices: set[str] = set()
+        project = session.project
+        assert project is not None  # noqa: S101 - opened by the command
+        known = predicted_before(project, session.checkpoint or "")
         self._total, self._before = {}, {}
         for name in self.images:
-            self._total[name], self._before[name] = self._count(self._entry(name))
+            tiles = self._tiles(project.image(name))
+            self._total[name], self._before[name] = len(tiles), sum(map(known, tiles))
         session.tiled.connect(self._add)
 
-    def _entry(self, name: str) -> ImageEntry:
-        project = self._session.project
-        assert project is not None  # noqa: S101 - opened by the command
-        return project.image(name)
-
-    def _count(self, entry: ImageEntry) -> tuple[int, int]:
-        """Return the number of an image's tiles, and of those that the model has predicted."""
+    def _tiles(self, entry: ImageEntry) -> list[Tile]:
+        """Return all tiles of an image."""
         side = self._session.config.predict.tile_size
-        known = entry.predicted_with(self._session.checkpoint or "")
-        total = done = 0
-        for plane in entry.planes():
-            tiles = tiles_of(PlaneWork(entry.name, plane, entry.plane_size), side)
-            total += len(tiles)
-            done += sum((plane, tile.box) in known for tile in tiles)
-        return total, done
+        planes = (PlaneWork(entry.name, plane, entry.plane_size) for plane in entry.planes())
+        return [tile for work in planes for tile in tiles_of(work, side)]
 
     def _add(self, report: TilesReport) -> None:
         self._devices.add(report.device)

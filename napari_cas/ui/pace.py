@@ -15,9 +15,8 @@ if TYPE_CHECKING:
 INTERVAL = 2000
 """Milliseconds between two drawings that nobody waits for.
 
-Whatever changes in a window with an OpenGL canvas has the whole window composed anew, 30 to 50 ms
-with a software renderer. Status line, bar and plot drawn in each round of a second made up the
-slowest hundredth of a 10 ms timer's ticks.
+Whatever changes in a window with an OpenGL canvas has the whole window composed anew, which takes a
+software renderer several ticks of the timer in ``python -m training bench viewer``.
 """
 
 

@@ -12,8 +12,6 @@ from napari_cas.ui.panels.common import SteadyLabel
 from napari_cas.ui.theme import DARK, Colours, shade
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from napari_cas.protocol import LossPoint, RoundReport
 
 TERMS = {"total": "#e8e8e8", "uniformer": "#56b4e9", "discriminator": "#e69f00"}
@@ -95,13 +93,6 @@ class LossPlot(QWidget):
             self._points, self._used = [], []
         self._points.extend(report.losses)
         self._used.append((report.losses[-1].step, report.channels_used))
-
-    def show_history(self, reports: Sequence[RoundReport]) -> None:
-        """Draw these rounds from scratch."""
-        self._points, self._used = [], []
-        for report in reports:
-            self.add(report)
-        self.draw()
 
     def curve(self, term: str) -> tuple[list[int], list[float]]:
         """Return the steps and values of one term, as drawn.

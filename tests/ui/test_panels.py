@@ -261,7 +261,9 @@ def test_a_training_that_starts_solved_still_says_how_low_its_loss_is(add):
 
 def test_a_fresh_training_begins_the_plot_anew(add):
     plot = add(LossPlot())
-    plot.show_history([report(1, 10, 2), report(1, 5, 2)])
+    plot.add(report(1, 10, 2))
+    plot.add(report(1, 5, 2))
+    plot.draw()
     assert list(plot.curve("total")[0]) == [1, 2, 3, 4, 5]
     plot.clear()
     assert not plot.isVisible()

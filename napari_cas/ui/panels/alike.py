@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_cas.ui.panels.common import SteadyLabel, button
 
@@ -27,7 +27,6 @@ class AlikeView(QWidget):
             "means one appearance, and objects are found afterwards by splitting.",
             self.merge_requested.emit,
         )
-        self.merge.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
