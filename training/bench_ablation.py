@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import statistics
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from unittest import mock
 
 import numpy as np
@@ -26,17 +26,21 @@ from training.bench_label_free import (
     singles,
     split,
 )
-from training.label_free import RATE, ours
+from training.label_free import RATE, cross_entropy, ours
 from training.scribbles import Scribbles, scribble
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from napari_cas.engine.anchor import Anchor
+    from napari_cas.engine.sampling import PixelSampler
     from napari_cas.models.quick import Head
+    from napari_cas.protocol import LossPoint
+    from training.label_free import Images, Learnt, Method, Painted
 
 _TRAINER = "napari_cas.engine.trainer"
 
@@ -60,34 +64,75 @@ def _no_groups(features: Any, count: Any, plane: Any, **_: object) -> Any:  # no
     return torch.arange(len(count))
 
 
+def _one_step(learner: Any, batch: Any, loss: LossConfig, _: int) -> Iterator[LossPoint]:  # noqa: ANN401
+    """Take one step, as the tool's first round does."""
+    from napari_cas.engine.fit import fit
+
+    return fit(learner, batch, loss, 1)
+
+
+def _always_hold(head: Head, sampler: PixelSampler, seed: int) -> Anchor:
+    """Hold the perceptron where nobody painted, on a single plane as well."""
+    from napari_cas.engine.anchor import Anchor
+
+    return Anchor(head, sampler.probes, seed)
+
+
+def _copies_by_name(images: Images, painted: Painted, others: Images, seed: int) -> Learnt:
+    """Train by cross-entropy on the varied copies that ours learns from, too."""
+    from napari_cas.engine.variations import COPIES
+
+    return cross_entropy(images, painted, others, seed, copies=COPIES)
+
+
+class Variant(NamedTuple):
+    """Ours with other settings or without a part, or another method.
+
+    Attributes
+    ----------
+    config : Config
+        Settings of ours.
+    replaced : mapping
+        What is put in the place of a name for as long as it runs.
+    method : callable, optional
+        Instead of ours; it is given the true names.
+    """
+
+    config: Config = Config()
+    replaced: Mapping[str, Any] = {}
+    method: Method | None = None
+
+
 EQ_1 = LossConfig(discriminator="squared", uniformer="squared", alpha=0.1)
 _FROM_RANDOM = {
     f"{_TRAINER}.start_from_discriminant": _random_start,
-    f"{_TRAINER}.Anchor": _nothing,
+    f"{_TRAINER}.hold_on": _nothing,
 }
+_NO_COPIES = {f"{_TRAINER}.COPIES": 0}
 _TO_THE_END = {f"{_TRAINER}._is_flat": lambda _: False}
 """Train on where a training would stop because nothing changes any more, as live mode does."""
-VARIANTS: Mapping[str, tuple[Config, Mapping[str, Callable[..., Any]]]] = {
-    "as it is": (Config(), {}),
-    "loss of Eq. 1": (Config(loss=EQ_1), {}),
-    "no steps after the closed form": (
-        Config(fit=FitConfig(round_seconds=1e-6, max_rounds=1)),
-        {},
+VARIANTS: Mapping[str, Variant] = {
+    "as it is": Variant(),
+    "loss of Eq. 1": Variant(Config(loss=EQ_1)),
+    "the first answer: closed form and one step": Variant(
+        Config(fit=FitConfig(max_rounds=1)), {f"{_TRAINER}.fit": _one_step}
     ),
-    "all 12 rounds": (Config(), _TO_THE_END),
-    "all 12 rounds, no hold on unpainted pixels": (
-        Config(),
-        {**_TO_THE_END, f"{_TRAINER}.Anchor": _nothing},
+    "all 12 rounds": Variant(replaced=_TO_THE_END),
+    "no varied copies": Variant(replaced=_NO_COPIES),
+    "held on one plane, too": Variant(replaced={f"{_TRAINER}.hold_on": _always_hold}),
+    "never held": Variant(replaced={f"{_TRAINER}.hold_on": _nothing}),
+    "no closed form": Variant(Config(fit=FitConfig(learning_rate=RATE)), _FROM_RANDOM),
+    "no closed form, loss of Eq. 1": Variant(
+        Config(loss=EQ_1, fit=FitConfig(learning_rate=RATE)), _FROM_RANDOM
     ),
-    "no closed form": (Config(fit=FitConfig(learning_rate=RATE)), _FROM_RANDOM),
-    "no closed form, loss of Eq. 1": (
-        Config(loss=EQ_1, fit=FitConfig(learning_rate=RATE)),
-        _FROM_RANDOM,
+    "alike regions told apart": Variant(
+        replaced={"napari_cas.engine.sampling.group_alike": _no_groups}
     ),
-    "alike regions told apart": (Config(), {"napari_cas.engine.sampling.group_alike": _no_groups}),
-    "edges not followed": (Config(predict=PredictConfig(follow_edges=False)), {}),
+    "edges not followed": Variant(Config(predict=PredictConfig(follow_edges=False))),
+    "cross-entropy, true names": Variant(method=cross_entropy),
+    "cross-entropy, true names, varied copies": Variant(method=_copies_by_name),
 }
-"""Settings and replaced parts by name."""
+"""By name."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -129,34 +174,40 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
 def measure(name: str, variant: str, seed: int, test: int) -> float:
     """Return the mean adjusted Rand index of one variant on one set."""
-    config, replaced = VARIANTS[variant]
+    chosen = VARIANTS[variant]
     with ExitStack() as stack:
-        for target, instead in replaced.items():
+        for target, instead in chosen.replaced.items():
             stack.enter_context(mock.patch(target, instead))
         if name in SINGLE:
-            return _measure_single(name, config, seed, test)
-        return _measure_across(name, config, seed, test)
+            return _measure_single(name, chosen, seed, test)
+        return _measure_across(name, chosen, seed, test)
 
 
-def _measure_across(name: str, config: Config, seed: int, test: int) -> float:
+def _learn(
+    variant: Variant, images: Images, strokes: Painted, others: Images, seed: int
+) -> Sequence[NDArray[Any]]:
+    if variant.method is not None:
+        return variant.method(images, strokes, others, seed).labels
+    return ours(images, strokes, others, seed, variant.config).labels
+
+
+def _measure_across(name: str, variant: Variant, seed: int, test: int) -> float:
     painted, others, classes = split(Cell(name, PAINTED, LENGTH, seed), test)
     options = Scribbles(length=LENGTH, shuffle=False)
     rng = np.random.default_rng([seed, 1])
     strokes: list[NDArray[np.int32]] = []
     for number, item in enumerate(painted):
         named = scribble(item.truth, options, seed=seed * 10_000 + number)
-        strokes.append(shuffled_ids(named, classes, rng))
+        strokes.append(named if variant.method else shuffled_ids(named, classes, rng))
     images, targets = [p.image for p in painted], [o.image for o in others]
-    return score_labels(ours(images, strokes, targets, seed, config).labels, others, classes)["ari"]
+    return score_labels(_learn(variant, images, strokes, targets, seed), others, classes)["ari"]
 
 
-def _measure_single(name: str, config: Config, seed: int, test: int) -> float:
+def _measure_single(name: str, variant: Variant, seed: int, test: int) -> float:
     scores = []
     for number, item in enumerate(singles(Cell(name, 1, LENGTH, seed), test)):
         strokes = scribble(item.truth, Scribbles(length=LENGTH), seed=seed * 10_000 + number)
-        labels: Sequence[NDArray[Any]] = ours(
-            [item.image], [strokes], [item.image], seed, config
-        ).labels
+        labels = _learn(variant, [item.image], [strokes], [item.image], seed)
         scores.append(adjusted_rand_index(item.truth, labels[0]))
     return statistics.fmean(scores)
 

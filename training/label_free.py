@@ -59,20 +59,30 @@ def ours(
     return Learnt(labels, fitted - start, time.perf_counter() - fitted)
 
 
-def cross_entropy(images: Images, painted: Painted, others: Images, seed: int) -> Learnt:
-    """Train the same head on the same features and pixels as ours, with cross-entropy."""
+def cross_entropy(
+    images: Images, painted: Painted, others: Images, seed: int, *, copies: int = 0
+) -> Learnt:
+    """Train the same head on the same features and pixels as ours, with cross-entropy.
+
+    Parameters
+    ----------
+    images, painted, others, seed
+        As for every `Method`.
+    copies : int
+        Varied copies of the painted images that it learns from, too.
+    """
     start = time.perf_counter()
     classes = max([2, *(int(p.max()) for p in painted)])
     fit = FitConfig(learning_rate=RATE)
     config = Config(model=ModelSpec(channels=classes), fit=fit, seed=seed)
     trainer, sources = _trainer(config, images, painted)
-    _train_by_name(trainer, sources)
+    _train_by_name(trainer, sources, copies)
     fitted = time.perf_counter()
     labels = [_apply(trainer, image) for image in others]
     return Learnt(labels, fitted - start, time.perf_counter() - fitted)
 
 
-def _train_by_name(trainer: Trainer, sources: Sequence[ArraySource]) -> None:
+def _train_by_name(trainer: Trainer, sources: Sequence[ArraySource], copies: int) -> None:
     """Minimise cross-entropy of the painted ids with ours' sampler, optimiser and schedule."""
     import torch
     from torch.nn import functional as nnf
@@ -81,7 +91,7 @@ def _train_by_name(trainer: Trainer, sources: Sequence[ArraySource]) -> None:
 
     config, model = trainer.config, _quick(trainer)
     tiles = painted_tiles(sources, config.predict.tile_size)
-    sampler = PixelSampler(model, tiles, trainer.cache, config.seed)
+    sampler = PixelSampler(model, tiles, trainer.cache, config.seed, copies)
     model.head.standardise(torch.cat([sampler.features, sampler.probes]))
     optimiser = trainer.learner.optimiser
     model.train()

@@ -37,8 +37,8 @@ def start_from_discriminant(head: Head, sampler: PixelSampler, *, known: bool) -
     if known and bool(head.linear_weight.any()):
         return
     found = discriminate(
-        (sampler.features - head.mean) * head.scale,
-        sampler.count,
+        (sampler.varied - head.mean) * head.scale,
+        sampler.varied_count,
         sampler.plane,
         sampler.group,
         sampler.neighbours * head.scale,
@@ -63,6 +63,15 @@ def _as_before(head: Head, sampler: PixelSampler, channel: Tensor) -> Tensor:
     votes = votes.view(size, size) + 1e-6 * torch.eye(size)
     _, columns = linear_sum_assignment(votes.numpy(), maximize=True)
     return torch.from_numpy(columns)
+
+
+def hold_on(head: Head, sampler: PixelSampler, seed: int) -> Anchor | None:
+    """Return what keeps the perceptron from spoiling images that nobody painted; None on one plane.
+
+    What separates strokes of one plane better there mostly does so beside them, too: there the
+    perceptron is free. Across images it fits each image's own light. docs/loss.md has figures.
+    """
+    return Anchor(head, sampler.probes, seed) if sampler.planes > 1 else None
 
 
 class Anchor:

@@ -37,9 +37,34 @@ _PACKAGES = (
 )
 
 
-def record_of(
-    config: Config, in_channels: int, learner: Learner, digest: str, regions: int
-) -> dict[str, Any]:
+class Progress(NamedTuple):
+    """How far training has come.
+
+    Attributes
+    ----------
+    step : int
+        Optimiser steps done.
+    learning_rate : float
+        Peak step size now.
+    digest : str
+        Of where what is painted.
+    regions : int
+        Painted regions.
+    since : int
+        Step at which this paint was first seen.
+    copies : int
+        Varied copies that the closed form was found with.
+    """
+
+    step: int
+    learning_rate: float
+    digest: str
+    regions: int
+    since: int = 0
+    copies: int = 0
+
+
+def record_of(config: Config, in_channels: int, progress: Progress) -> dict[str, Any]:
     """Return the JSON record: what made a model and what its tensors mean."""
     return {
         "format": FORMAT,
@@ -51,10 +76,12 @@ def record_of(
             "mixing": "'mixing' (3, C) and 'offset' (3,) make the backbone's three channels",
         },
         "training": {
-            "step": learner.step,
-            "learning_rate": learner.learning_rate,
-            "regions": regions,
-            "data_digest": digest,
+            "step": progress.step,
+            "learning_rate": progress.learning_rate,
+            "regions": progress.regions,
+            "data_digest": progress.digest,
+            "data_since_step": progress.since,
+            "varied_copies": progress.copies,
             "seed": config.seed,
         },
         "packages": {name: _version(name) for name in _PACKAGES},
@@ -150,15 +177,6 @@ def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
 
-class Progress(NamedTuple):
-    """How far training had come."""
-
-    step: int
-    learning_rate: float
-    digest: str
-    regions: int
-
-
 def config_in(record: Mapping[str, Any]) -> tuple[Config, int]:
     """Return configuration and number of image channels from a record.
 
@@ -196,6 +214,8 @@ def progress_in(record: Mapping[str, Any]) -> Progress:
             float(training["learning_rate"]),
             str(training["data_digest"]),
             int(training["regions"]),
+            int(training.get("data_since_step", 0)),
+            int(training.get("varied_copies", 0)),
         )
         if not (0 <= progress.step < _MOST_STEPS and 0 < progress.learning_rate < math.inf):
             raise ValueError(f"step {progress.step}, learning rate {progress.learning_rate}")

@@ -14,6 +14,7 @@ from napari_cas.engine.alike import group_alike
 from napari_cas.engine.device import generator
 from napari_cas.engine.features import FeatureCache, feature_box, tile_features
 from napari_cas.engine.tiling import grid, overlapping
+from napari_cas.engine.variations import shared_out, varied_features
 from napari_cas.errors import RegionError
 from napari_cas.losses import RegionIndex, index_regions
 from napari_cas.models.pyramid import gather
@@ -115,6 +116,19 @@ class PixelSampler:
     Every region of a step gives the same number of pixels, whatever its size, so that its
     descriptor is estimated equally well.
 
+    Attributes
+    ----------
+    features, count : Tensor
+        (P, D) features of painted pixels, sorted by region, and (R,) pixels of each region.
+    plane, ids, group : Tensor
+        (R,) plane, painted id, and the number that regions share which are taken as one.
+    varied, varied_count : Tensor
+        The same pixels and some of them in varied copies of their images, (V, D) and (R,).
+    planes : int
+        How many planes are painted.
+    probes, neighbours : Tensor
+        (Q, D) features of random pixels, and differences between such that lie close together.
+
     Parameters
     ----------
     model : QuickModel
@@ -125,33 +139,44 @@ class PixelSampler:
         Holds features of tiles and samples between rounds.
     seed : int
         Seed of all draws.
+    copies : int
+        Varied copies of each tile, at most (:mod:`napari_cas.engine.variations`).
     """
 
     def __init__(
-        self, model: QuickModel, tiles: Sequence[PaintedTile], cache: FeatureCache, seed: int
+        self,
+        model: QuickModel,
+        tiles: Sequence[PaintedTile],
+        cache: FeatureCache,
+        seed: int,
+        copies: int = 0,
     ) -> None:
         self._seed = seed
-        samples = list(_draw(model, tiles, cache, seed))
-        planes = {
-            key: i for i, key in enumerate(dict.fromkeys((t.source.name, t.plane) for t in tiles))
-        }
-        plane = torch.cat(
-            [
-                torch.full_like(s.ids, planes[t.source.name, t.plane])
-                for s, t in zip(samples, tiles, strict=True)
-            ]
-        )
-        regions = index_regions(torch.cat([s.ids for s in samples])[None], plane[None])
-        order = torch.argsort(regions.index[0], stable=True)
-        device = samples[0].features.device
-        self.features = torch.cat([s.features for s in samples])[order.to(device)]
+        names = list(dict.fromkeys((t.source.name, t.plane) for t in tiles))
+        limit = _limit(tiles)
+        samples = list(_draw(model, tiles, cache, seed, limit))
+        pairs = shared_out(len(tiles), len(names), copies)
+        few = max(limit // 2, _PER_REGION[0])
+        extra = [_vary(model, tiles[tile], cache, seed, copy, few) for tile, copy in pairs]
+        of = [*range(len(tiles)), *(tile for tile, _ in pairs)]
+        ids, features = zip(*((s.ids, s.features) for s in (*samples, *extra)), strict=True)
+        number = {name: i for i, name in enumerate(names)}
+        planes = [number[tiles[t].source.name, tiles[t].plane] for t in of]
+        plane = torch.cat([torch.full_like(i, n) for i, n in zip(ids, planes, strict=True)])
+        regions = index_regions(torch.cat(ids)[None], plane[None])
+        painted = sum(len(s.ids) for s in samples)
+        self.features, self.count = _by_region(features[: len(tiles)], regions.index[0, :painted])
+        self.varied, self.varied_count = self.features, self.count
+        if extra:
+            self.varied, self.varied_count = _by_region(features, regions.index[0])
         self.probes = torch.cat([s.probes for s in samples])
         halves = [s.probes.chunk(2) for s in samples]
         self.neighbours = torch.cat([one - other for one, other in halves])
-        self.count, self.plane, self.ids = regions.count, regions.plane, regions.ids
+        self.plane, self.ids = regions.plane, regions.ids
         self.group = torch.arange(len(self.count))
-        self._names = tuple(planes)
-        self._start = self.count.cumsum(0) - self.count
+        self.planes = len(names)
+        self._names = tuple(names)
+        self._start = self.varied_count.cumsum(0) - self.varied_count
         self.digest = digest_of(tiles)
 
     def batch(self, step: int) -> Batch:
@@ -160,13 +185,13 @@ class PixelSampler:
         chosen = self._choose_regions(rng)
         each = max(8, PIXELS_PER_STEP // len(chosen))
         drawn = torch.rand(len(chosen), each, generator=rng)
-        index = self._start[chosen, None] + (drawn * self.count[chosen, None]).long()
+        index = self._start[chosen, None] + (drawn * self.varied_count[chosen, None]).long()
         regions = index_regions(
             self.group[chosen, None].expand(-1, each).reshape(1, -1) + 1,
             self.plane[chosen, None].expand(-1, each).reshape(1, -1),
         )
-        device = self.features.device
-        return Batch(self.features[index.flatten().to(device)], regions.to(device))
+        device = self.varied.device
+        return Batch(self.varied[index.flatten().to(device)], regions.to(device))
 
     def merge_alike(self, model: QuickModel) -> tuple[Alike, ...]:
         """Take regions that look alike as one from now on, and return which these are."""
@@ -199,19 +224,28 @@ class PixelSampler:
         return torch.cat(taken).sort().values
 
 
-def _draw(
-    model: QuickModel, tiles: Sequence[PaintedTile], cache: FeatureCache, seed: int
-) -> Iterator[_TileSample]:
-    """Draw pixels and their features from each tile, or take last round's where nothing changed."""
+def _by_region(features: Sequence[Tensor], region: Tensor) -> tuple[Tensor, Tensor]:
+    """Return (P, D) features sorted by region, and the (R,) pixels of each region."""
+    order = torch.argsort(region, stable=True).to(features[0].device)
+    return torch.cat(list(features))[order], torch.bincount(region)
+
+
+def _limit(tiles: Sequence[PaintedTile]) -> int:
+    """Return how many pixels a region gives per tile, at most."""
     pieces = sum(len(np.unique(t.regions)) for t in tiles)
     # Powers of two: painting one more region rarely changes how many pixels the others give.
-    limit = 2 ** int(np.log2(max(_POOL / pieces, 1)))
-    limit = min(max(limit, _PER_REGION[0]), _PER_REGION[1])
+    limit: int = 2 ** int(np.log2(max(_POOL / pieces, 1)))
+    return min(max(limit, _PER_REGION[0]), _PER_REGION[1])
+
+
+def _draw(
+    model: QuickModel, tiles: Sequence[PaintedTile], cache: FeatureCache, seed: int, limit: int
+) -> Iterator[_TileSample]:
+    """Draw pixels and their features from each tile, or take last round's where nothing changed."""
     probes = max(16, min(_PROBES, 4 * _PROBES // len(tiles)))
     for tile in tiles:
         name, plane, box = tile.source.name, tile.plane, tile.box
-        digest = hashlib.blake2b(tile.regions.tobytes(), digest_size=8).hexdigest()
-        key = ("sample", name, plane, box, digest, limit, probes, seed)
+        key = ("sample", name, plane, box, _digest(tile), limit, probes, seed)
         sample = cache.get(key, _TileSample)
         if sample is None:
             pyramid = tile_features(model, tile.source, plane, box, cache)
@@ -229,6 +263,27 @@ def _draw(
             held = sample.features.numel() + sample.probes.numel()
             cache.put(key, sample, 4 * held)
         yield sample
+
+
+def _vary(
+    model: QuickModel, tile: PaintedTile, cache: FeatureCache, seed: int, copy: int, limit: int
+) -> _TileSample:
+    """Draw pixels from a varied copy of a tile, or take last round's where nothing changed."""
+    key = ("varied", tile.source.name, tile.plane, tile.box, _digest(tile), limit, copy, seed)
+    held = cache.get(key, _TileSample)
+    if held is not None:
+        return held
+    place = [seed, copy, *map(int, tile.box)]
+    y, x = _pick(tile.regions, limit, np.random.default_rng([*place, *tile.plane]))
+    on_plane = y + tile.box.y0, x + tile.box.x0
+    features = varied_features(model, tile.source, tile.plane, on_plane, place)
+    sample = _TileSample(torch.from_numpy(tile.regions[y, x]), features, features[:0])
+    cache.put(key, sample, 4 * features.numel())
+    return sample
+
+
+def _digest(tile: PaintedTile) -> str:
+    return hashlib.blake2b(tile.regions.tobytes(), digest_size=8).hexdigest()
 
 
 def _pairs(

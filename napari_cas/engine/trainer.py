@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 
 from napari_cas.engine import checkpoint
-from napari_cas.engine.anchor import Anchor, start_from_discriminant
+from napari_cas.engine.anchor import hold_on, start_from_discriminant
 from napari_cas.engine.crops import CropSampler
 from napari_cas.engine.device import is_out_of_memory, resolve_device
 from napari_cas.engine.features import FeatureCache
@@ -23,6 +23,7 @@ from napari_cas.engine.sampling import (
     painted_tiles,
 )
 from napari_cas.engine.sources import read_stacked
+from napari_cas.engine.variations import COPIES
 from napari_cas.losses import cas_terms
 from napari_cas.models import QuickModel, create_model
 
@@ -42,6 +43,9 @@ _SURVEY = 4
 _SMALLEST = 128
 _STILL = 0.005
 _FLAT = 0.02
+_ENOUGH = 400
+"""Steps of the quick network on the same paint. Varied copies have long come in by then. On a
+single plane, where nothing holds the perceptron, some results only get worse with more steps."""
 
 
 class RoundResult(NamedTuple):
@@ -82,6 +86,7 @@ class Trainer:
         groups = self.model.parameter_groups()
         self.learner = Learner(self._logits, torch.optim.AdamW(groups, lr=rate), rate)
         self._digest, self._regions = "", 0
+        self._copies, self._since = 0, 0
         self._alike: tuple[Alike, ...] = ()
         self._starved = ""
         self._take_sizes()
@@ -114,13 +119,20 @@ class Trainer:
         if (config or saved).fit.learning_rate == saved.fit.learning_rate:
             trainer.learner.learning_rate = progress.learning_rate
         trainer._digest, trainer._regions = progress.digest, progress.regions
+        trainer._copies, trainer._since = progress.copies, progress.since
         return trainer
 
     def save(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Return the checkpoint: arrays by name and the JSON record."""
-        record = checkpoint.record_of(
-            self.config, self.in_channels, self.learner, self._digest, self._regions
+        progress = checkpoint.Progress(
+            self.learner.step,
+            self.learner.learning_rate,
+            self._digest,
+            self._regions,
+            self._since,
+            self._copies,
         )
+        record = checkpoint.record_of(self.config, self.in_channels, progress)
         return checkpoint.tensors_of(self.model, self.learner), record
 
     @property
@@ -182,6 +194,8 @@ class Trainer:
             check_channels(self.in_channels, tile.source.channels, tile.source.name)
         self._set_mixing(tiles)
         sampler = self._sampler(tiles)
+        if sampler.digest != self._digest:
+            self._since = self.learner.step
         self._digest = sampler.digest
         ready = time.perf_counter()
         before = self._probe(sampler)
@@ -199,12 +213,19 @@ class Trainer:
             tuple(losses),
             self._channels_used(sampler),
             self._regions,
-            moved < _STILL and _is_flat(losses),
+            self._has_settled(losses, moved),
             sampler.digest,
             {"features": ready - start, "fit": time.perf_counter() - ready},
             warnings,
             self._alike,
         )
+
+    def _has_settled(self, losses: Sequence[LossPoint], moved: float) -> bool:
+        still = moved < _STILL and _is_flat(losses)
+        if not isinstance(self.model, QuickModel):
+            return still
+        enough = self.learner.step - self._since >= _ENOUGH
+        return enough and (still or self.learner.penalty is None)
 
     def take_warning(self) -> tuple[str, ...]:
         """Return the sentence about memory that ran out, once; empty if it did not."""
@@ -254,13 +275,20 @@ class Trainer:
                 device=self.device,
                 stacked=self.model.stacked,
             )
-        sampler = PixelSampler(self.model, tiles, self.cache, self.config.seed)
+        copies = self._copies_now()
+        sampler = PixelSampler(self.model, tiles, self.cache, self.config.seed, copies)
         if not self.model.head.fitted:
             self.model.head.standardise(sampler.features)
         self._alike = sampler.merge_alike(self.model)
-        start_from_discriminant(self.model.head, sampler, known=sampler.digest == self._digest)
-        self.learner.penalty = Anchor(self.model.head, sampler.probes, self.config.seed)
+        known = (sampler.digest, copies) == (self._digest, self._copies)
+        start_from_discriminant(self.model.head, sampler, known=known)
+        self._copies = copies
+        self.learner.penalty = hold_on(self.model.head, sampler, self.config.seed)
         return sampler
+
+    def _copies_now(self) -> int:
+        """Return how many varied copies of the paint are looked at: none at first, for haste."""
+        return min(COPIES, -(-self.learner.step // STEPS_PER_ROUND))
 
     @torch.no_grad()
     def _probe(self, sampler: PixelSampler | CropSampler) -> torch.Tensor:

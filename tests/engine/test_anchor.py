@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from napari_cas.config import ModelSpec
-from napari_cas.engine.anchor import Anchor, start_from_discriminant
+from napari_cas.engine.anchor import Anchor, hold_on, start_from_discriminant
 from napari_cas.engine.features import FeatureCache
 from napari_cas.engine.sampling import PixelSampler, painted_tiles
 from napari_cas.engine.sources import ArraySource
@@ -94,6 +94,12 @@ def test_a_head_without_a_map_gets_one_though_the_paint_is_known(model, first):
     model.head.linear_weight.zero_()
     start_from_discriminant(model.head, first, known=True)
     assert model.head.linear_weight.any()
+
+
+def test_only_across_planes_the_perceptron_is_held(model, first):
+    assert hold_on(model.head, first, 0) is None
+    two = sampler_of(model, strokes(TRUTH), strokes(TRUTH))
+    assert isinstance(hold_on(model.head, two, 0), Anchor)
 
 
 def test_at_the_start_nothing_pulls(model, first):

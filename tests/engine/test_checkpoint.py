@@ -50,7 +50,9 @@ def tensors(trained):
 
 @pytest.fixture
 def record(trained):
-    return checkpoint.record_of(CONFIG, 3, trained[1], "abc", 7)
+    learner = trained[1]
+    progress = checkpoint.Progress(learner.step, learner.learning_rate, "abc", 7, 2, 1)
+    return checkpoint.record_of(CONFIG, 3, progress)
 
 
 def test_what_is_learnt_comes_back_with_the_optimiser(trained, tensors):
@@ -80,7 +82,10 @@ def test_tensors_are_copies_and_without_the_frozen_stem(trained, tensors):
 def test_the_record_is_json_and_says_what_made_the_model(record):
     again = json.loads(json.dumps(record))
     assert checkpoint.config_in(again) == (CONFIG, 3)
-    assert checkpoint.progress_in(again) == (3, 0.01, "abc", 7)
+    assert checkpoint.progress_in(again) == (3, 0.01, "abc", 7, 2, 1)
+    # Records of before copies came in have neither.
+    del again["training"]["data_since_step"], again["training"]["varied_copies"]
+    assert checkpoint.progress_in(again) == (3, 0.01, "abc", 7, 0, 0)
     assert again["packages"]["torch"] == version("torch")
     assert again["training"]["seed"] == 5
 

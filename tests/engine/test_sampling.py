@@ -112,6 +112,29 @@ def test_unchanged_tiles_are_not_gathered_again(model):
     assert torch.equal(first.features, second.features)
 
 
+def test_copies_add_pixels_to_the_same_regions_and_are_drawn_with_them(model):
+    tiles = painted_tiles([source(painted()), source(painted(), "b", 1)], 512)
+    cache = FeatureCache()
+    plain = PixelSampler(model, tiles, cache, 0)
+    assert plain.varied is plain.features
+    sampler = PixelSampler(model, tiles, cache, 0, copies=2)
+    assert torch.equal(sampler.features, plain.features)
+    assert torch.equal(sampler.ids, plain.ids)
+    assert (sampler.varied_count > sampler.count).all()
+    assert len(sampler.varied) == sampler.varied_count.sum()
+    # What is new of each region follows what was there.
+    starts = sampler.varied_count.cumsum(0) - sampler.varied_count
+    old = torch.cat([torch.arange(s, s + n) for s, n in zip(starts, sampler.count, strict=True)])
+    assert torch.equal(sampler.varied[old], plain.features)
+    drawn = sampler.batch(0).inputs
+    known = {tuple(row) for row in plain.features.tolist()}
+    new = sum(tuple(row) not in known for row in drawn.tolist())
+    assert 0 < new < len(drawn)
+    held = cache.size
+    PixelSampler(model, tiles, cache, 0, copies=2)
+    assert cache.size == held
+
+
 def test_the_digest_follows_the_paint():
     first, moved = painted(), painted()
     moved[10, 10] = 0

@@ -104,6 +104,22 @@ def test_the_digest_is_that_of_the_paint(trainer):
     assert trainer.train([source(painted=painted)], steps=1).digest != first
 
 
+def test_varied_copies_come_in_after_the_first_step_where_planes_are_painted(trainer):
+    both = [source(), source(1, name="b")]
+    seen = []
+    for _ in range(3):
+        trainer.train(both, steps=100 if seen else 1)
+        seen.append(trainer.model.head.linear_weight.clone())
+        held = [key for key in trainer.cache._held if key[0] == "varied"]
+        assert len(held) == 2 * (len(seen) - 1)
+    # Each is a closed form of its own, and at last everything is told apart nonetheless.
+    assert not torch.equal(seen[0], seen[1])
+    assert not torch.equal(seen[1], seen[2])
+    trainer.train(both, steps=5)
+    assert torch.equal(trainer.model.head.linear_weight, seen[2])
+    assert agreement(trainer.predict(source(5, name="c"), (), ALL).labels, TRUTH) > 0.95
+
+
 def test_images_without_paint_are_not_touched(trainer):
     bare = Starved("bare", np.moveaxis(IMAGE, 2, 0), side=0)
     assert trainer.train([bare, source(), bare], steps=1).regions == 2
@@ -227,19 +243,23 @@ def test_a_loss_that_is_never_finite_ends_with_a_sentence(trainer):
         trainer.train([source()], steps=10)
 
 
-def test_it_converges_when_nothing_moves_any_more_and_not_before(config):
+def test_on_one_plane_it_ends_after_so_many_steps_on_the_same_paint(trainer):
+    found = [trainer.train([source()], steps=n).converged for n in (1, 199, 199, 1)]
+    assert found == [False, False, False, True]
+    # What is painted anew gets as many, also after a restart.
+    more = [source(painted=strokes(TRUTH, (4, 3)))]
+    assert not trainer.train(more, steps=300).converged
+    trainer = Trainer.restore(*trainer.save(), cache=CACHE)
+    assert [trainer.train(more, steps=50).converged for _ in range(2)] == [False, True]
+
+
+def test_on_several_planes_it_ends_when_nothing_moves_any_more(config):
+    both = [source(), source(1, name="b")]
     trainer = Trainer(config, 3, CACHE)
-    assert not trainer.train([source()], steps=1).converged
-    found = [trainer.train([source()], steps=40) for _ in range(4)]
-    assert found[-1].converged
-    # Fast steps that still improve the loss are not the end.
-    moving = Trainer(config, 3, CACHE)
-    moving.train([source()], steps=1)
-    moving.model.head.linear_weight.zero_()
-    moving.model.head.linear_weight[0, 0] = 1e-6
-    result = moving.train([source()], steps=16)
-    assert result.losses[-1].total < result.losses[0].total - 0.01
-    assert not result.converged
+    found = [trainer.train(both, steps=n).converged for n in (1, 199, 160, 40)]
+    assert found == [False, False, False, True]
+    trainer.learner.learning_rate = 1.0
+    assert not trainer.train(both, steps=40).converged
 
 
 @pytest.mark.parametrize(
