@@ -35,8 +35,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+    from torch import Tensor
 
     from napari_cas.engine.anchor import Anchor
+    from napari_cas.engine.appearances import Painted as Regions
     from napari_cas.engine.sampling import PixelSampler
     from napari_cas.models.quick import Head
     from napari_cas.protocol import LossPoint
@@ -49,12 +51,20 @@ def _nothing(*_: object, **__: object) -> None:
     """Stand in for a part that is left out."""
 
 
-def _random_start(head: Head, *_: object, **__: object) -> None:
+def _random_start(head: Head, sampler: PixelSampler, **_: object) -> Tensor:
     """Begin with random weights, once, instead of with the closed form."""
     from torch import nn
 
     if not head.out.weight.any():
         nn.init.xavier_normal_(head.out.weight)
+    return sampler.group
+
+
+def _believe(painted: Regions, *_: object) -> Tensor:
+    """Take every region of a plane for a kind of its own, whatever the other planes say."""
+    import torch
+
+    return torch.arange(len(painted.plane))
 
 
 def _no_groups(features: Any, count: Any, plane: Any, **_: object) -> Any:  # noqa: ANN401, ARG001
@@ -128,6 +138,7 @@ VARIANTS: Mapping[str, Variant] = {
     "alike regions told apart": Variant(
         replaced={"napari_cas.engine.sampling.group_alike": _no_groups}
     ),
+    "twins told apart": Variant(replaced={"napari_cas.engine.discriminant.join_twins": _believe}),
     "edges not followed": Variant(Config(predict=PredictConfig(follow_edges=False))),
     "cross-entropy, true names": Variant(method=cross_entropy),
     "cross-entropy, true names, varied copies": Variant(method=_copies_by_name),

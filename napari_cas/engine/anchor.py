@@ -21,7 +21,7 @@ _PIXELS = 512
 
 
 @torch.no_grad()
-def start_from_discriminant(head: Head, sampler: PixelSampler, *, known: bool) -> None:
+def start_from_discriminant(head: Head, sampler: PixelSampler, *, known: bool) -> Tensor:
     """Set the head's linear map to what separates the painted regions best.
 
     Parameters
@@ -32,10 +32,13 @@ def start_from_discriminant(head: Head, sampler: PixelSampler, *, known: bool) -
     sampler : PixelSampler
         Painted pixels and neighbouring unpainted ones.
     known : bool
-        Whether the head's map was found on exactly this paint.
+        Whether the head's map was found on exactly these pixels; then it stays.
+
+    Returns
+    -------
+    Tensor
+        (R,) the number that regions share which are taken as one.
     """
-    if known and bool(head.linear_weight.any()):
-        return
     found = discriminate(
         (sampler.varied - head.mean) * head.scale,
         sampler.varied_count,
@@ -44,11 +47,14 @@ def start_from_discriminant(head: Head, sampler: PixelSampler, *, known: bool) -
         sampler.neighbours * head.scale,
         len(head.linear_bias),
     )
+    if known and bool(head.linear_weight.any()):
+        return found.group
     order = torch.arange(len(head.linear_bias))
     if head.linear_weight.any():
         order = _as_before(head, sampler, found.channel)
     head.linear_weight[order] = found.weight
     head.linear_bias[order] = found.bias
+    return found.group
 
 
 def _as_before(head: Head, sampler: PixelSampler, channel: Tensor) -> Tensor:

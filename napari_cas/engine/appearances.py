@@ -83,7 +83,7 @@ def find_appearances(painted: Painted, channels: int) -> Appearances:
     fewest = int(torch.bincount(painted.plane).max())
     if bool((painted.plane == painted.plane[0]).all()):
         return _alternate(painted, fewest, centred=False)
-    survey = _few_planes(painted)
+    survey, _ = few_planes(painted)
     tried = [(k, centred) for k in range(fewest, channels + 1) for centred in (False, True)]
     found = [_alternate(survey, count, centred=centred) for count, centred in tried]
     scores = [_score(survey, appearances.number) for appearances in found]
@@ -129,8 +129,16 @@ def temperature(logits: Tensor, target: Tensor) -> float:
     return float(factors[int(torch.stack(costs).argmin())])
 
 
-def _few_planes(painted: Painted) -> Painted:
-    """Keep whole planes of about `_SURVEYED` regions, the one with most regions among them."""
+def few_planes(painted: Painted) -> tuple[Painted, Tensor]:
+    """Keep whole planes of about 128 regions, the one with most regions among them.
+
+    Returns
+    -------
+    Painted
+        Of these planes, with at most 64 pixels per region.
+    Tensor
+        (R,) bool: which regions these are.
+    """
     number = torch.bincount(painted.plane)
     kept = torch.isin(painted.plane, painted.plane[:_SURVEYED])
     kept |= painted.plane == number.argmax()
@@ -140,13 +148,14 @@ def _few_planes(painted: Painted) -> Painted:
     taken = torch.where(kept, count.clamp(max=_PIXELS), 0)
     pixel = evenly(count, taken)
     new = kept.cumsum(0) - 1
-    return Painted(
+    some = Painted(
         painted.features[order[pixel]],
         new[region[pixel]],
         painted.means[kept],
         _from_zero(painted.plane[kept]),
         painted.noise,
     )
+    return some, kept
 
 
 def evenly(count: Tensor, taken: Tensor) -> Tensor:
@@ -205,7 +214,7 @@ def _score(painted: Painted, number: Tensor) -> Tensor:
     The entropy of the plane's channels minus twice that within its regions, in units of the
     logarithm of their number: at most 1.
     """
-    mean = _left_out(painted, number)
+    mean = left_out(painted, number)
     regions = torch.bincount(painted.plane)
     within = mean.new_zeros(len(regions)).index_add_(0, painted.plane, _entropy(mean)) / regions
     whole = mean.new_zeros(len(regions), mean.shape[1]).index_add_(0, painted.plane, mean)
@@ -213,15 +222,23 @@ def _score(painted: Painted, number: Tensor) -> Tensor:
     return (score / regions.log())[regions > 1]
 
 
-def _left_out(painted: Painted, number: Tensor) -> Tensor:
-    """Return the (R, K) mean probabilities of each region, taught by other planes only."""
+def left_out(painted: Painted, number: Tensor) -> Tensor:
+    """Return the (R, K) mean probabilities of each region, taught by other planes only.
+
+    Parameters
+    ----------
+    painted : Painted
+        Of two planes or more.
+    number : Tensor
+        (R,) the appearance of each region, 0 to K - 1.
+    """
     features, region, means, plane, noise = painted
     planes = int(plane.max()) + 1
     folds = min(_FOLDS, planes)
     total = means.new_zeros(len(means), int(number.max()) + 1)
     for fold in range(folds):
         rest = plane % folds != fold
-        kind = _from_zero(number[rest])
+        there, kind = number[rest].unique(return_inverse=True)  # type: ignore[no-untyped-call]
         known = number.new_full(rest.shape, -1)
         known[rest] = kind
         weight, bias = linear(
@@ -230,8 +247,9 @@ def _left_out(painted: Painted, number: Tensor) -> Tensor:
         logits = features @ weight.T + bias
         teaching = rest[region]
         heat = temperature(logits[teaching], known[region[teaching]])
-        soft = torch.softmax(logits[~teaching] * heat, dim=1)
-        total[:, : soft.shape[1]].index_add_(0, region[~teaching], soft)
+        soft = means.new_zeros(int((~teaching).sum()), total.shape[1])
+        soft[:, there] = torch.softmax(logits[~teaching] * heat, dim=1)
+        total.index_add_(0, region[~teaching], soft)
     mean: Tensor = total / torch.bincount(region, minlength=len(means))[:, None]
     return mean
 

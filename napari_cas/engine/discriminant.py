@@ -31,6 +31,7 @@ import torch
 from torch import Tensor
 
 from napari_cas.engine.appearances import (
+    Appearances,
     Painted,
     centres,
     evenly,
@@ -38,6 +39,7 @@ from napari_cas.engine.appearances import (
     linear,
     temperature,
 )
+from napari_cas.engine.twins import join_twins
 
 OUTSIDE = 2.5
 """Features count as at most this many deviations from their mean when statistics are taken."""
@@ -57,11 +59,14 @@ class Discriminant(NamedTuple):
         below all others everywhere.
     channel : Tensor
         (R,) int64: the channel of each region.
+    group : Tensor
+        (R,) int64: the number that regions of one plane share which are taken as one, from 0.
     """
 
     weight: Tensor
     bias: Tensor
     channel: Tensor
+    group: Tensor
 
 
 def discriminate(
@@ -92,20 +97,38 @@ def discriminate(
     Discriminant
         On the device of `features`.
     """
-    device = features.device
+    while True:  # with fewer groups each time
+        painted = _describe(features, count, plane, group, neighbours)
+        found = find_appearances(painted, channels)
+        joined = join_twins(painted, found.number)
+        if int(joined.max()) + 1 == len(joined):
+            return _solve(painted, found, group, channels, features.device)
+        group = joined[group]
+
+
+def _describe(
+    features: Tensor, count: Tensor, plane: Tensor, group: Tensor, neighbours: Tensor
+) -> Painted:
+    """Return the statistics of groups of regions; parameters as of :func:`discriminate`."""
     some, index = _few_per_group(features, count, group)
     means, within = _moments(some, index)
     of_group = torch.zeros(len(means), dtype=torch.int64)
     of_group[group] = plane.cpu()
     noise = _with_neighbours(within, neighbours.cpu().double().clamp(-OUTSIDE, OUTSIDE))
-    painted = Painted(some, index, means, of_group, noise)
-    appearance, noise = find_appearances(painted, channels)
-    weight, bias = linear(centres(means, appearance), noise)
-    heat = temperature(some @ weight.T + bias, appearance[index])
-    full = torch.zeros(channels, features.shape[1])
+    return Painted(some, index, means, of_group, noise)
+
+
+def _solve(
+    painted: Painted, found: Appearances, group: Tensor, channels: int, device: torch.device
+) -> Discriminant:
+    """Return the linear map between the centres of appearances."""
+    appearance = found.number
+    weight, bias = linear(centres(painted.means, appearance), found.noise)
+    heat = temperature(painted.features @ weight.T + bias, appearance[painted.region])
+    full = torch.zeros(channels, weight.shape[1])
     low = torch.full((channels,), _UNUSED)
     full[: len(weight)], low[: len(weight)] = (weight * heat).float(), (bias * heat).float()
-    return Discriminant(full.to(device), low.to(device), appearance[group])
+    return Discriminant(full.to(device), low.to(device), appearance[group], group)
 
 
 def _few_per_group(features: Tensor, count: Tensor, group: Tensor) -> tuple[Tensor, Tensor]:

@@ -193,14 +193,17 @@ class PixelSampler:
         device = self.varied.device
         return Batch(self.varied[index.flatten().to(device)], regions.to(device))
 
-    def merge_alike(self, model: QuickModel) -> tuple[Alike, ...]:
-        """Take regions that look alike as one from now on, and return which these are."""
+    def merge_alike(self, model: QuickModel) -> None:
+        """Take regions that look alike as one from now on."""
         head = model.head
         standard = (self.features - head.mean) * head.scale
         local = sum(head.widths[:_LOCAL_LEVELS])
         self.group = group_alike(
             standard, self.count, self.plane, local=local, channels=model.channels
         )
+
+    def alike(self) -> tuple[Alike, ...]:
+        """Return which regions are taken as one."""
         groups = []
         for number in (torch.bincount(self.group) > 1).nonzero()[:, 0]:
             members = (self.group == number).nonzero()[:, 0]

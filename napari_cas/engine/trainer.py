@@ -87,6 +87,7 @@ class Trainer:
         self.learner = Learner(self._logits, torch.optim.AdamW(groups, lr=rate), rate)
         self._digest, self._regions = "", 0
         self._copies, self._since = 0, 0
+        self._group: torch.Tensor | None = None
         self._alike: tuple[Alike, ...] = ()
         self._starved = ""
         self._take_sizes()
@@ -279,10 +280,12 @@ class Trainer:
         sampler = PixelSampler(self.model, tiles, self.cache, self.config.seed, copies)
         if not self.model.head.fitted:
             self.model.head.standardise(sampler.features)
-        self._alike = sampler.merge_alike(self.model)
         known = (sampler.digest, copies) == (self._digest, self._copies)
-        start_from_discriminant(self.model.head, sampler, known=known)
-        self._copies = copies
+        if not known or self._group is None:
+            sampler.merge_alike(self.model)
+            self._group = start_from_discriminant(self.model.head, sampler, known=known)
+        sampler.group, self._copies = self._group, copies
+        self._alike = sampler.alike()
         self.learner.penalty = hold_on(self.model.head, sampler, self.config.seed)
         return sampler
 

@@ -10,6 +10,8 @@ from napari_cas.engine.sources import ArraySource
 from napari_cas.engine.trainer import Trainer
 from napari_cas.errors import CASError, CheckpointError, ImageError, RegionError
 from napari_cas.protocol import Box
+from training.bench_robustness import FAULTS
+from training.data.mosaics import Mosaics
 
 from .conftest import agreement, strokes, two_areas
 
@@ -118,6 +120,32 @@ def test_varied_copies_come_in_after_the_first_step_where_planes_are_painted(tra
     trainer.train(both, steps=5)
     assert torch.equal(trainer.model.head.linear_weight, seen[2])
     assert agreement(trainer.predict(source(5, name="c"), (), ALL).labels, TRUTH) > 0.95
+
+
+def test_kinds_under_two_ids_on_every_plane_are_learnt_as_one_and_told():
+    # Textures, each painted twice per image, under ids that are shuffled in every image.
+    paint = FAULTS["every kind under two ids"]
+    rng = np.random.default_rng(0)
+    sources, wanted = [], set()
+    for number, item in enumerate(Mosaics(10)):
+        named, kinds = paint(item, 3, number)
+        ids = np.concatenate([[0], rng.permutation(6) + 1])
+        painted = ids[named]
+        image = np.moveaxis(np.atleast_3d(item.image), 2, 0)
+        sources.append(ArraySource(f"{number}", image, painted))
+        wanted |= {
+            (f"{number}", tuple(sorted(set(painted[kinds == k].tolist())))) for k in (1, 2, 3)
+        }
+    trainer = Trainer(Config(), sources[0].channels, FeatureCache())
+    result = trainer.train(sources, steps=5)
+    found = {(group.image, group.ids) for group in result.alike}
+    assert len(found & wanted) > 0.8 * len(wanted)
+    assert len(found - wanted) < 0.1 * len(wanted)
+    assert result.channels_used == 3
+    # The checkpoint does not hold them: they follow from the paint.
+    before = trainer.train(sources, steps=1)
+    again = Trainer.restore(*trainer.save(), cache=trainer.cache).train(sources, steps=1)
+    assert again.alike == before.alike
 
 
 def test_images_without_paint_are_not_touched(trainer):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from napari_cas.engine import anchor, sampling, trainer
+from napari_cas.engine import anchor, discriminant, sampling, trainer
 from training import bench_ablation
 from training.bench_ablation import VARIANTS, describe, measure
 from training.data.labelled import Labelled
@@ -25,6 +25,7 @@ def two_stripes(monkeypatch):
         "the first answer: closed form and one step",
         "no closed form",
         "alike regions told apart",
+        "twins told apart",
         "held on one plane, too",
         "cross-entropy, true names, varied copies",
     ],
@@ -41,7 +42,8 @@ def test_parts_that_are_left_out_are_named_right():
     for variant in VARIANTS.values():
         for target in variant.replaced:
             module, _, name = target.rpartition(".")
-            assert hasattr({"napari_cas.engine.trainer": trainer}.get(module, sampling), name)
+            modules = {m.__name__: m for m in (trainer, sampling, discriminant)}
+            assert hasattr(modules[module], name)
 
 
 def test_the_table_has_a_column_for_each_set():

@@ -1,0 +1,79 @@
+"""Two regions of every plane that show one kind, as only the other planes can tell.
+
+People paint one kind under two ids, on every image. Two strokes are never alike in all features, so
+that :mod:`napari_cas.engine.alike`, which looks at one plane, believes what was said. But which of
+the two is which on the next plane, nobody can say: taught by the other planes, a classifier takes
+each for either. Such regions are taken as one, and the annotator is told.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import torch
+from torch import Tensor
+
+from napari_cas.engine.appearances import Painted, few_planes, left_out
+
+CHANCE = 0.75
+"""Told apart by less than this, where 1/2 is chance and 1 certainty, two kinds are one."""
+
+_FEWEST_PLANES = 3
+
+
+def join_twins(painted: Painted, number: Tensor) -> Tensor:
+    """Return new numbers of regions, shared by those of a plane that are taken as one.
+
+    Parameters
+    ----------
+    painted : Painted
+        The painted regions.
+    number : Tensor
+        (R,) the appearance of each, all different within a plane.
+
+    Returns
+    -------
+    Tensor
+        (R,) int64, from 0 without gaps, unique over all planes.
+    """
+    joined = torch.arange(int(number.max()) + 1)
+    for one, other in _twins(painted, number):
+        joined[other] = one
+    key = painted.plane * len(joined) + joined[number]
+    found: Tensor = torch.unique(key, return_inverse=True)[1]
+    return found
+
+
+def _twins(painted: Painted, number: Tensor) -> list[tuple[int, int]]:
+    """Return pairs of appearances that other planes cannot tell apart, none in two pairs.
+
+    At least two appearances remain: what is hard to learn is still something to learn.
+    """
+    if int(painted.plane.max()) + 1 < _FEWEST_PLANES:
+        return []
+    survey, kept = few_planes(painted)
+    number = number[kept]
+    mean = left_out(survey, number)
+    found = []
+    for one, other in itertools.combinations(range(mean.shape[1]), 2):
+        told = _told_apart(mean, number, survey.plane, one, other)
+        if told < CHANCE:
+            found.append((told, one, other))
+    taken: set[int] = set()
+    pairs: list[tuple[int, int]] = []
+    for _, one, other in sorted(found):
+        if not taken & {one, other} and mean.shape[1] - len(pairs) > 2:
+            taken |= {one, other}
+            pairs.append((one, other))
+    return pairs
+
+
+def _told_apart(mean: Tensor, number: Tensor, plane: Tensor, one: int, other: int) -> float:
+    """Return how well two appearances are told apart on planes that show both; 1 on too few."""
+    first, second = number == one, number == other
+    both = torch.isin(plane, plane[first]) & torch.isin(plane, plane[second])
+    if len(plane[both].unique()) < _FEWEST_PLANES:  # type: ignore[no-untyped-call]
+        return 1.0
+    share = mean[:, one] / (mean[:, one] + mean[:, other]).clamp(min=1e-12)
+    right, wrong = share[first & both].mean(), share[second & both].mean()
+    return float((right + 1 - wrong) / 2)
