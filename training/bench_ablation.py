@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     from napari_cas.engine.anchor import Anchor
     from napari_cas.engine.appearances import Painted as Regions
+    from napari_cas.engine.discriminant import Discriminant
     from napari_cas.engine.sampling import PixelSampler
     from napari_cas.models.quick import Head
     from napari_cas.protocol import LossPoint
@@ -51,13 +52,16 @@ def _nothing(*_: object, **__: object) -> None:
     """Stand in for a part that is left out."""
 
 
-def _random_start(head: Head, sampler: PixelSampler, **_: object) -> Tensor:
+def _random_start(head: Head, sampler: PixelSampler, **_: object) -> Discriminant:
     """Begin with random weights, once, instead of with the closed form."""
     from torch import nn
 
+    from napari_cas.engine.discriminant import Discriminant
+
     if not head.out.weight.any():
         nn.init.xavier_normal_(head.out.weight)
-    return sampler.group
+    channel = sampler.group * 0
+    return Discriminant(head.linear_weight, head.linear_bias, channel, sampler.group, varied=True)
 
 
 def _believe(painted: Regions, *_: object) -> Tensor:
@@ -137,6 +141,9 @@ VARIANTS: Mapping[str, Variant] = {
     ),
     "alike regions told apart": Variant(
         replaced={"napari_cas.engine.sampling.group_alike": _no_groups}
+    ),
+    "varied copies without asking": Variant(
+        replaced={"napari_cas.engine.discriminant.is_worse": lambda *_: False}
     ),
     "twins told apart": Variant(replaced={"napari_cas.engine.discriminant.join_twins": _believe}),
     "edges not followed": Variant(Config(predict=PredictConfig(follow_edges=False))),

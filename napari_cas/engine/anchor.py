@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from napari_cas.engine.device import generator
-from napari_cas.engine.discriminant import discriminate
+from napari_cas.engine.discriminant import Discriminant, discriminate
 
 if TYPE_CHECKING:
     from napari_cas.engine.sampling import PixelSampler
@@ -21,7 +21,7 @@ _PIXELS = 512
 
 
 @torch.no_grad()
-def start_from_discriminant(head: Head, sampler: PixelSampler, *, known: bool) -> Tensor:
+def start_from_discriminant(head: Head, sampler: PixelSampler, *, known: bool) -> Discriminant:
     """Set the head's linear map to what separates the painted regions best.
 
     Parameters
@@ -36,25 +36,28 @@ def start_from_discriminant(head: Head, sampler: PixelSampler, *, known: bool) -
 
     Returns
     -------
-    Tensor
-        (R,) the number that regions share which are taken as one.
+    Discriminant
+        As found, before channels are exchanged.
     """
+    copies = sampler.varied is not sampler.features
+    varied = ((sampler.varied - head.mean) * head.scale, sampler.varied_count)
     found = discriminate(
-        (sampler.varied - head.mean) * head.scale,
-        sampler.varied_count,
+        (sampler.features - head.mean) * head.scale,
+        sampler.count,
         sampler.plane,
         sampler.group,
         sampler.neighbours * head.scale,
         len(head.linear_bias),
+        varied if copies else None,
     )
     if known and bool(head.linear_weight.any()):
-        return found.group
+        return found
     order = torch.arange(len(head.linear_bias))
     if head.linear_weight.any():
         order = _as_before(head, sampler, found.channel)
     head.linear_weight[order] = found.weight
     head.linear_bias[order] = found.bias
-    return found.group
+    return found
 
 
 def _as_before(head: Head, sampler: PixelSampler, channel: Tensor) -> Tensor:

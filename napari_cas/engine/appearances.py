@@ -86,7 +86,7 @@ def find_appearances(painted: Painted, channels: int) -> Appearances:
     survey, _ = few_planes(painted)
     tried = [(k, centred) for k in range(fewest, channels + 1) for centred in (False, True)]
     found = [_alternate(survey, count, centred=centred) for count, centred in tried]
-    scores = [_score(survey, appearances.number) for appearances in found]
+    scores = [left_out_scores(survey, appearances.number) for appearances in found]
     counts = [int(appearances.number.max()) + 1 for appearances in found]
     best = _smallest_good(torch.stack(scores), counts)
     if len(survey.plane) == len(painted.plane):
@@ -208,18 +208,30 @@ def _between_images(means: Tensor, appearance: Tensor) -> Tensor:
     return off.T @ off / max(free, len(means) / 2)
 
 
-def _score(painted: Painted, number: Tensor) -> Tensor:
-    """Return how well the other planes teach each plane with two or more regions.
+def left_out_scores(painted: Painted, number: Tensor) -> Tensor:
+    """Return how well the other planes teach each plane.
 
     The entropy of the plane's channels minus twice that within its regions, in units of the
     logarithm of their number: at most 1.
+
+    Parameters
+    ----------
+    painted : Painted
+        Of two planes or more.
+    number : Tensor
+        (R,) the appearance of each region, 0 to K - 1.
+
+    Returns
+    -------
+    Tensor
+        (planes,), not a number for planes with a single region.
     """
     mean = left_out(painted, number)
     regions = torch.bincount(painted.plane)
     within = mean.new_zeros(len(regions)).index_add_(0, painted.plane, _entropy(mean)) / regions
     whole = mean.new_zeros(len(regions), mean.shape[1]).index_add_(0, painted.plane, mean)
     score = _entropy(whole / regions[:, None]) - 2 * within
-    return (score / regions.log())[regions > 1]
+    return torch.where(regions > 1, score / regions.log(), torch.nan)
 
 
 def left_out(painted: Painted, number: Tensor) -> Tensor:
@@ -270,10 +282,22 @@ def _smallest_good(scores: Tensor, counts: list[int]) -> int:
 
     Good: not worse than the best by more than half the standard error of the difference.
     """
+    scores = scores[:, scores.isfinite().all(0)]
     if scores.shape[1] < 2:
         return 0
     mean = scores.mean(1)
-    loss = scores[mean.argmax()] - scores
-    error = loss.std(dim=1) / scores.shape[1] ** 0.5
-    good = (loss.mean(1) <= _ERRORS * error + 1e-9).nonzero()[:, 0].tolist()
-    return int(min(good, key=lambda i: (counts[i], -float(mean[i]))))
+    best = scores[mean.argmax()]
+    good = [i for i, row in enumerate(scores) if not is_worse(row, best)]
+    return min(good, key=lambda i: (counts[i], -float(mean[i])))
+
+
+def is_worse(scores: Tensor, others: Tensor) -> bool:
+    """Whether scores (planes,) are worse than others by more than chance may do.
+
+    That is half the standard error of their mean difference; planes without a score do not count.
+    """
+    loss = others - scores
+    loss = loss[loss.isfinite()]
+    if len(loss) < 2:
+        return False
+    return bool(float(loss.mean()) > _ERRORS * float(loss.std()) / len(loss) ** 0.5 + 1e-9)

@@ -35,7 +35,10 @@ from napari_cas.engine.appearances import (
     Painted,
     centres,
     evenly,
+    few_planes,
     find_appearances,
+    is_worse,
+    left_out_scores,
     linear,
     temperature,
 )
@@ -61,11 +64,22 @@ class Discriminant(NamedTuple):
         (R,) int64: the channel of each region.
     group : Tensor
         (R,) int64: the number that regions of one plane share which are taken as one, from 0.
+    varied : bool
+        Whether it was found from varied copies.
     """
 
     weight: Tensor
     bias: Tensor
     channel: Tensor
+    group: Tensor
+    varied: bool
+
+
+class _Found(NamedTuple):
+    """What the regions show, by one way of looking at them."""
+
+    painted: Painted
+    appearances: Appearances
     group: Tensor
 
 
@@ -76,6 +90,7 @@ def discriminate(
     group: Tensor,
     neighbours: Tensor,
     channels: int,
+    varied: tuple[Tensor, Tensor] | None = None,
 ) -> Discriminant:
     """Find the linear map that tells regions apart.
 
@@ -91,19 +106,51 @@ def discriminate(
         (Q, D) differences of standardised features between neighbouring pixels; Q may be 0.
     channels : int
         Softmax channels M.
+    varied : tuple of Tensor, optional
+        `features` and `count` of the same regions on their own and on varied copies of the planes.
+        Where light or side are what tells regions apart, copies would hide it: they count unless
+        planes left out, as they are, are then told apart worse.
 
     Returns
     -------
     Discriminant
         On the device of `features`.
     """
+    found = _find(features, count, plane, group, neighbours, channels)
+    use = False
+    if varied is not None:
+        other = _find(*varied, plane, group, neighbours, channels)
+        use = not is_worse(_judge(other, features, count), _judge(found, features, count))
+        found = other if use else found
+    weight, bias = _solve(found, channels)
+    device = features.device
+    channel = found.appearances.number[found.group]
+    return Discriminant(weight.to(device), bias.to(device), channel, found.group, use)
+
+
+def _find(
+    features: Tensor,
+    count: Tensor,
+    plane: Tensor,
+    group: Tensor,
+    neighbours: Tensor,
+    channels: int,
+) -> _Found:
+    """Return what regions show, and which are one; parameters as of :func:`discriminate`."""
     while True:  # with fewer groups each time
         painted = _describe(features, count, plane, group, neighbours)
         found = find_appearances(painted, channels)
         joined = join_twins(painted, found.number)
         if int(joined.max()) + 1 == len(joined):
-            return _solve(painted, found, group, channels, features.device)
+            return _Found(painted, found, group)
         group = joined[group]
+
+
+def _judge(found: _Found, features: Tensor, count: Tensor) -> Tensor:
+    """Return how well other planes teach each, judged by pixels of the planes as they are."""
+    some, index = _few_per_group(features, count, found.group)
+    survey, kept = few_planes(found.painted._replace(features=some, region=index))
+    return left_out_scores(survey, found.appearances.number[kept])
 
 
 def _describe(
@@ -118,17 +165,15 @@ def _describe(
     return Painted(some, index, means, of_group, noise)
 
 
-def _solve(
-    painted: Painted, found: Appearances, group: Tensor, channels: int, device: torch.device
-) -> Discriminant:
-    """Return the linear map between the centres of appearances."""
-    appearance = found.number
-    weight, bias = linear(centres(painted.means, appearance), found.noise)
+def _solve(found: _Found, channels: int) -> tuple[Tensor, Tensor]:
+    """Return weight (M, D) and bias (M,) of the linear map between the centres of appearances."""
+    painted, (appearance, noise), _ = found
+    weight, bias = linear(centres(painted.means, appearance), noise)
     heat = temperature(painted.features @ weight.T + bias, appearance[painted.region])
     full = torch.zeros(channels, weight.shape[1])
     low = torch.full((channels,), _UNUSED)
     full[: len(weight)], low[: len(weight)] = (weight * heat).float(), (bias * heat).float()
-    return Discriminant(full.to(device), low.to(device), appearance[group], group)
+    return full, low
 
 
 def _few_per_group(features: Tensor, count: Tensor, group: Tensor) -> tuple[Tensor, Tensor]:

@@ -202,6 +202,13 @@ class PixelSampler:
             standard, self.count, self.plane, local=local, channels=model.channels
         )
 
+    def settle(self, group: Tensor, *, varied: bool) -> None:
+        """Take regions of one group as one, and draw from varied copies or not."""
+        self.group = group
+        if not varied:
+            self.varied, self.varied_count = self.features, self.count
+            self._start = self.count.cumsum(0) - self.count
+
     def alike(self) -> tuple[Alike, ...]:
         """Return which regions are taken as one."""
         groups = []

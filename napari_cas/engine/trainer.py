@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from napari_cas.config import Config
+    from napari_cas.engine.discriminant import Discriminant
     from napari_cas.engine.sources import Source
     from napari_cas.models import SegmentationModel
     from napari_cas.protocol import Alike, Box, LossPoint, Plane
@@ -87,7 +88,7 @@ class Trainer:
         self.learner = Learner(self._logits, torch.optim.AdamW(groups, lr=rate), rate)
         self._digest, self._regions = "", 0
         self._copies, self._since = 0, 0
-        self._group: torch.Tensor | None = None
+        self._found: Discriminant | None = None
         self._alike: tuple[Alike, ...] = ()
         self._starved = ""
         self._take_sizes()
@@ -281,10 +282,11 @@ class Trainer:
         if not self.model.head.fitted:
             self.model.head.standardise(sampler.features)
         known = (sampler.digest, copies) == (self._digest, self._copies)
-        if not known or self._group is None:
+        if not known or self._found is None:
             sampler.merge_alike(self.model)
-            self._group = start_from_discriminant(self.model.head, sampler, known=known)
-        sampler.group, self._copies = self._group, copies
+            self._found = start_from_discriminant(self.model.head, sampler, known=known)
+        sampler.settle(self._found.group, varied=self._found.varied)
+        self._copies = copies
         self._alike = sampler.alike()
         self.learner.penalty = hold_on(self.model.head, sampler, self.config.seed)
         return sampler

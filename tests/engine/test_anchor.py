@@ -84,8 +84,8 @@ def test_old_regions_keep_their_channels_when_a_new_kind_comes(model, first):
 def test_known_paint_is_not_solved_again(model, first):
     model.head.linear_weight += 1
     before = model.head.linear_weight.clone()
-    group = start_from_discriminant(model.head, first, known=True)
-    assert group.tolist() == [0, 1]
+    found = start_from_discriminant(model.head, first, known=True)
+    assert found.group.tolist() == [0, 1]
     assert torch.equal(model.head.linear_weight, before)
     start_from_discriminant(model.head, first, known=False)
     assert not torch.equal(model.head.linear_weight, before)
