@@ -7,6 +7,7 @@ shuffled in every image, others segmented; RWTD and BSDS500 image by image.
 from __future__ import annotations
 
 import statistics
+import sys
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, NamedTuple
 from unittest import mock
@@ -180,9 +181,11 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
     rows: list[dict[str, Any]] = [{"variant": name} for name in args.variants]
     todo = [(row, name) for name in args.sets for row in rows]
-    for row, name in tqdm(todo, desc="ablation", unit="experiment"):
+    for row, name in (progress := tqdm(todo, desc="ablation", unit="experiment")):
         scores = [measure(name, row["variant"], k, args.test) for k in range(args.seeds)]
         row[name] = statistics.fmean(scores)
+        # It takes long; what is known need not wait for the rest.
+        progress.write(f"{name}, {row['variant']}: {row[name]:.3f}", file=sys.stderr)
     result = {"rows": rows, "seeds": args.seeds, "test": args.test, "sets": args.sets}
     result["machine"] = describe_machine()
     if args.results is not None:
