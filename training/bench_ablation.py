@@ -144,7 +144,7 @@ VARIANTS: Mapping[str, Variant] = {
         replaced={"napari_cas.engine.sampling.group_alike": _no_groups}
     ),
     "varied copies without asking": Variant(
-        replaced={"napari_cas.engine.discriminant.is_worse": lambda *_: False}
+        replaced={"napari_cas.engine.discriminant._HIDDEN": float("inf")}
     ),
     "twins told apart": Variant(replaced={"napari_cas.engine.discriminant.join_twins": _believe}),
     "edges not followed": Variant(Config(predict=PredictConfig(follow_edges=False))),

@@ -286,18 +286,7 @@ def _smallest_good(scores: Tensor, counts: list[int]) -> int:
     if scores.shape[1] < 2:
         return 0
     mean = scores.mean(1)
-    best = scores[mean.argmax()]
-    good = [i for i, row in enumerate(scores) if not is_worse(row, best)]
-    return min(good, key=lambda i: (counts[i], -float(mean[i])))
-
-
-def is_worse(scores: Tensor, others: Tensor) -> bool:
-    """Whether scores (planes,) are worse than others by more than chance may do.
-
-    That is half the standard error of their mean difference; planes without a score do not count.
-    """
-    loss = others - scores
-    loss = loss[loss.isfinite()]
-    if len(loss) < 2:
-        return False
-    return bool(float(loss.mean()) > _ERRORS * float(loss.std()) / len(loss) ** 0.5 + 1e-9)
+    loss = scores[mean.argmax()] - scores
+    error = loss.std(dim=1) / scores.shape[1] ** 0.5
+    good = (loss.mean(1) <= _ERRORS * error + 1e-9).nonzero()[:, 0].tolist()
+    return int(min(good, key=lambda i: (counts[i], -float(mean[i]))))

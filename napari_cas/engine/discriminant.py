@@ -37,7 +37,6 @@ from napari_cas.engine.appearances import (
     evenly,
     few_planes,
     find_appearances,
-    is_worse,
     left_out_scores,
     linear,
     temperature,
@@ -50,6 +49,9 @@ OUTSIDE = 2.5
 _NEIGHBOURS = 0.5  # weight of neighbouring pixels in the noise
 _PIXELS = 256
 _UNUSED = -12.0
+_HIDDEN = 0.2
+"""By so much may varied copies lower what painted planes teach each other, a score of at most 1:
+they are for images in other light than any that is painted."""
 
 
 class Discriminant(NamedTuple):
@@ -109,7 +111,7 @@ def discriminate(
     varied : tuple of Tensor, optional
         `features` and `count` of the same regions on their own and on varied copies of the planes.
         Where light or side are what tells regions apart, copies would hide it: they count unless
-        planes left out, as they are, are then told apart worse.
+        planes left out, as they are, are then told apart much worse.
 
     Returns
     -------
@@ -120,7 +122,8 @@ def discriminate(
     use = False
     if varied is not None:
         other = _find(*varied, plane, group, neighbours, channels)
-        use = not is_worse(_judge(other, features, count), _judge(found, features, count))
+        lost = (_judge(found, features, count) - _judge(other, features, count)).nanmean()
+        use = not lost > _HIDDEN
         found = other if use else found
     weight, bias = _solve(found, channels)
     device = features.device

@@ -30,6 +30,15 @@ def learn(features, plane, group=None, neighbours=NONE, channels=5):
     return discriminate(features.reshape(-1, D), count, plane, group, neighbours, channels)
 
 
+def learn_varied(features, copies, plane):
+    """Learn from regions (R, P, D) and copies of them, also (R, Q, D)."""
+    both = torch.cat([features, copies], dim=1)
+    count, more = (torch.full((len(plane),), f.shape[1]) for f in (features, both))
+    varied = both.reshape(-1, D), more
+    group = torch.arange(len(plane))
+    return discriminate(features.reshape(-1, D), count, plane, group, NONE, 5, varied)
+
+
 def labels(found, features):
     return (features @ found.weight.T + found.bias).argmax(-1)
 
@@ -76,6 +85,39 @@ def test_what_changes_from_image_to_image_has_no_weight():
     features, _, plane = images(6, light=1.0)
     found = learn(features, plane)
     assert found.weight[:, 2:].abs().mean() < 0.05 * found.weight[:, :2].abs().mean()
+
+
+def test_copies_say_what_changes_though_the_painted_images_do_not_show_it():
+    generator = torch.Generator().manual_seed(3)
+    outer = torch.arange(D) >= 2
+
+    def seen(number, seed, light):
+        """Kinds differ in feature 2 as well, which changes with the light as all later ones do."""
+        features, kind, plane = images(number, seed, light=0.0)
+        features[..., 2] += features[..., 0]
+        shift = light * torch.randn(number, 1, 1, generator=generator)[plane]
+        return features + shift * outer, kind, plane
+
+    features, taught, plane = seen(12, 0, 0.0)
+    copies = features + torch.randn(len(plane), 1, 1, generator=generator) * outer
+    found, plain = learn_varied(features, copies, plane), learn(features, plane)
+    assert found.varied
+    assert not plain.varied
+    response = [w[:, 2:].sum(1).norm() for w in (found.weight, plain.weight)]
+    assert response[0] < 0.5 * response[1]
+    fresh, kind, _ = seen(20, 1, 1.0)
+    assert accuracy(found, taught, fresh, kind) > accuracy(plain, taught, fresh, kind)
+
+
+def test_copies_that_hide_what_tells_kinds_apart_do_not_count():
+    features, _, plane = images(8)
+    generator = torch.Generator().manual_seed(3)
+    copies = features + 2 * torch.randn(len(plane), 1, D, generator=generator) * (
+        torch.arange(D) < 2
+    )
+    found, plain = learn_varied(features, copies, plane), learn(features, plane)
+    assert not found.varied
+    assert torch.equal(found.weight, plain.weight)
 
 
 @pytest.mark.parametrize("reach", [1, 5, 20])

@@ -133,6 +133,9 @@ def test_copies_add_pixels_to_the_same_regions_and_are_drawn_with_them(model):
     held = cache.size
     PixelSampler(model, tiles, cache, 0, copies=2)
     assert cache.size == held
+    # Where copies do not count, steps are those without them.
+    sampler.settle(sampler.group, varied=False)
+    assert torch.equal(sampler.batch(0).inputs, plain.batch(0).inputs)
 
 
 def test_the_digest_follows_the_paint():
