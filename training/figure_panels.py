@@ -18,7 +18,7 @@ from training.data.store import cache_folder
 from training.figures import panel
 from training.saliency.readout import saliency_maps
 from training.saliency.recipe import LOSS_TITLES, paper_recipe, small_recipe
-from training.saliency.runs import Place, TestSet, open_run, test_examples
+from training.saliency.runs import Place, TestSet, open_run, own_set, test_examples
 from training.table_saliency import COMPARED
 from training.tables import add_recipe_options, recipe_options
 
@@ -37,7 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("number", type=int, choices=(1, 2, 3), help="number of the paper's figure")
     add("--small", action="store_true", help="with the networks of the small tables")
     add("--rows", type=int, default=6, help="pictures shown, drawn by a fixed seed")
-    add("--test-set", default="ECSSD", help="saliency set the pictures come from")
+    add("--test-set", default="ECSSD", help="saliency set the pictures come from: a published "
+        "name, or a folder or zip of images/ and masks/")  # fmt: skip
     add("--results", type=Path, help="folder of the figure (default: beside the caches)")
     add("--data", type=Path, help="folder of the data sets (default: NAPARI_CAS_DATA)")
     add("--cache", type=Path, help="decoded sets, features and runs (default: NAPARI_CAS_CACHE)")
@@ -70,7 +71,7 @@ def _saliency(args: argparse.Namespace, place: Place, file: Path) -> list[str]:
     make = small_recipe if args.small else paper_recipe
     common = recipe_options(args)
     recipes = [make(**common, loss=loss, flip=FLIPS[args.number]) for loss in COMPARED]
-    shown = test_examples(recipes[0], TestSet(args.test_set, args.rows), place)
+    shown = test_examples(recipes[0], TestSet(own_set(args.test_set, place).name, args.rows), place)
     columns: list[NDArray[Any]] = [shown.pictures.images[shown.rows], shown.pictures.salient()]
     for recipe in recipes:
         trained, reader = open_run(recipe, place)

@@ -116,7 +116,10 @@ def _chance(axis: Axes, found: Mapping[str, Any], test: TestSet, key: str) -> No
     level = found.get("chance", {}).get(test.title, {}).get(key)
     if level is not None:
         axis.axhline(level, color="0.5", linestyle=":")
-        axis.text(0.0, level, "knowing nothing", color="0.4", va="bottom", fontsize=8)
+        axis.text(
+            0.02, level, "knowing nothing", color="0.4", va="bottom", fontsize=8,
+            transform=axis.get_yaxis_transform(),
+        )  # fmt: skip
 
 
 def _save(figure: Figure, file: Path) -> None:

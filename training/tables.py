@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from training.saliency.team import Team
 
 NUMBERS = (1, 2, 3, 4, 5, 6, 7)
+_SALIENCY = (1, 2, 3, 7)
 _RECIPE_OPTIONS = (
     "network", "weights", "epochs", "batch_size", "learning_rate", "train_images",
     "validation_images", "size",
@@ -37,6 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--small", action="store_true", help="scaled down to two CPU cores, under 30 minutes")
     add("--seeds", type=int, help="runs per row (default: 3 small, 1 otherwise)")
     add("--results", type=Path, default=Path("docs/results"), help="where the table is written")
+    add("--train", metavar="SET", help="train Tables 1, 2, 3 and 7 on this set instead: a "
+        "published name, or a folder or zip of images/ and masks/ of the same names")  # fmt: skip
+    add("--test", metavar="SET", nargs="+", default=[], help="test on these sets instead")
     add("--data", type=Path, help="folder of the data sets (default: NAPARI_CAS_DATA)")
     add("--cache", type=Path, help="decoded sets, features and runs (default: NAPARI_CAS_CACHE)")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1, …; auto without a GPU runs "
@@ -82,8 +86,13 @@ def _make(args: argparse.Namespace, place: Place, *, gpu_needed: bool) -> dict[s
     """Make a table; the leader of several processes writes it."""
     begun = time.perf_counter()
     seeds = args.seeds or (3 if args.small else 1)
-    if args.number in (1, 2, 3, 7):
+    if args.number in _SALIENCY:
         table, runs = _saliency(args, place, seeds, gpu_needed=gpu_needed)
+    elif args.train or args.test:
+        raise ConfigError(
+            "This table has a set of its own", got=f"--train or --test with Table {args.number}",
+            expected="them with Table 1, 2, 3 or 7",
+        )  # fmt: skip
     elif place.team.size > 1:
         raise ConfigError(
             "This table is made by one process", expected="no torchrun",
@@ -119,9 +128,12 @@ def _saliency(
     from pydantic import ValidationError
 
     from training.figures import plot_alphas, plot_flips
+    from training.saliency.runs import TestSet, own_set
     from training.table_saliency import build, notes, plan
 
-    wanted = plan(args.number, small=args.small)
+    train = own_set(args.train, place) if args.train else None
+    tests = [TestSet(own_set(name, place).name) for name in args.test]
+    wanted = plan(args.number, small=args.small, train=train, tests=tests)
     try:
         table, found = build(
             wanted, place, seeds=seeds, common=_common(args), gpu_needed=gpu_needed
@@ -184,5 +196,7 @@ def _command(args: argparse.Namespace) -> str:
     words = ["python -m training table", str(args.number)]
     words += ["--small"] if args.small else []
     words += [f"--seeds {args.seeds}"] if args.seeds else []
+    words += [f"--train {Path(args.train).name}"] if args.train else []
+    words += [f"--test {' '.join(Path(name).name for name in args.test)}"] if args.test else []
     words += [f"--{k.replace('_', '-')} {v}" for k, v in _common(args).items()]
     return " ".join(words)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from napari_cas.errors import ImageError
-from training.data.saliency import SETS, DataSetError, open_set
+from training.data.saliency import SETS, DataSetError, open_set, plain_set
 
 LAYOUTS = {
     "DUTS-TR": ("DUTS-TR", "DUTS-TR-Image/i{}.jpg", "DUTS-TR-Mask/i{}.png"),
@@ -57,6 +58,36 @@ def test_plain_folders_and_two_zips_of_one_set(tiny_set, tmp_path):
     shutil.rmtree(data / "duts_tr_256_b")
     found = open_set("DUTS-TR", data=data, size=16, cache=tmp_path, check_count=False)
     assert found.names == ("a0", "a1", "b0", "b1")
+
+
+@pytest.mark.parametrize("form", ["folder", "zip", "zip of a folder"])
+def test_anybody_s_own_pictures(form, tiny_set, tmp_path):
+    at = tiny_set("mine", "images/{}.jpg", "masks/{}.png", count=3) / "mine"
+    if form != "folder":
+        whole = at if form == "zip" else at.parent
+        at = Path(shutil.make_archive(str(tmp_path / "boxed"), "zip", whole))
+    mine = plain_set(at)
+    assert mine.count == 3
+    assert mine.name.startswith(f"{at.stem}-")
+    found = open_set(mine, size=32, cache=tmp_path / "cache", data=tmp_path / "elsewhere")
+    assert found.names == ("0", "1", "2")
+    assert all(0.05 < found.salient()[i].mean() < 0.3 for i in range(3))
+
+
+def test_own_pictures_without_a_partner_are_refused_not_left_out(tiny_set, tmp_path):
+    at = tiny_set("mine", "images/{}.jpg", "masks/{}.png", count=5) / "mine"
+    for number in range(4):
+        (at / f"masks/{number}.png").unlink()
+    with pytest.raises(DataSetError, match=r"pairs: 1, .*: 4, .*images/0\.jpg.*and more\. Add"):
+        plain_set(at)
+    (at / "masks/4.png").rename(at / "masks/5.png")
+    with pytest.raises(DataSetError, match="pairs: 0, pictures without a partner: 6"):
+        plain_set(at)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataSetError, match=r"holding images/\*.*got pairs: 0"):
+        plain_set(tmp_path / "empty")
+    with pytest.raises(DataSetError, match=r"no such data set.*ECSSD"):
+        plain_set(tmp_path / "absent.zip")
 
 
 def test_images_without_a_mask_are_left_out(tiny_set, tmp_path):

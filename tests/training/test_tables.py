@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 import subprocess
 import sys
 
@@ -131,6 +132,57 @@ class TestEndToEnd:
         assert main(words) == 0
         assert made == {p: p.stat().st_mtime_ns for p in made}
         capsys.readouterr()
+
+
+class TestOwnSets:
+    def tiny(self, tmp_path):
+        return ["--small", "--threads", "1", "--seeds", "1", "--epochs", "1", "--batch-size", "4",
+                "--size", "64", "--cache", str(tmp_path / "cache"),
+                "--results", str(tmp_path / "out"), "--data", str(tmp_path)]  # fmt: skip
+
+    def test_a_folder_to_train_on_and_a_zip_to_test_on(
+        self, tiny_set, tmp_path, monkeypatch, capsys
+    ):
+        import training.table_saliency as tables
+
+        data = tiny_set("mine", "images/{}.png", "masks/{}.png", count=10)
+        tiny_set("box/theirs", "images/t{}.png", "masks/t{}.png", count=3)
+        shutil.make_archive(str(data / "theirs"), "zip", data / "box")
+        monkeypatch.setattr(tables, "SMALL_FLIPS", (0.5,))
+        words = ["table", "3", "--train", str(data / "mine"), "--test", str(data / "theirs.zip"),
+                 str(data / "mine"), *self.tiny(tmp_path)]  # fmt: skip
+        assert main(words) == 0
+        with (tmp_path / "out/table3-small-own.csv").open() as opened:
+            rows = list(csv.DictReader(opened))
+        assert [r["method"] for r in rows] == ["CAS", "cross-entropy", "CACE"]
+        mine = rows[0]["train"]
+        (theirs,) = [c.removesuffix(" mae") for c in rows[0] if c.startswith("theirs")
+                     and c.endswith(" mae")]  # fmt: skip
+        assert mine.startswith("mine-")
+        assert all(0 <= float(r[f"{s} mae"]) <= 1 for r in rows for s in (mine, theirs))
+        assert {r[f"{mine} paper"] for r in rows} == {""}
+        text = capsys.readouterr().out
+        assert f"8 images of {mine}" in text  # a fifth of ten is held out
+        assert str(tmp_path) not in text.split("- Made by")[1]
+        runs = {p.name for p in (tmp_path / "cache/runs").iterdir()}
+        tiny_set("mine", "images/{}.png", "masks/{}.png", count=11)
+        assert main(words) == 0  # other pictures at the same place are another set
+        assert len({p.name for p in (tmp_path / "cache/runs").iterdir()} - runs) == 3
+
+    @pytest.mark.parametrize(
+        ("words", "what"),
+        [
+            (["4", "--train", "here"], "has a set of its own"),
+            (["3", "--train", "nowhere"], "There is no such data set"),
+            (["3", "--train-images", "9", "--train", "mine", "--test", "mine"], "cannot give"),
+        ],
+    )
+    def test_what_cannot_be_done_says_why(
+        self, words, what, tiny_set, tmp_path, monkeypatch, capsys
+    ):
+        monkeypatch.chdir(tiny_set("mine", "images/{}.png", "masks/{}.png", count=5))
+        assert main(["table", *words, *self.tiny(tmp_path)]) == 2
+        assert what in capsys.readouterr().err
 
 
 class TestRegions:

@@ -2,7 +2,8 @@
 
 Every set is looked for as a folder or zip of ``images/`` and ``masks/`` (as this project's own
 conversions have it) and in its authors' layout; see :data:`SETS` for both. Counts are checked
-against the published ones, since a truncated set would pass unnoticed into a table.
+against the published ones, since a truncated set would pass unnoticed into a table. Anybody's own
+pictures are a set, too: :func:`plain_set`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_cas.errors import ProjectError
-from training.data.store import MappedSet, Pair, Source, map_set
+from training.data.store import MappedSet, Pair, Source, digest_of, map_set
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -36,6 +37,8 @@ class Layout:
 
 
 PLAIN = Layout("images/*", "masks/*")
+_NESTED = Layout("*/images/*", "*/masks/*")
+"""As a zip has it that was made of a folder."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,8 @@ class SaliencySet:
         Tried in turn.
     source : str
         Where to get it.
+    at : Path or None
+        The folder or zip itself, of a set that is looked for nowhere else.
     """
 
     name: str
@@ -61,6 +66,7 @@ class SaliencySet:
     roots: tuple[str, ...]
     layouts: tuple[Layout, ...]
     source: str
+    at: Path | None = None
 
 
 SETS: dict[str, SaliencySet] = {
@@ -147,8 +153,63 @@ def data_folder() -> Path:
     return Path(named) if named else Path(__file__).resolve().parents[3] / "shared" / "data"
 
 
+def plain_set(path: Path) -> SaliencySet:
+    """Return what is known about anybody's folder or zip of ``images/`` and ``masks/``.
+
+    Its name ends in a digest of the files' names, sizes and times, so that runs and scores of other
+    pictures at the same place are never taken for those of these.
+
+    Parameters
+    ----------
+    path : Path
+        The folder or zip; masks are named like their images and salient above 127.
+
+    Raises
+    ------
+    DataSetError
+        If it is not there, or an image has no mask or a mask no image.
+    """
+    layout = f"a folder or zip holding {PLAIN.images} and {PLAIN.masks} of the same names"
+    if not (path.is_dir() or (path.suffix == ".zip" and path.is_file())):
+        raise DataSetError(
+            "There is no such data set", expected=f"{layout}, or one of {', '.join(SETS)}",
+            got=str(path),
+        )  # fmt: skip
+    everything = _members([path])
+    layouts = (PLAIN, _NESTED)
+    pairs = next((found for x in layouts if (found := pair_up(everything, x))), [])
+    _insist_on_all(path, everything, pairs, expected=layout)
+    name = f"{path.stem}-{digest_of(pairs, 0)[:8]}"
+    return SaliencySet(name, len(pairs), (path.name,), layouts, str(path), path)
+
+
+def _insist_on_all(
+    path: Path, everything: Sequence[tuple[str, Source]], pairs: Sequence[Pair], expected: str
+) -> None:
+    """Refuse a plain set that is empty, or of which some pictures would silently be left out."""
+    paired = {source for pair in pairs for source in (pair.image, pair.mask)}
+    patterns = [pattern for x in (PLAIN, _NESTED) for pattern in (x.images, x.masks)]
+    alone = sorted(
+        name
+        for name, source in everything
+        if _is_picture(name) and source not in paired and any(fnmatch(name, p) for p in patterns)
+    )
+    if pairs and not alone:
+        return
+    shown = (
+        ", such as " + ", ".join(alone[:3]) + (" and more" if len(alone) > 3 else "")
+        if alone
+        else ""
+    )
+    raise DataSetError(
+        f"{path} is not complete", expected=expected,
+        got=f"pairs: {len(pairs)}, pictures without a partner: {len(alone)}{shown}",
+        todo="Add what is missing, or take the pictures away.",
+    )  # fmt: skip
+
+
 def open_set(
-    name: str,
+    name: str | SaliencySet,
     *,
     data: Path | None = None,
     size: int = 256,
@@ -156,12 +217,12 @@ def open_set(
     check_count: bool = True,
     take: Sequence[int] | None = None,
 ) -> MappedSet:
-    """Return a published saliency set as memory maps, decoding it once.
+    """Return a saliency set as memory maps, decoding it once.
 
     Parameters
     ----------
-    name : str
-        A key of :data:`SETS`.
+    name : str or SaliencySet
+        A key of :data:`SETS`, or what :func:`plain_set` returned.
     data : Path, optional
         Folder that holds the sets, by default :func:`data_folder`.
     size : int, default 256
@@ -178,21 +239,32 @@ def open_set(
     DataSetError
         If the set is unknown, not there (says where to get it and where to put it) or incomplete.
     """
-    if name not in SETS:
-        raise DataSetError("Unknown saliency set", expected=" or ".join(SETS), got=repr(name))
-    known = SETS[name]
+    known = name if isinstance(name, SaliencySet) else known_set(name)
     folder = data or data_folder()
     pairs = find_pairs(known, folder)
     if check_count and len(pairs) != known.count:
         raise DataSetError(
-            f"{name} is not complete",
+            f"{known.name} is not complete",
             expected=f"{known.count} images with masks",
             got=f"{len(pairs)} in {folder}",
             todo=f"Fetch it again: {known.source}.",
         )
     if take is not None:
         pairs = [pairs[i] for i in take]
-    return map_set(name, pairs, size=size, cache=cache)
+    return map_set(known.name, pairs, size=size, cache=cache)
+
+
+def known_set(name: str) -> SaliencySet:
+    """Return a published set by its name.
+
+    Raises
+    ------
+    DataSetError
+        If there is none of that name.
+    """
+    if name not in SETS:
+        raise DataSetError("Unknown saliency set", expected=" or ".join(SETS), got=repr(name))
+    return SETS[name]
 
 
 def find_pairs(known: SaliencySet, folder: Path) -> list[Pair]:
@@ -227,7 +299,7 @@ def pair_up(members: Iterable[tuple[str, Source]], layout: Layout) -> list[Pair]
     images: dict[str, Source] = {}
     masks: dict[str, Source] = {}
     for path, source in members:
-        if not path.lower().endswith(IMAGE_SUFFIXES) or "__MACOSX" in path:
+        if not _is_picture(path):
             continue
         if fnmatch(path, layout.images):
             images[source.stem] = source
@@ -237,8 +309,14 @@ def pair_up(members: Iterable[tuple[str, Source]], layout: Layout) -> list[Pair]
     return [Pair(name, images[name], masks[name]) for name in sorted(images.keys() & masks.keys())]
 
 
+def _is_picture(path: str) -> bool:
+    return path.lower().endswith(IMAGE_SUFFIXES) and "__MACOSX" not in path
+
+
 def _roots(known: SaliencySet, folder: Path) -> list[Path]:
     """Return the folders and zips of a set."""
+    if known.at is not None:
+        return [known.at]
     found: set[Path] = set()
     for pattern in known.roots:
         found |= {p for p in folder.glob(pattern) if p.is_dir() or p.suffix == ".zip"}

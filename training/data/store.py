@@ -116,7 +116,7 @@ def map_set(
     ImageError
         If a picture cannot be decoded; names it.
     """
-    digest = _digest(pairs, size)
+    digest = digest_of(pairs, size)
     folder = (cache or cache_folder()) / f"{name.lower()}-{size}-{digest[:12]}"
     if not (folder / "index.json").is_file():
         _decode(name, pairs, size, folder)
@@ -130,8 +130,8 @@ def map_set(
     )
 
 
-def _digest(pairs: Sequence[Pair], size: int) -> str:
-    """Return a digest of what would be decoded: names, containers' sizes and times."""
+def digest_of(pairs: Sequence[Pair], size: int) -> str:
+    """Return a digest of what would be decoded at a size: names, containers' sizes and times."""
     made = hashlib.sha256(f"{FORMAT} {size}".encode())
     for container in sorted({s.container for p in pairs for s in (p.image, p.mask)}):
         state = container.stat()

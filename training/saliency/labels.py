@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 
+from napari_cas.errors import ConfigError
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
@@ -30,12 +32,17 @@ def split(count: int, train: int | None, validation: int, seed: int = 0) -> Spli
 
     Raises
     ------
-    ValueError
+    ConfigError
         If there are not enough images.
     """
     wanted = count - validation if train is None else train
     if wanted < 1 or wanted + validation > count:
-        raise ValueError(f"{count} images cannot give {train} to train on and {validation} besides")
+        raise ConfigError(
+            f"{count} images cannot give {wanted if train is None else train} to train on and "
+            f"{validation} to hold out",
+            expected=f"at most {count} in all", got=str(validation + max(wanted, 1)),
+            todo="Set --train-images and --validation-images lower.",
+        )  # fmt: skip
     order = np.random.default_rng(seed).permutation(count)
     return Split(np.sort(order[validation : validation + wanted]), np.sort(order[:validation]))
 

@@ -39,7 +39,7 @@ class Recipe(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    train_set: str = Field("DUTS-TR", description="A key of training.data.saliency.SETS.")
+    train_set: str = Field("DUTS-TR", description="A published set, or the name of a plain one.")
     train_images: int | None = Field(
         None, ge=2, description="Take this many at random; empty: all that are not for validation."
     )

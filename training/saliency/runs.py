@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from training.data.saliency import SETS, find_pairs, open_set
+from training.data.saliency import SETS, SaliencySet, find_pairs, known_set, open_set, plain_set
 from training.data.store import MappedSet, cache_folder
 from training.saliency.feed import Examples, feature_examples, image_examples
 from training.saliency.labels import split
@@ -20,7 +21,6 @@ from training.saliency.team import ALONE, Team
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -59,6 +59,8 @@ class Place:
         Takes progress lines.
     team : Team
         The processes that train together.
+    own : dict
+        Sets that are not published, by the names that recipes call them by.
     """
 
     data: Path | None = None
@@ -67,6 +69,7 @@ class Place:
     say: Callable[[str], None] = print
     tensorboard: bool = False
     team: Team = ALONE
+    own: dict[str, SaliencySet] = field(default_factory=dict)
     opened: dict[object, Examples] = field(default_factory=dict, repr=False)
 
     @property
@@ -74,10 +77,29 @@ class Place:
         """Folder of the runs."""
         return self.cache / "runs"
 
+    def known(self, name: str) -> SaliencySet:
+        """Return a set by its name, somebody's own or a published one."""
+        return self.own.get(name) or known_set(name)
+
+
+def own_set(name: str, place: Place) -> SaliencySet:
+    """Return a published set by its name, or a plain folder or zip, which the place then knows.
+
+    Raises
+    ------
+    DataSetError
+        If it is neither, or not complete.
+    """
+    if name in SETS:
+        return SETS[name]
+    found = plain_set(Path(name))
+    place.own[found.name] = found
+    return found
+
 
 def training_examples(recipe: Recipe, place: Place) -> tuple[Examples, Examples]:
     """Return the examples to train on and those held out."""
-    known = SETS[recipe.train_set]
+    known = place.known(recipe.train_set)
     parts = split(known.count, recipe.train_images, recipe.validation_images, SPLIT_SEED)
     return (
         _examples(recipe, place, recipe.train_set, parts.train),
@@ -87,7 +109,7 @@ def training_examples(recipe: Recipe, place: Place) -> tuple[Examples, Examples]
 
 def test_examples(recipe: Recipe, test: TestSet, place: Place) -> Examples:
     """Return the examples of a test set, all or as many as it says, the same for every run."""
-    rows = np.arange(SETS[test.name].count)
+    rows = np.arange(place.known(test.name).count)
     if test.images is not None and test.images < len(rows):
         rows = np.sort(np.random.default_rng(SPLIT_SEED).permutation(rows)[: test.images])
     return _examples(recipe, place, test.name, rows)
@@ -98,7 +120,11 @@ def _examples(recipe: Recipe, place: Place, name: str, rows: NDArray[np.intp]) -
     key = (name, recipe.size, FINEST.get(recipe.network), rows.tobytes())
     if key not in place.opened:
         pictures = open_set(
-            name, data=place.data, size=recipe.size, cache=place.cache, take=rows.tolist()
+            place.known(name),
+            data=place.data,
+            size=recipe.size,
+            cache=place.cache,
+            take=rows.tolist(),
         )
         place.opened[key] = examples_for(recipe, pictures, np.arange(len(rows)), place)
     return place.opened[key]
@@ -120,7 +146,7 @@ def missing(names: Sequence[str], place: Place) -> list[str]:
     absent = []
     for name in names:
         try:
-            find_pairs(SETS[name], place.data or data_folder())
+            find_pairs(place.known(name), place.data or data_folder())
         except DataSetError:
             absent.append(name)
     return absent
