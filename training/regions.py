@@ -14,7 +14,7 @@ import torch
 from torch.nn import functional as nnf
 
 from training.data.bsds import BSDS500, Annotated
-from training.data.saliency import PLAIN, DataSetError, SaliencySet, data_folder, find_pairs
+from training.data.saliency import PLAIN, SaliencySet, all_pairs, data_folder
 from training.data.store import MappedSet, map_set
 from training.saliency.feed import Examples
 from training.saliency.runs import examples_for
@@ -50,9 +50,7 @@ def rwtd_examples(recipe: Recipe, place: Place) -> tuple[Examples, Examples]:
     DataSetError
         If the set is not there or not complete.
     """
-    pairs = find_pairs(RWTD, place.data or data_folder())
-    if len(pairs) != RWTD.count:
-        raise DataSetError("RWTD is not complete", expected="256 images", got=str(len(pairs)))
+    pairs = all_pairs(RWTD, place.data or data_folder())
     pictures = map_set("RWTD", pairs, cache=place.cache)
     order = np.random.default_rng(RWTD_SEED).permutation(len(pictures))
     half = len(order) // 2

@@ -112,6 +112,8 @@ def test_missing_incomplete_and_damaged_sets_say_what_to_do(tmp_path, colour):
     write(tmp_path / "wbc" / "masks" / "a.png", np.zeros((5, 8)))
     with pytest.raises(DataSetError, match="expected 300 images with masks, got 1"):
         LabelledSet("wbc", tmp_path)
+    with pytest.raises(DataSetError, match=r"Get it again: Zheng.*part on purpose"):
+        LabelledSet("wbc", tmp_path)
     found = LabelledSet("wbc", tmp_path, check_count=False)
     with pytest.raises(DataSetError, match="differ in size"):
         found.read("a")
@@ -120,6 +122,15 @@ def test_missing_incomplete_and_damaged_sets_say_what_to_do(tmp_path, colour):
         found.read("a")
     with pytest.raises(DataSetError, match="Unknown set"):
         LabelledSet("nothing", tmp_path)
+
+
+@pytest.mark.parametrize("name", [name for name in KINDS if name != "voc2012"])
+def test_every_set_is_counted(name, tmp_path, colour):
+    for part in ("images", "masks", "labels"):
+        write(tmp_path / name / part / "a.png", colour if part == "images" else np.zeros((6, 8)))
+    count = KINDS[name].published.count
+    with pytest.raises(DataSetError, match=f"expected {count} images with masks, got 1 in"):
+        LabelledSet(name, tmp_path)
 
 
 @pytest.mark.parametrize("name", KINDS)

@@ -10,6 +10,9 @@ import pytest
 
 from napari_cas.errors import ImageError
 from training.data.saliency import SETS, DataSetError, open_set, plain_set
+from training.regions import rwtd_examples
+from training.saliency.recipe import small_recipe
+from training.saliency.runs import Place
 
 LAYOUTS = {
     "DUTS-TR": ("DUTS-TR", "DUTS-TR-Image/i{}.jpg", "DUTS-TR-Mask/i{}.png"),
@@ -103,10 +106,20 @@ def test_a_missing_set_says_where_to_get_it_and_where_to_put_it(tmp_path):
     assert str(tmp_path) in str(raised.value)
 
 
-def test_a_truncated_set_is_refused(tiny_set, tmp_path):
-    data = tiny_set("ECSSD", "images/{}.jpg", "ground_truth_mask/{}.png", count=2)
-    with pytest.raises(DataSetError, match="expected 1000 images with masks, got 2"):
-        open_set("ECSSD", data=data, cache=tmp_path / "cache")
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_every_set_is_counted_and_a_part_may_be_used_on_purpose(name, tiny_set, tmp_path):
+    data = tiny_set(*LAYOUTS[name], count=2)
+    expected = f"{name} is not complete: expected {SETS[name].count} images with masks, got 2 in"
+    with pytest.raises(DataSetError, match=expected) as raised:
+        open_set(name, data=data, cache=tmp_path / "cache")
+    assert "--train PART" in str(raised.value)
+    assert SETS[name].source in str(raised.value)
+
+
+def test_the_texture_set_is_counted(tiny_set, tmp_path):
+    data = tiny_set("rwtd", "images/{}.jpg", "masks/{}.png", count=2)
+    with pytest.raises(DataSetError, match="expected 256 images with masks, got 2"):
+        rwtd_examples(small_recipe(), Place(data=data, cache=tmp_path / "cache"))
 
 
 def test_a_damaged_zip_and_a_damaged_picture_are_named(tiny_set, tmp_path):

@@ -75,6 +75,8 @@ class BSDS500:
         Which split; never tune on "test".
     folder : Path, optional
         Folder with ``images`` and ``groundTruth``; by default ``bsds500`` in the data folder.
+    check_count : bool
+        Insist on the published number of images.
 
     Raises
     ------
@@ -96,7 +98,8 @@ class BSDS500:
                 expected=f"{SPLITS[split]} images in {self.folder}/images/{split}, with their "
                 f".mat files in {self.folder}/groundTruth/{split}",
                 got=str(len(self.names)),
-                todo=f"Get {SOURCE}, or set NAPARI_CAS_DATA to the folder that holds 'bsds500'.",
+                todo=f"Get {SOURCE}, or set NAPARI_CAS_DATA to the folder that holds 'bsds500'. "
+                "To use a part on purpose, pass check_count=False.",
             )
 
     def __len__(self) -> int:

@@ -21,6 +21,10 @@ from training.data.store import MappedSet, Pair, Source, digest_of, map_set
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+_PART = (
+    "To use a part on purpose, name its folder or zip of images/ and masks/: "
+    "`python -m training table 3 --small --train PART --test PART`."
+)
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 
 
@@ -241,14 +245,7 @@ def open_set(
     """
     known = name if isinstance(name, SaliencySet) else known_set(name)
     folder = data or data_folder()
-    pairs = find_pairs(known, folder)
-    if check_count and len(pairs) != known.count:
-        raise DataSetError(
-            f"{known.name} is not complete",
-            expected=f"{known.count} images with masks",
-            got=f"{len(pairs)} in {folder}",
-            todo=f"Fetch it again: {known.source}.",
-        )
+    pairs = all_pairs(known, folder, _PART) if check_count else find_pairs(known, folder)
     if take is not None:
         pairs = [pairs[i] for i in take]
     return map_set(known.name, pairs, size=size, cache=cache)
@@ -265,6 +262,33 @@ def known_set(name: str) -> SaliencySet:
     if name not in SETS:
         raise DataSetError("Unknown saliency set", expected=" or ".join(SETS), got=repr(name))
     return SETS[name]
+
+
+def all_pairs(known: SaliencySet, folder: Path, part: str = "") -> list[Pair]:
+    """Return a set's images with their masks, as many as were published, sorted by name.
+
+    Parameters
+    ----------
+    known : SaliencySet
+        The set.
+    folder : Path
+        Folder of the data sets.
+    part : str
+        What to do if only a part of the set is wanted, for the error.
+
+    Raises
+    ------
+    DataSetError
+        If nothing in `folder` looks like the set, or there are more or fewer.
+    """
+    pairs = find_pairs(known, folder)
+    if len(pairs) != known.count:
+        raise DataSetError(
+            f"{known.name} is not complete",
+            expected=f"{known.count} images with masks", got=f"{len(pairs)} in {folder}",
+            todo=f"Get it again: {known.source}. {part}".rstrip(),
+        )  # fmt: skip
+    return pairs
 
 
 def find_pairs(known: SaliencySet, folder: Path) -> list[Pair]:
