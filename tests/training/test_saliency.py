@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -206,6 +207,17 @@ class TestLoop:
     def test_bfloat16(self, colours, small, tmp_path):
         made = train(tiny(epochs=10, precision="bf16"), colours, tmp_path)
         assert score(made, fit_reader(made, colours), colours)["f"] > 0.6
+
+    @pytest.mark.slow
+    @pytest.mark.timeout(900)  # the compiler's, on a busy machine
+    @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+    def test_compiled_it_learns_the_same(self, colours, small, tmp_path):
+        plain = train(tiny(epochs=2), colours, tmp_path / "plain")
+        compiled = train(tiny(epochs=2, compile=True), colours, tmp_path / "compiled")
+        for name, value in plain.model.state_dict().items():
+            assert torch.allclose(value, compiled.model.state_dict()[name], atol=1e-4), name
+        assert compiled.record["final_loss"] == pytest.approx(plain.record["final_loss"], abs=1e-4)
+        assert score(compiled, fit_reader(compiled, colours), colours)["f"] > 0.2
 
     def test_a_damaged_checkpoint_is_named(self, colours, small, tmp_path):
         (tmp_path / CHECKPOINT).write_bytes(b"\x08" + bytes(30))
