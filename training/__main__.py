@@ -61,6 +61,9 @@ COMMANDS: dict[tuple[str, ...], Command] = {
     ("bench", "context"): Command(
         "training.bench_context", "what neighbouring planes add on a stack with a ground truth"
     ),
+    ("bench", "textures"): Command(
+        "training.bench_textures", "how Table 6 reads its channels, chosen on training images alone"
+    ),
     ("table",): Command(
         "training.tables", "make one of the paper's tables from the data and machine at hand"
     ),

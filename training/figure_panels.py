@@ -24,6 +24,7 @@ from training.tables import add_recipe_options, recipe_options
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
@@ -82,25 +83,23 @@ def _saliency(args: argparse.Namespace, place: Place, file: Path) -> list[str]:
 
 
 def _textures(args: argparse.Namespace, place: Place, file: Path) -> list[str]:
-    from training.regions import partitions, rwtd_examples
-    from training.saliency.loop import train
-    from training.table_regions import rwtd_recipes
+    from training.regions import part_of, rwtd_examples
+    from training.table_regions import train_regions
+    from training.table_rwtd import read, rwtd_recipes
 
-    recipes = rwtd_recipes(small=args.small)
-    columns: list[list[NDArray[Any]]] = []
+    columns: list[Sequence[NDArray[Any]] | NDArray[Any]] = []
+    titles = ["image", "truth"]
     names: list[str] = []
-    for recipe in recipes.values():
+    for method, recipe in rwtd_recipes(small=args.small).items():
         learn, test = rwtd_examples(recipe, place)
         chosen = np.random.default_rng(0).permutation(len(test))[: args.rows]
-        trained = train(
-            recipe, learn, place.runs / recipe.key, device=place.device, progress=place.say
-        )
+        shown = part_of(test, chosen)
         if not columns:
-            rows = test.rows[chosen]
-            columns = [list(test.pictures.images[rows]), list(test.pictures.salient(rows))]
-            names = [test.pictures.names[row] for row in rows]
-        every = list(partitions(trained, test, place.device))
-        columns.append([every[i] for i in chosen])
-    titles = ["image", "truth", *recipes]
+            columns = [shown.pictures.images[shown.rows], shown.pictures.salient(shown.rows)]
+            names = [test.pictures.names[row] for row in shown.rows]
+        trained = train_regions(recipe, learn, place)
+        for reading, found in read(trained, shown, place.device):
+            columns.append(found)
+            titles.append(f"{method}\n{reading}".replace(", ", ",\n"))  # columns are narrow
     panel([[column[i] for column in columns] for i in range(len(names))], titles, file)
     return names

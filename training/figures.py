@@ -84,7 +84,7 @@ def panel(rows: Sequence[Sequence[NDArray[Any]]], titles: Sequence[str], file: P
             if i == 0:
                 axis.set_title(titles[j], fontsize=8)
     figure.subplots_adjust(wspace=0.03, hspace=0.03)
-    _save(figure, file)
+    _save(figure, file, margins=False)
 
 
 def _axes(rows: int, columns: int, side: float = 3.2) -> tuple[Figure, list[list[Axes]]]:
@@ -122,6 +122,7 @@ def _chance(axis: Axes, found: Mapping[str, Any], test: TestSet, key: str) -> No
         )  # fmt: skip
 
 
-def _save(figure: Figure, file: Path) -> None:
+def _save(figure: Figure, file: Path, *, margins: bool = True) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(file, dpi=110, metadata={"Software": None})
+    box = None if margins else "tight"
+    figure.savefig(file, dpi=110, metadata={"Software": None}, bbox_inches=box)

@@ -75,7 +75,7 @@ def merged(
     from sklearn.cluster import linkage_tree
 
     children, _, _, _, distances = linkage_tree(
-        features, connectivity=_neighbours(parts), linkage="average", return_distance=True
+        features, connectivity=borders(parts), linkage="average", return_distance=True
     )
     # With a restricted neighbourhood a later union may be closer than an earlier one; as in
     # ultrametric contour maps, what is joined stays so.
@@ -85,8 +85,8 @@ def merged(
     return [(joined.astype(np.intp) - 1)[parts] for joined in cuts]
 
 
-def _neighbours(parts: NDArray[np.intp]) -> Any:  # noqa: ANN401  # a sparse array of scipy
-    """Return the symmetric (R, R) adjacency of parts that share an edge."""
+def borders(parts: NDArray[np.intp]) -> Any:  # noqa: ANN401  # a sparse array of scipy
+    """Return how many pixel edges any two parts share: a symmetric, sparse (R, R) array."""
     from scipy.sparse import coo_array
 
     below = np.stack([parts[:-1].ravel(), parts[1:].ravel()])

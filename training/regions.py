@@ -60,6 +60,12 @@ def rwtd_examples(recipe: Recipe, place: Place) -> tuple[Examples, Examples]:
     )
 
 
+def part_of(examples: Examples, which: NDArray[np.intp]) -> Examples:
+    """Return some of the examples, by their positions, without copying."""
+    inputs = tuple(_Repeated(part, which) for part in examples.inputs)
+    return Examples(inputs, examples.pictures, examples.rows[which], examples.row_axis)  # type: ignore[arg-type]
+
+
 def bsds_examples(recipe: Recipe, splits: tuple[str, ...], place: Place) -> Examples:
     """Return one example per image and annotator of some splits.
 
@@ -149,14 +155,6 @@ def probabilities(
                     one[None], size=truth.shape[-2:], mode="bilinear", align_corners=False
                 )
                 yield whole[0].softmax(0).cpu().numpy()
-
-
-def partitions(
-    trained: Trained, examples: Examples, device: str = "cpu"
-) -> Iterator[NDArray[np.intp]]:
-    """Yield the channel of largest probability (H, W), from 1, of each example."""
-    for found in probabilities(trained, examples, device):
-        yield found.argmax(0) + 1
 
 
 def connected(labels: NDArray[Any], smallest: int) -> NDArray[np.intp]:

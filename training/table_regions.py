@@ -1,4 +1,4 @@
-"""Tables of many regions: how their rows are run, and Table 6, the Real-World Texture Dataset."""
+"""Tables of many regions: how their rows are run."""
 
 from __future__ import annotations
 
@@ -6,19 +6,13 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from napari_cas.metrics.boundaries import BoundaryCounts, boundary_counts, boundary_of
-from napari_cas.metrics.regions import covering, probabilistic_rand_index, variation_of_information
-from training import published
 from training.data.saliency import DataSetError
-from training.regions import partitions, rwtd_examples
-from training.report import NO_DATA, NO_GPU, Cell, Column, Table, spread
+from training.report import NO_DATA, NO_GPU, Cell, Table, spread
 from training.saliency.loop import Trained, train
 from training.saliency.recipe import Recipe, paper_recipe, small_recipe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -27,26 +21,11 @@ if TYPE_CHECKING:
 
     Scorable = tuple[NDArray[Any], Sequence[NDArray[Any]]]
 
-SCORES = ("contour", "covering", "rand", "variation")
-COLUMNS = (
-    Column("method", "loss"), Column("network", "network"), Column("seeds", ""),
-    Column("contour", "contour F"), Column("covering", "covering"), Column("rand", "Rand index"),
-    Column("variation", "variation of information"),
-)  # fmt: skip
 BUDGETS: dict[str, dict[str, object]] = {
     "RWTD": {"train_set": "RWTD", "epochs": 40, "validation_images": 128},
     "VOC 2012": {"train_set": "VOC 2012", "epochs": 30},
     "BSDS500": {"train_set": "BSDS500", "epochs": 2, "batch_size": 8, "learning_rate": 3e-3},
 }
-_EQ1 = {"loss": "cas", "discriminator": "squared", "alpha": 0.1}
-_VOLUME = {"loss": "cas", "discriminator": "log_volume", "alpha": 0.9}
-_RWTD_NOTE = (
-    "No split is published: 128 images drawn by a fixed seed to train on, the other 128 to test "
-    "on, so figures are not of the paper's images. Scores of partitions know no polarity. The "
-    "partition is the strongest channel at each pixel. All variants are shown, none was chosen."
-)
-
-
 _SMALL_NETWORKS = {"RWTD": "small", "BSDS500": "fine", "VOC 2012": "small"}
 
 
@@ -56,18 +35,6 @@ class Variant:
 
     method: str
     settings: dict[str, object]
-
-
-_RWTD_VARIANTS = (
-    Variant("CAS, Eq. 1, α = 0.1, M = 2", {**_EQ1, "channels": 2}),
-    Variant("CAS, Eq. 1, α = 0.1, M = 8", {**_EQ1, "channels": 8}),
-    Variant("CAS, log-volume, α = 0.9, M = 8", {**_VOLUME, "channels": 8}),
-)
-
-
-def rwtd_recipes(*, small: bool) -> dict[str, Recipe]:
-    """Return the first seed's recipe of every row of Table 6, by the row's name."""
-    return {v.method: recipe_of(v, "RWTD", 0, small=small) for v in _RWTD_VARIANTS}
 
 
 def build(
@@ -86,19 +53,11 @@ def build(
     gpu_needed : bool
         Run nothing; the rows say so.
     """
-    from training import table_bsds, table_voc
+    from training import table_bsds, table_rwtd, table_voc
 
     make: dict[int, Callable[..., tuple[Table, list[dict[str, Any]]]]]
-    make = {4: table_bsds.build, 5: table_voc.build, 6: _rwtd}
+    make = {4: table_bsds.build, 5: table_voc.build, 6: table_rwtd.build}
     return make[number](place, seeds=seeds, why=NO_GPU if gpu_needed else "")
-
-
-def _rwtd(place: Place, *, seeds: int, why: str) -> tuple[Table, list[dict[str, Any]]]:
-    table = Table("table6", "Table 6: Real-World Texture Dataset", COLUMNS)
-    runs, _ = add_runs(table, "RWTD", _RWTD_VARIANTS, place, seeds, why, _rwtd_run, mean_cells)
-    table.rows.append({"method": "the paper's FCN-a-CAS", **published.cells(published.RWTD)})
-    table.notes.append(_RWTD_NOTE)
-    return table, runs
 
 
 def mean_cells(method: str, done: Sequence[dict[str, Any]]) -> list[dict[str, Cell]]:
@@ -202,14 +161,6 @@ def _kept(
     return known
 
 
-def _rwtd_run(recipe: Recipe, place: Place) -> dict[str, Any]:
-    learn, test = rwtd_examples(recipe, place)
-    trained = train_regions(recipe, learn, place)
-    truths = ([mask.astype(np.int64) + 1] for mask in test.pictures.salient(test.rows))
-    found = partitions(trained, test, place.device)
-    return _scored(zip(found, truths, strict=True), trained)
-
-
 def train_regions(recipe: Recipe, learn: Examples, place: Place) -> Trained:
     """Train a recipe in its own folder, or load what was trained before."""
     return train(
@@ -222,24 +173,3 @@ def train_regions(recipe: Recipe, learn: Examples, place: Place) -> Trained:
         ),
         tensorboard=place.tensorboard,
     )
-
-
-def _region_scores(pairs: Iterable[Scorable]) -> Iterator[tuple[float, float, float]]:
-    """Yield covering, Rand index and variation of information of each image."""
-    for found, truths in pairs:
-        yield (
-            covering(truths, found),
-            probabilistic_rand_index(truths, found),
-            variation_of_information(truths, found),
-        )
-
-
-def _scored(pairs: Iterable[Scorable], trained: Trained) -> dict[str, Any]:
-    """Return the means over images, and the contour F-measure of all matches together."""
-    kept = list(pairs)
-    means = np.mean(list(_region_scores(kept)), axis=0)
-    counts = BoundaryCounts()
-    for found, truths in kept:
-        counts += boundary_counts(boundary_of(found), [boundary_of(truth) for truth in truths])
-    scores = (counts.f, *map(float, means))
-    return {**dict(zip(SCORES, scores, strict=True)), "record": trained.record}
