@@ -52,6 +52,9 @@ COMMANDS: dict[tuple[str, ...], Command] = {
     ("bench", "scale"): Command(
         "training.bench_scale", "whether the size of an image matters to rounds, memory and speed"
     ),
+    ("bench", "objects"): Command(
+        "training.bench_objects", "memory and smoothness while huge predictions are split"
+    ),
     ("bench", "soak"): Command(
         "training.bench_soak", "whether many rounds and strokes leave memory and smoothness alone"
     ),

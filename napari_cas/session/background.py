@@ -8,15 +8,12 @@ from typing import TYPE_CHECKING, TypeVar
 
 from napari_cas.jobs.dask import connect
 from napari_cas.session import objects, projects
-from napari_cas.session.events import Message
+from napari_cas.session.events import Message, Progress
 from napari_cas.session.session import Session
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
-
-    import numpy as np
-    from numpy.typing import NDArray
 
     from napari_cas.config import ClusterSettings
     from napari_cas.jobs import Executor
@@ -131,10 +128,20 @@ class BackgroundSession(Session):
             lambda: projects.add_images(project, images, self._warn_later), done=added
         )
 
-    def split_into_objects_later(self, min_size: int = 20) -> Future[NDArray[np.int32]]:
+    def split_into_objects_later(self, min_size: int = 20) -> Future[objects.Objects]:
         """Split the prediction like `split_into_objects`, in a thread."""
         entry, _ = self._looking()
-        return self._start(lambda: objects.split(entry, min_size), done=lambda _: None)
+
+        def tell(done: int, total: int) -> None:
+            self._progress_later(Progress(min(done, total - 1), total, "Splitting"))
+
+        def work() -> objects.Objects:
+            try:
+                return objects.split(entry, min_size, progress=tell)
+            finally:
+                self._progress_later(Progress(1, 1, "Splitting"))
+
+        return self._start(work, done=lambda _: None)
 
     def run_on_later(self, cluster: ClusterSettings) -> Future[Executor | None]:
         """Go on with the workers of a cluster, reached in a thread; without one, with our own.

@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from pathlib import Path
 
-    import numpy as np
-    from numpy.typing import NDArray
-
     from napari_cas.config import Config
     from napari_cas.jobs import Executor
     from napari_cas.protocol import Plane
@@ -288,7 +285,7 @@ class Session(AnnotatingSession):
 
     # -- results --------------------------------------------------------------------------------
 
-    def split_into_objects(self, min_size: int = 20, label: int | None = None) -> NDArray[np.int32]:
+    def split_into_objects(self, min_size: int = 20, label: int | None = None) -> objects.Objects:
         """Return the prediction of the selected image split into connected objects.
 
         Parameters
@@ -300,8 +297,9 @@ class Session(AnnotatingSession):
 
         Returns
         -------
-        ndarray of int32, in the shape of the prediction
-            0 = none, else the object's number, over all labels; 3-D along z, separate in time.
+        Objects
+            Labels in the shape of the prediction, 0 = none, and how many: over all labels; 3-D
+            along z, separate in time.
         """
         entry, _ = self._looking()
         return objects.split(entry, min_size, label)

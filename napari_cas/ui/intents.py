@@ -17,13 +17,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari.layers import Image
-    from numpy.typing import NDArray
 
     from napari_cas.config import ClusterSettings, Config, DeviceName
     from napari_cas.jobs import Executor
     from napari_cas.protocol import Box, Plane, RoundReport
     from napari_cas.session import NewImage
     from napari_cas.session.background import BackgroundSession
+    from napari_cas.session.objects import Objects
+    from napari_cas.store import ImageEntry
     from napari_cas.ui.answers import Answers
     from napari_cas.ui.layers import LayerAdapter
     from napari_cas.ui.panel import Panel
@@ -43,6 +44,7 @@ class Intents:
     ) -> None:
         self.session, self.layers, self.panel, self.answers = session, layers, panel, answers
         self._seen: dict[tuple[str, Plane], str | None] = {}
+        self._splitting: Future[Objects] | None = None
 
     def connect(self) -> None:
         """Listen to the views and to painting."""
@@ -336,20 +338,31 @@ class Intents:
 
     def split(self) -> None:
         """Show the connected pieces of the prediction as a new Labels layer."""
-        if self.session.image is not None:
-            future = self.session.split_into_objects_later()
-            future.add_done_callback(
-                lambda done: None if done.exception() else self._show_objects(done.result())
+        entry = self.session.image
+        if self._splitting is not None and not self._splitting.done():
+            self.answers.show_status("Still splitting into objects…")
+        elif entry is not None:
+            self._splitting = self.session.split_into_objects_later()
+            self._splitting.add_done_callback(
+                lambda done: None if done.exception() else self._show_objects(entry, done.result())
             )
 
-    def _show_objects(self, objects: NDArray[np.int32]) -> None:
-        entry = self.session.image
-        if entry is not None and objects.shape == entry.label_shape:
-            axes = tuple(entry.label_axes)
-            name, scale = f"{entry.name} objects", entry.label_scale
-            self.layers.give(Labels(objects, name=name, scale=scale, axis_labels=axes))
-            found = int(objects.max(initial=0))
-            self.answers.show_status(f"{found} objects, in a Labels layer of their own.")
+    def _show_objects(self, entry: ImageEntry, objects: Objects) -> None:
+        if self.session.image is not entry:
+            again = f"Go back to {entry.name} and split again to see its objects."
+            self.answers.show_status(f"Another image is shown by now. {again}")
+            return
+        data = [objects.labels, *objects.coarser] if objects.coarser else objects.labels
+        layer = Labels(
+            data,
+            name=f"{entry.name} objects",
+            scale=entry.label_scale,
+            axis_labels=tuple(entry.label_axes),
+            visible=False,  # until it is in the viewer: drawn once, not at each step
+        )
+        self.layers.give(layer)
+        layer.visible = True
+        self.answers.show_status(f"{objects.count} objects, in a Labels layer of their own.")
 
     # -- model and export -----------------------------------------------------------------------
 

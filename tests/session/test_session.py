@@ -252,9 +252,10 @@ def test_splitting_into_objects(opened, tmp_path):
     labels[70:72, 70:72] = 2  # too small
     predict_by_hand(tmp_path / "p.zarr", "cells", (), labels)
     objects = opened.split_into_objects(min_size=20, label=2)
-    assert objects.dtype == np.int32
-    assert sorted(np.bincount(objects.ravel())[1:]) == [100, 200]
-    assert opened.split_into_objects(min_size=1).max() == 4
+    assert objects.labels.dtype == np.int32
+    assert sorted(np.bincount(objects.labels.ravel())[1:]) == [100, 200]
+    assert objects.count == 2
+    assert opened.split_into_objects(min_size=1).count == 4
 
 
 def test_a_disk_that_refuses_keeps_the_stroke_and_saves_it_later(opened, tmp_path):
