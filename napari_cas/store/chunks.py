@@ -9,11 +9,12 @@ a damaged header may allocate. Any Zarr v3 reader opens the same array.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import math
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
@@ -23,6 +24,7 @@ from numcodecs.zstd import Zstd
 from napari_cas.errors import ProjectFormatError
 from napari_cas.protocol import Box, Plane
 from napari_cas.store.files import TEMPORARY, read_json, storing, write_bytes, write_json
+from napari_cas.store.links import find_link, is_link
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,6 +75,8 @@ class ChunkFiles:
     path: Path
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
+    _own: set[Key] = field(default_factory=set, compare=False, repr=False)
+    _met: set[Path] = field(default_factory=set, compare=False, repr=False)
 
     @classmethod
     def create(
@@ -139,6 +143,26 @@ class ChunkFiles:
         box = Box(row, column, row + CHUNK, column + CHUNK)
         return key[:-2], box.clip(*self.shape[-2:])
 
+    def link(self, key: Key) -> Path | None:
+        """Return the link in the place of a folder of a chunk's file, None if there is none."""
+        if key[:-1] in self._own:
+            return None
+        found = find_link(self.path, "c", *map(str, key[:-1]))
+        if found is None and self.file(key).parent.is_dir():
+            self._own.add(key[:-1])
+        return found
+
+    def links(self) -> list[Path]:
+        """Return the links in the place of folders: the outermost two, and what was met deeper."""
+        top = self.path / "c"
+        if is_link(top):
+            return [top]
+        met = {link for link in self._met if is_link(link)}
+        with contextlib.suppress(OSError), os.scandir(top) as entries:
+            found = [Path(entry.path) for entry in entries if entry.name.isdigit()]
+            met |= {path for path in found if is_link(path)}
+        return sorted(met)
+
     def stamp(self, key: Key) -> Stamp | None:
         """Return the stamp of a chunk's file; None if there is none."""
         try:
@@ -154,6 +178,8 @@ class ChunkFiles:
         DamagedChunkError
             If the file is not a chunk of this array.
         """
+        if (link := self.link(key)) is not None:
+            raise DamagedChunkError(f"{link} is a symbolic link")
         for attempt in range(5):
             try:
                 with self.file(key).open("rb") as file:
@@ -174,6 +200,8 @@ class ChunkFiles:
     def write(self, key: Key, block: NDArray[Any], *, durable: bool = False) -> Stamp:
         """Replace a chunk's file by `block`, shape (256, 256), in one step.
 
+        A link in the place of one of its folders is set aside: nothing is written through it.
+
         Raises
         ------
         OSError
@@ -181,6 +209,10 @@ class ChunkFiles:
         """
         path = self.file(key)
         data = encode(block, self.dtype)
+        if self.link(key) is not None:
+            self.set_aside(key)
+        if (link := self.link(key)) is not None:
+            raise OSError(errno.ELOOP, "A symbolic link is in the way", str(link))
         try:
             return Stamp.of(write_bytes(path, data, durable=durable))
         except FileNotFoundError:
@@ -189,12 +221,14 @@ class ChunkFiles:
 
     def delete(self, key: Key) -> None:
         """Remove a chunk's file, if there is one."""
+        if self.link(key) is not None:
+            return
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             self.file(key).unlink()
 
     def set_aside(self, key: Key) -> None:
-        """Keep a damaged chunk's file under another name, so that nothing overwrites it."""
-        path = self.file(key)
+        """Keep a damaged chunk's file, or a link, under another name: nothing overwrites it."""
+        path = self.link(key) or self.file(key)
         with contextlib.suppress(OSError):
             path.rename(path.with_name(f"{path.name}.damaged-{int(time.time())}"))
 
@@ -206,7 +240,9 @@ class ChunkFiles:
         clean : bool
             Whether to remove what an interrupted writer left behind (older than a minute).
         """
-        yield from self._walk(str(self.path / "c"), (), clean)
+        top = self.path / "c"
+        if not is_link(top):
+            yield from self._walk(str(top), (), clean)
 
     def _walk(self, folder: str, prefix: Key, clean: bool) -> Iterator[Key]:
         grid, depth = self.grid, len(prefix)
@@ -222,6 +258,9 @@ class ChunkFiles:
                     _remove_stale(entry)
                 continue
             if int(name) >= grid[depth]:
+                continue
+            if entry.is_symlink() and depth + 1 < len(grid):
+                self._met.add(Path(entry.path))
                 continue
             key = (*prefix, int(name))
             if len(key) == len(grid):

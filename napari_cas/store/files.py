@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shutil
+import stat
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -108,6 +109,19 @@ def _replace(source: Path, target: Path) -> None:
             return
 
 
+def read_file(path: Path) -> bytes:
+    """Return what is in a file.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read, or is no file but a device or a pipe, which may never end.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "Not a regular file", str(path))
+    return path.read_bytes()
+
+
 def write_json(path: Path, value: object, *, durable: bool = False) -> None:
     """Replace `path` by `value` as JSON in one step.
 
@@ -135,7 +149,7 @@ def read_json(path: Path) -> dict[str, Any]:
             raise ProjectFormatError(
                 f"{path} is too large", expected=f"at most {JSON_LIMIT} bytes", got=str(size)
             )
-        value = json.loads(path.read_bytes())
+        value = json.loads(read_file(path))
     except (OSError, ValueError, RecursionError) as error:
         raise ProjectFormatError(
             f"Could not read {path}",

@@ -14,6 +14,7 @@ from napari_cas.store.chunks import ChunkFiles
 from napari_cas.store.files import read_group, storing
 from napari_cas.store.labels import LabelArray
 from napari_cas.store.levels import LABELS, locate, open_levels, readable
+from napari_cas.store.links import is_link, linked_inside, refuse_links
 from napari_cas.store.predicted import Predicted
 from napari_cas.store.sampling import Intensity
 from napari_cas.store.views import PredictionView
@@ -72,12 +73,14 @@ class ImageEntry:
         self.name = folder.name
         self.mode = mode
         self._arrays: dict[str, LabelArray] = {}
+        refuse_links(folder.parent, folder.name, "labels")
         attributes = read_group(folder)
         own = attributes.get("napari-cas", {})
         own = own if isinstance(own, dict) else {}
         reference = own.get("reference")
         self.source = locate(reference, folder) if reference is not None else str(folder)
         self._levels: list[zarr.Array[Any]] = []
+        self._linked: bool | None = None
         self._open(attributes if reference is None else None)
         self.intensity = Intensity.from_json(
             own.get("intensity"), self.n_channels, str(folder / "zarr.json")
@@ -200,6 +203,7 @@ class ImageEntry:
 
     def _label(self, name: str) -> LabelArray:
         if name not in self._arrays:
+            refuse_links(self.folder, "labels", name, "0")
             files = ChunkFiles.open(self.folder / "labels" / name / "0")
             if files.shape != self.label_shape or files.dtype.name != LABELS[name]:
                 raise ProjectFormatError(
@@ -236,7 +240,10 @@ class ImageEntry:
     @property
     def problems(self) -> list[str]:
         """Damaged chunks met so far, a sentence each."""
-        return [text for array in self._arrays.values() for text in array.problems]
+        arrays = self._arrays.values()
+        links = [link for array in arrays for link in array.files.links()]
+        named = [f"{link} is a symbolic link; it reads as unpainted." for link in links]
+        return [*named, *(text for array in arrays for text in array.problems)]
 
     def flush(self) -> list[tuple[Plane, Box]]:
         """Write everything painted to disk; see :meth:`LabelArray.flush`."""
@@ -260,7 +267,7 @@ class ImageEntry:
         Damaged ones count as none: the worker writes them anew.
         """
         path = self.folder / "probabilities"
-        if not (path / "zarr.json").is_file():
+        if not (path / "zarr.json").is_file() or self._foreign(path):
             return None
         try:
             array = zarr.open_array(str(path), mode="r+" if self.mode == "worker" else "r")
@@ -268,6 +275,12 @@ class ImageEntry:
             return None
         fits = array.shape[1:] == self.label_shape and array.dtype == np.float16
         return array if fits and readable(array, array.ndim) else None
+
+    def _foreign(self, path: Path) -> bool:
+        """Whether writing probabilities would lead out of the project; looked at once."""
+        if self.mode == "worker" and self._linked is None:
+            self._linked = linked_inside(path)
+        return self._linked is True
 
     def create_probabilities(self, channels: int) -> zarr.Array[Any]:
         """Return the array of channel probabilities, made anew unless it has `channels` channels.
@@ -285,9 +298,13 @@ class ImageEntry:
         if old is not None and old.shape[0] == channels:
             return old
         chunk = (channels, *(1 for _ in self.planes_shape), *(min(256, n) for n in self.plane_size))
+        path = self.folder / "probabilities"
         with storing(self.folder):
+            if is_link(path):
+                path.unlink()
+            self._linked = False
             return zarr.create_array(
-                store=str(self.folder / "probabilities"),
+                store=str(path),
                 shape=(channels, *self.label_shape),
                 chunks=chunk,
                 dtype="float16",

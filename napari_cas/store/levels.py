@@ -23,6 +23,7 @@ LABELS = {"regions": "int32", "corrections": "uint8", "prediction": "uint8"}
 """The label arrays of an image and their types."""
 
 _CHUNK_LIMIT = 1 << 30
+_METADATA = ("zarr.json", ".zgroup", ".zattrs", ".zarray")
 
 
 def open_levels(
@@ -37,6 +38,7 @@ def open_levels(
     ImageError
         If it cannot be reached or its axes cannot be used.
     """
+    _refuse_devices(source)
     try:
         group = zarr.open_group(source, mode="r")
     except Exception as error:
@@ -50,6 +52,7 @@ def open_levels(
     meta = metadata.parse(attributes if attributes is not None else dict(group.attrs), source)
     levels: list[zarr.Array[Any]] = []
     for path in meta.paths:
+        _refuse_devices(f"{source}/{path}")
         try:
             array = group[path]
         except Exception as error:
@@ -60,6 +63,15 @@ def open_levels(
             ) from error
         levels.append(_check_level(array, f"{source}/{path}", len(meta.axes)))
     return levels, meta
+
+
+def _refuse_devices(folder: str) -> None:
+    """Refuse local metadata that is no file: reading a link to a device may never end."""
+    for path in (Path(folder, name) for name in _METADATA) if "://" not in folder else ():
+        if path.exists() and not path.is_file():
+            raise ProjectFormatError(
+                f"{path} is damaged", expected="a file", got="a folder, a device or a pipe"
+            )
 
 
 def how_to_reach(error: BaseException) -> str:

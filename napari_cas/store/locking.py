@@ -45,8 +45,9 @@ class WriteLock:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        with storing(path):
-            self._handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
+        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0)
+        with storing(path):  # it is emptied and written in place: never what a link points to
+            self._handle = os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
         try:
             exclusive = _lock(self._handle)
             holder = _holder(self._handle)

@@ -17,6 +17,7 @@ from napari_cas.errors import CheckpointError, ProjectFormatError, StorageError
 from napari_cas.store.files import (
     TEMPORARY,
     fsync_directory,
+    read_file,
     read_json,
     replace_directory,
     storing,
@@ -129,7 +130,7 @@ def import_model(folder: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]
         folder = aside  # its replacement was cut short between two renames
     try:
         record = read_json(folder / RECORD)
-        data = (folder / WEIGHTS).read_bytes()
+        data = read_file(folder / WEIGHTS)
     except (OSError, ProjectFormatError) as error:
         raise CheckpointError(
             f"No readable model at {folder}",
@@ -238,7 +239,7 @@ def _read(directory: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
             raise CheckpointError(
                 f"{path} is damaged", expected=f"{head.get('bytes')} bytes", got=str(size)
             )
-        data = path.read_bytes()
+        data = read_file(path)
     except OSError as error:
         raise CheckpointError(
             f"Could not read {path}", expected="the weights", got=error.strerror or str(error)

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from napari_cas.errors import ProjectError
 from napari_cas.protocol import Box, Plane
-from napari_cas.store.files import storing, write_bytes
+from napari_cas.store.files import read_file, storing, write_bytes
+from napari_cas.store.links import is_link
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -31,7 +32,7 @@ class Predicted:
         """Return planes and boxes done with this model; damaged lines count as not done."""
         done: set[tuple[Plane, Box]] = set()
         try:
-            head, *lines = self._path.read_text(encoding="utf-8").split("\n")
+            head, *lines = read_file(self._path).decode().split("\n")
         except (OSError, UnicodeDecodeError):
             return done
         if head != self._head(checkpoint):
@@ -50,7 +51,7 @@ class Predicted:
         # Each line begins with its line break, so that one torn by a crash spoils no other.
         lines = "".join(f"\n{json.dumps([list(p), list(b)])}" for p, b in tiles).encode()
         with storing(self._path):
-            if self._first() == head:
+            if not is_link(self._path) and self._first() == head:
                 with self._path.open("ab") as file:
                     file.write(lines)
             else:

@@ -215,7 +215,7 @@ class Project(ProjectRoot):
         """What is damaged or missing, a sentence each, naming the file."""
         broken = [f"Image {name!r}: {error}" for name, error in self._broken.items()]
         chunks = [text for entry in self._entries.values() for text in entry.problems]
-        return (*self._notes, *broken, *chunks)
+        return (*self._notes, *self._linked_models(), *broken, *chunks)
 
     # Images -----------------------------------------------------------------------------------
 

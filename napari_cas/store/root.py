@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from napari_cas.errors import CheckpointError, ProjectError, ProjectFormatError
 from napari_cas.store import models
 from napari_cas.store.files import TEMPORARY, check_name, read_group, read_json, write_json
+from napari_cas.store.links import is_link, refuse_links
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,13 +44,20 @@ class ProjectRoot:
         folder = self.path / "models"
         found = []
         for path in folder.iterdir() if folder.is_dir() else ():
-            if not path.name.startswith(TEMPORARY):
+            if not path.name.startswith(TEMPORARY) and not is_link(path):
                 with contextlib.suppress(OSError):
                     found.append(((path / "model.json").stat().st_mtime_ns, path.name))
         return tuple(name for _, name in sorted(found))
 
+    def _linked_models(self) -> list[str]:
+        """Return a sentence for each model that is a link, and so is not used."""
+        folder = self.path / "models"
+        links = sorted(p for p in folder.iterdir() if is_link(p)) if folder.is_dir() else ()
+        return [f"{path} is a symbolic link; the model behind it is not used." for path in links]
+
     def _model(self, name: str) -> Path:
-        return self.path / "models" / check_name(name, "a model")
+        refuse_links(self.path, "models", check_name(name, "a model"))
+        return self.path / "models" / name
 
     def save_model(
         self, name: str, tensors: Mapping[str, NDArray[Any]], record: Mapping[str, Any]
@@ -76,6 +84,8 @@ class ProjectRoot:
         ------
         CheckpointError
             If it is missing, damaged or foreign.
+        ProjectError
+            If the name cannot be used, or a link is in its place.
         """
         return models.read_model(self._model(name))
 
@@ -153,7 +163,8 @@ def check_format(path: Path) -> dict[str, Any]:
     Raises
     ------
     ProjectFormatError
-        If there is no project here, or one of another version.
+        If there is no project here, one of another version, or one whose images or models are a
+        link to elsewhere.
     """
     if not (path / "zarr.json").exists():
         raise ProjectFormatError(
@@ -177,4 +188,6 @@ def check_format(path: Path) -> dict[str, Any]:
             got=repr(version),
             todo="Update napari-cas to open projects of newer versions.",
         )
+    for part in ("images", "models"):
+        refuse_links(path, part)
     return own
