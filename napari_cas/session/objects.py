@@ -33,6 +33,8 @@ HELD_BYTES = 1 << 28
 """Results up to this size are held in memory, larger ones in temporary files."""
 _SIDE = 512
 """Longest side of a block: flat ones would have more faces, and so more pieces to join."""
+_LITTLE = 16 << 20
+"""Bytes kept in memory of each coarser level while it is written."""
 _COARSEST = 2048
 """Levels of a huge plane go down to this side, which is soon read and drawn."""
 
@@ -133,7 +135,11 @@ def _levels(shape: tuple[int, ...], axes: str) -> list[Labels]:
         height, width = shapes[-1][-2:]
         shapes.append((*shape[:-2], -(-height // 2), -(-width // 2)))
     held = 4 * int(np.prod(shape, dtype=np.int64)) <= HELD_BYTES
-    return [np.zeros(s, np.int32) if held else scratch_labels(s, axes) for s in shapes]
+    if held:
+        return [np.zeros(s, np.int32) for s in shapes]
+    finest, *coarser = shapes
+    small = [scratch_labels(s, axes, cache_bytes=_LITTLE) for s in coarser]
+    return [scratch_labels(finest, axes), *small]
 
 
 def _settle(level: Labels) -> None:

@@ -7,15 +7,15 @@ import tempfile
 import weakref
 from pathlib import Path
 
+from napari_cas.store.cache import ARRAY_BYTES
 from napari_cas.store.chunks import ChunkFiles
 from napari_cas.store.files import storing
 from napari_cas.store.labels import LabelArray
 
-_CACHE_BYTES = 32 << 20
-"""Such arrays are written and read from end to end, where keeping much is of no use."""
 
-
-def scratch_labels(shape: tuple[int, ...], axes: str) -> LabelArray:
+def scratch_labels(
+    shape: tuple[int, ...], axes: str, *, cache_bytes: int = ARRAY_BYTES
+) -> LabelArray:
     """Return an empty int32 array in the system's folder for temporary files.
 
     Its chunks are compressed, and empty ones take no room. A mapped file of that size would end
@@ -27,6 +27,8 @@ def scratch_labels(shape: tuple[int, ...], axes: str) -> LabelArray:
         Plane axes first, then height and width.
     axes : str
         A letter for each.
+    cache_bytes : int
+        Bound on the memory of chunks that are kept.
 
     Returns
     -------
@@ -41,6 +43,6 @@ def scratch_labels(shape: tuple[int, ...], axes: str) -> LabelArray:
     with storing(Path(tempfile.gettempdir())):
         folder = Path(tempfile.mkdtemp(prefix="napari-cas-"))
     files = ChunkFiles.create(folder / "labels", shape, "int32", axes)
-    labels = LabelArray(files, writeable=True, follow=False, cache_bytes=_CACHE_BYTES)
+    labels = LabelArray(files, writeable=True, follow=False, cache_bytes=cache_bytes)
     weakref.finalize(labels, shutil.rmtree, folder, ignore_errors=True)
     return labels
