@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from napari_cas.config import Config
-from napari_cas.errors import ImageError, ProjectLockedError, StorageError
+from napari_cas.errors import ImageError, ProjectFormatError, ProjectLockedError, StorageError
 from napari_cas.protocol import Box, Tile
 from napari_cas.session.events import Message, NewImage
 from napari_cas.store import Project
@@ -65,24 +65,32 @@ def add_images(
     """Take images into a project and return the names they got."""
     names = []
     for image in images:
-        name = _free_name(image.name, project.images)
-        if image.source is not None:
-            entry = project.add_reference(name, image.source)
-        elif image.data is None:
-            raise ImageError(f"Image {image.name!r} has no pixels", expected="data or a source")
-        else:
-            entry = project.add_image(
-                name,
-                image.data,
-                image.axes,
-                scale=image.scale,
-                units=image.units,
-                channel_names=image.channel_names,
-            )
+        entry = _take(project, _free_name(image.name, project.images), image)
         if entry.name != image.name:
             warn(Message("info", f"Image {image.name!r} is called {entry.name!r} in the project."))
         names.append(entry.name)
     return tuple(names)
+
+
+def _take(project: Project, name: str, image: NewImage) -> ImageEntry:
+    """Refer to an image where that can be, else copy it."""
+    if image.source is not None:
+        try:
+            return project.add_reference(name, image.source)
+        except (ImageError, ProjectFormatError):
+            # A layer may come from a URL that merely sounds like an image; its pixels are here.
+            if image.data is None or "://" not in image.source:
+                raise
+    if image.data is None:
+        raise ImageError(f"Image {image.name!r} has no pixels", expected="data or a source")
+    return project.add_image(
+        name,
+        image.data,
+        image.axes,
+        scale=image.scale,
+        units=image.units,
+        channel_names=image.channel_names,
+    )
 
 
 def first_view(entry: ImageEntry, longest: int) -> Tile:

@@ -157,9 +157,17 @@ def _stem(layers: Sequence[Image]) -> str:
 
 
 def _ome_zarr_source(layer: Image) -> str | None:
-    """Return the path of the OME-Zarr image that the layer was read from, if it is one."""
+    """Return the path of the OME-Zarr image that the layer was read from, if it is one.
+
+    Of a URL only the name is looked at: the window must not wait for an answer. Whether an image is
+    there is seen in the thread that takes it into the project.
+    """
     path = layer.source.path
-    if not path or not isinstance(path, str) or not Path(path).is_dir():
+    if not path or not isinstance(path, str):
+        return None
+    if "://" in path:
+        return path if path.rstrip("/").lower().endswith(".zarr") else None
+    if not Path(path).is_dir():
         return None
     for name, keys in (("zarr.json", ("attributes", "ome")), (".zattrs", ())):
         try:

@@ -7,7 +7,11 @@ import numpy as np
 import pytest
 import zarr
 from napari.layers import Image
+from napari.layers._source import layer_source
 
+from napari_cas.errors import ImageError
+from napari_cas.protocol import Box
+from napari_cas.session import NewImage, projects
 from napari_cas.ui import sources
 
 
@@ -67,6 +71,40 @@ def test_channels_are_stacked_lazily(make):
     assert made.scale == (1.0, 0.5, 0.5)
     assert made.channel_names == ("cells [0]", "cells [1]")
     assert np.asarray(made.data)[:, 0, 0].tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("url", ["memory://far/image.zarr", "memory://far/image.ome.zarr/"])
+def test_layers_from_a_url_are_referred_to_not_copied(project, url):
+    group = zarr.open_group(url.rstrip("/"), mode="w")
+    pixels = np.random.default_rng(0).integers(0, 255, (40, 50)).astype(np.uint8)
+    group.create_array("0", data=pixels)
+    axes = [{"name": a, "type": "space"} for a in "yx"]
+    scale = [{"type": "scale", "scale": [1.0, 1.0]}]
+    datasets = [{"path": "0", "coordinateTransformations": scale}]
+    group.attrs["ome"] = {
+        "version": "0.5",
+        "multiscales": [{"axes": axes, "datasets": datasets}],
+    }
+    with layer_source(path=url):
+        layer = Image(pixels, name="far")
+    made = sources.new_image(layer)
+    assert made.source == url
+    (name,) = projects.add_images(project, [made], print)
+    entry = project.image(name)
+    assert entry.source == url
+    assert np.array_equal(entry.read((), Box(0, 0, 40, 50))[0], pixels)
+    assert not (entry.folder / "0").exists()
+
+
+@pytest.mark.parametrize("url", ["memory://nowhere/image.zarr", "https://host/picture.png"])
+def test_layers_from_a_url_of_something_else_are_copied(project, url):
+    pixels = np.random.default_rng(0).integers(0, 255, (40, 50)).astype(np.uint8)
+    with layer_source(path=url):
+        made = sources.new_image(Image(pixels, name="far"))
+    (name,) = projects.add_images(project, [made], print)
+    assert (project.image(name).folder / "0").is_dir()
+    with pytest.raises(ImageError):
+        projects.add_images(project, [NewImage("gone", source="memory://nowhere/x.zarr")], print)
 
 
 def test_what_napari_has_split_is_taken_for_channels(model_viewer):
