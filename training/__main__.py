@@ -55,6 +55,9 @@ COMMANDS: dict[tuple[str, ...], Command] = {
     ("bench", "objects"): Command(
         "training.bench_objects", "memory and smoothness while huge predictions are split"
     ),
+    ("bench", "tiles"): Command(
+        "training.bench_tiles", "how far labels of tiles differ from those of one go, by network"
+    ),
     ("bench", "soak"): Command(
         "training.bench_soak", "whether many rounds and strokes leave memory and smoothness alone"
     ),

@@ -47,7 +47,7 @@ class Model:
     def predict(self, image: ArrayLike) -> Prediction:
         """Segment an image; see :func:`predict`."""
         source = ArraySource("image", as_image(image, "image"))
-        self._trainer.cache.clear()
+        self._trainer.forget_images()
         return self._trainer.predict(source, (), Box(0, 0, *source.size))
 
     def save(self, path: str | os.PathLike[str]) -> None:

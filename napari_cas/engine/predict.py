@@ -66,7 +66,8 @@ def predict_box(
     tile : int
         Side of a tile in pixels.
     cache : FeatureCache
-        Frozen features are looked up and left here.
+        Frozen features are looked up and left here; of a whole network, which has none, the
+        probabilities of its tiles: whoever asks for a part of a tile soon asks for the next.
     smooth : bool
         Whether the quick network's probabilities follow the image's edges.
     skip_below : float
@@ -79,7 +80,7 @@ def predict_box(
     """
     labels = np.zeros(box.shape, np.uint8)
     probabilities = np.zeros((model.channels, *box.shape), np.float32)
-    for piece in overlapping(grid(source.size, tile), box):
+    for piece in overlapping(grid(source.size, tile, model.stretch), box):
         part = piece.intersection(box)
         # The whole tile decides, so that no view cuts an object in two.
         if skip_below and contrast(source.read(plane, piece)) < skip_below:
@@ -132,9 +133,23 @@ def _probabilities(
             soft = follow_edges(soft, model.guide(pyramid))
         y0, x0 = held.y0 + view.y0, held.x0 + view.x0
     else:
-        outer = with_halo(tile, model.halo, source.size)
-        pixels = read_stacked(source, plane, outer, model.stacked)
-        image = torch.from_numpy(pixels)[None].to(model.mixing.device)
-        soft = torch.softmax(model(image)[0], dim=0)
-        y0, x0 = outer.y0, outer.x0
+        soft = _whole(model, source, plane, tile, cache)
+        y0, x0 = tile.y0, tile.x0
     return soft[:, part.y0 - y0 : part.y1 - y0, part.x0 - x0 : part.x1 - x0]
+
+
+def _whole(
+    model: SegmentationModel, source: Source, plane: Plane, tile: Box, cache: FeatureCache
+) -> Tensor:
+    """Return the probabilities (M, h, w) of a tile by a network without features of its own."""
+    key = ("probabilities", source.name, plane, tile)
+    held = cache.get(key, Tensor)
+    if held is not None:
+        return held
+    outer = with_halo(tile, model.halo, source.size)
+    pixels = read_stacked(source, plane, outer, model.stacked)
+    image = torch.from_numpy(pixels)[None].to(model.mixing.device)
+    soft = torch.softmax(model(image)[0], dim=0)
+    soft = soft[(slice(None), *tile.inside(outer).slices)].clone()
+    cache.put(key, soft, soft.numel() * soft.element_size())
+    return soft

@@ -9,22 +9,22 @@ from napari_cas.models.pyramid import Window
 from napari_cas.protocol import Box
 
 _ALIGN = 64
-_STRETCH = 1.5
+STRETCH = 1.5
 
 
-def tile_edges(length: int, tile: int) -> list[int]:
+def tile_edges(length: int, tile: int, stretch: float = STRETCH) -> list[int]:
     """Cut a length into pieces of about `tile`, at multiples of 64.
 
-    Whatever is up to 1.5 tiles long stays whole: halos then cost more than the memory saved.
+    Whatever is up to `stretch` tiles long stays whole: halos then cost more than the memory saved.
     """
-    pieces = 1 if length <= _STRETCH * tile else math.ceil(length / tile)
+    pieces = 1 if length <= stretch * tile else math.ceil(length / tile)
     edge = math.ceil(length / pieces / _ALIGN) * _ALIGN
     return [*range(0, length, edge), length]
 
 
-def grid(size: tuple[int, int], tile: int) -> list[Box]:
+def grid(size: tuple[int, int], tile: int, stretch: float = STRETCH) -> list[Box]:
     """Return the tiles of a plane of `size`, row by row."""
-    rows, columns = tile_edges(size[0], tile), tile_edges(size[1], tile)
+    rows, columns = (tile_edges(length, tile, stretch) for length in size)
     return [Box(y0, x0, y1, x1) for y0, y1 in pairwise(rows) for x0, x1 in pairwise(columns)]
 
 

@@ -42,6 +42,7 @@ STEPS_PER_ROUND = 100
 _FEWEST_STEPS = 5
 _SURVEY = 4
 _SMALLEST = 128
+_PREDICTED = 1 << 28
 _STILL = 0.005
 _FLAT = 0.02
 _ENOUGH = 400
@@ -79,6 +80,7 @@ class Trainer:
         self.config = config
         self.in_channels = in_channels
         self.cache = FeatureCache() if cache is None else cache
+        self._predicted = FeatureCache(_PREDICTED)
         self.device = resolve_device(config.device)
         self.model: SegmentationModel = create_model(config.model, in_channels, config.seed).to(
             self.device
@@ -179,6 +181,7 @@ class Trainer:
             If there is nothing to tell apart.
         """
         start = time.perf_counter()
+        self._predicted.clear()
         while True:
             try:
                 return self._train(sources, steps, seconds, start)
@@ -229,6 +232,11 @@ class Trainer:
         enough = self.learner.step - self._since >= _ENOUGH
         return enough and (still or self.learner.penalty is None)
 
+    def forget_images(self) -> None:
+        """Drop what is remembered of images: others may come under their names."""
+        self.cache.clear()
+        self._predicted.clear()
+
     def take_warning(self) -> tuple[str, ...]:
         """Return the sentence about memory that ran out, once; empty if it did not."""
         said, self._starved = self._starved, ""
@@ -236,7 +244,7 @@ class Trainer:
 
     def _shrink(self) -> bool:
         """Halve crops and tiles after memory ran out, then batches; False when all are small."""
-        self.cache.clear()
+        self.forget_images()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         if max(self._crop, self._tile) > _SMALLEST:
@@ -314,6 +322,8 @@ class Trainer:
         """Predict a box of a plane, in smaller tiles where memory runs out."""
         check_channels(self.in_channels, source.channels, source.name)
         self.model.eval()
+        # Features stay true while a network learns; what it says does not.
+        cache = self.cache if isinstance(self.model, QuickModel) else self._predicted
         while True:
             try:
                 return predict_box(
@@ -322,7 +332,7 @@ class Trainer:
                     plane,
                     box,
                     self._tile,
-                    self.cache,
+                    cache,
                     smooth=self.config.predict.follow_edges,
                     skip_below=self.config.predict.skip_below,
                 )

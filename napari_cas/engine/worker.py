@@ -212,6 +212,8 @@ def _forget_replaced(project: Project) -> None:
             born[str(folder)] = (folder / "labels" / "zarr.json").stat().st_mtime_ns
     if any(_warm.born.get(folder, at) != at for folder, at in born.items()):
         _warm.cache.clear()
+        if _warm.trainer is not None:
+            _warm.trainer.forget_images()
     _warm.born |= born
 
 

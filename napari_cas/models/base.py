@@ -34,6 +34,8 @@ class SegmentationModel(nn.Module, abc.ABC):
     halo : int
         Context in pixels, a multiple of `stride`, beyond which an output pixel hardly depends on
         the input.
+    stretch : float
+        Planes of up to so many tiles a side are predicted in one go.
     learning_rate : float
         Default step size of Adam.
     context : int
@@ -45,6 +47,7 @@ class SegmentationModel(nn.Module, abc.ABC):
 
     stride: int = 32
     halo: int = 96
+    stretch: float = 1.5
     learning_rate: float = 1e-3
     context: int = 0
     stacked: int = 0

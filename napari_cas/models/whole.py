@@ -38,6 +38,14 @@ class WholeModel(SegmentationModel):
     context : int
         Neighbouring planes on each side that become further channels of the input.
 
+    Notes
+    -----
+    DeepLabV3 and LR-ASPP mix the mean over all that they are shown into every pixel, and the
+    receptive field of a ResNet with dilation goes on far beyond any halo. So where a plane is cut
+    into tiles, its labels are not quite those of one go, and seams may show (`python -m training
+    bench tiles` says how many). Planes of up to two tiles a side are therefore predicted in one
+    go; for larger ones, larger tiles come closer.
+
     References
     ----------
     .. [1] Long et al., "Fully convolutional networks for semantic segmentation", CVPR 2015.
@@ -47,6 +55,7 @@ class WholeModel(SegmentationModel):
 
     stride = 32
     halo = 192
+    stretch = 2.0
     learning_rate = 1e-4
 
     def __init__(

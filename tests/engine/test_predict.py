@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from napari_cas.config import Config, ModelSpec
+from napari_cas.config import Config, FitConfig, ModelSpec
 from napari_cas.engine.anchor import start_from_discriminant
 from napari_cas.engine.features import FeatureCache
 from napari_cas.engine.predict import contrast, predict_box
@@ -176,6 +176,41 @@ def test_any_number_of_channels(channels):
     model = create_model(ModelSpec(channels=3, weights="none"), in_channels=channels)
     found = predict(model, source(64, 96, channels), Box(0, 0, 64, 96))
     assert np.allclose(found.probabilities.sum(0), 1, atol=1e-5)
+
+
+def test_a_whole_network_predicts_two_tiles_a_side_in_one_go_once():
+    spec = ModelSpec(name="lraspp_mobilenet_v3_large", weights="none", channels=4)
+    model, image, plane = create_model(spec, in_channels=3), source(200, 256), Box(0, 0, 200, 256)
+    model.eval()
+    cache, tiled = FeatureCache(), np.zeros((4, 200, 256), np.float32)
+    for box in (Box(0, 0, 128, 128), Box(0, 128, 128, 256), Box(128, 0, 200, 256)):
+        part = predict(model, image, box, tile=128, cache=cache)
+        tiled[(slice(None), *box.slices)] = part.probabilities
+    assert image.boxes == [plane]
+    whole = predict(model, source(200, 256), plane)
+    assert np.array_equal(tiled, whole.probabilities)
+
+
+def test_a_whole_network_that_has_learnt_says_something_else():
+    spec = ModelSpec(name="lraspp_mobilenet_v3_large", weights="none", channels=4)
+    config = Config(model=spec, fit=FitConfig(crop_size=64, batch_size=2))
+    trainer, image, box = Trainer(config, 3), source(painted=True), Box(0, 0, 64, 64)
+    trainer.train([image], steps=1)
+    before = trainer.predict(image, (), box)
+    reads = len(image.boxes)
+    assert np.array_equal(trainer.predict(image, (), box).labels, before.labels)
+    assert len(image.boxes) == reads  # remembered
+    trainer.train([image], steps=2)
+    after = trainer.predict(image, (), box)
+    restored = Trainer.restore(*trainer.save())
+    assert not np.array_equal(after.probabilities, before.probabilities)
+    assert np.allclose(
+        restored.predict(image, (), box).probabilities, after.probabilities, atol=1e-6
+    )
+    trainer.forget_images()
+    other = source()
+    other._image = other._image[:, ::-1]
+    assert not np.array_equal(trainer.predict(other, (), box).probabilities, after.probabilities)
 
 
 def test_a_whole_network_sees_a_tile_and_its_surroundings_on_the_plane_only():
