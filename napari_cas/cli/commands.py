@@ -32,6 +32,7 @@ def fine_tune(arguments: argparse.Namespace, console: Console) -> int:
             _keep_model(session, console, arguments.output)
         return 0
     if not arguments.regions:
+        files.refuse_url(paths, "An image by URL is learnt from with --regions.")
         raise InputError("What has been painted?", expected="--regions with one map an image")
     if not arguments.output and not arguments.project:
         raise InputError("Where does the model go?", expected="--output DIR or --project DIR")
@@ -59,6 +60,7 @@ def predict(arguments: argparse.Namespace, console: Console) -> int:
             images = session.images if arguments.all else tuple(arguments.image or ())
             return _predict(session, console, images or (session.image.name,), arguments)
     if not arguments.model or not arguments.output:
+        files.refuse_url(paths, "An image by URL is predicted with --model and --output.")
         raise InputError(
             "Which model, and where to?", expected="--model DIR and --output DIR for image files"
         )

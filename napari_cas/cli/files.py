@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_cas.errors import InputError, RegionError
+from napari_cas.errors import InputError, ProjectError, RegionError
 from napari_cas.session import NewImage
 from napari_cas.store.readers import read_image
+from napari_cas.store.root import local_path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,6 +31,22 @@ def is_project(path: str | Path) -> bool:
         return "format" in content["attributes"]["napari-cas"]
     except (OSError, ValueError, KeyError, TypeError):
         return False
+
+
+def refuse_url(paths: Sequence[str], hint: str) -> None:
+    """Say why a project cannot be at a URL, where a lone URL without options must mean one.
+
+    Raises
+    ------
+    ProjectError
+        It is a URL; `hint` says what else it may have been meant to be.
+    """
+    try:
+        if len(paths) == 1:
+            local_path(paths[0])
+    except ProjectError as error:
+        todo = f"{error.todo} {hint}"
+        raise ProjectError(error.what, expected=error.expected, got=error.got, todo=todo) from None
 
 
 def find_images(paths: Sequence[str]) -> list[str]:
