@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_cas.cli import files, options, tally
+from napari_cas.cli import files, job, learning, options, tally
 from napari_cas.config import ClusterSettings, Config
 from napari_cas.errors import ImageError, InputError, ProjectError
 from napari_cas.store import Project
@@ -28,8 +28,7 @@ def fine_tune(arguments: argparse.Namespace, console: Console) -> int:
         if arguments.regions:
             raise InputError("A project has its own regions", todo="Leave --regions out.")
         with _project(console, paths[0], arguments) as session:
-            console.fine_tune(session)
-            _keep_model(session, console, arguments.output)
+            _learn(session, console, learning.continued(session), arguments.output)
         return 0
     if not arguments.regions:
         files.refuse_url(paths, "An image by URL is learnt from with --regions.")
@@ -37,14 +36,24 @@ def fine_tune(arguments: argparse.Namespace, console: Console) -> int:
     if not arguments.output and not arguments.project:
         raise InputError("Where does the model go?", expected="--output DIR or --project DIR")
     pairs = files.pair(files.find_images(paths), files.find_images(arguments.regions))
-    with _new_project(console, arguments) as session:
-        for image, regions in pairs:
-            (name,) = session.add_images([files.as_new_image(image)])
-            count = files.paint(session.project.image(name), regions)  # type: ignore[union-attr]
-            console.say(f"{image}: {count} regions")
-        session.flush()
-        console.fine_tune(session)
-        _keep_model(session, console, arguments.output)
+    config = options.apply(Config(), arguments)
+    where = Path(arguments.project or arguments.output).resolve()
+    if not arguments.project:
+        where = where.with_name(where.name + job.UNFINISHED)
+    made = job.begin(where, job.key_of_files(pairs, config), ours=not arguments.project)
+    resumed = bool(made.images)
+    try:
+        with console.session(config, _executor(arguments)) as session:
+            session.open_project(where)
+            session.config = config
+            learning.take(session, console, made, pairs, refer=not arguments.project)
+            _learn(session, console, made, arguments.output)
+    except InputError:
+        if not resumed:  # what was given cannot be learnt from: nothing to go on with
+            job.remove(where)
+        raise
+    if not arguments.project:
+        job.remove(where)
     return 0
 
 
@@ -110,18 +119,10 @@ def info(arguments: argparse.Namespace, console: Console) -> int:
         images = {}
         for name in project.images:
             entry = project.image(name)
-            painted = sorted({plane for plane, _ in entry.regions.painted_chunks()})
-            regions = sum(len(entry.regions.ids(plane)) for plane in painted)
-            images[name] = {
-                "axes": entry.axes,
-                "shape": list(entry.shape),
-                "type": str(entry.dtype),
-                "painted_planes": len(painted),
-                "regions": regions,
-            }
+            images[name] = told = files.describe(entry)
             console.result(
                 f"{name}: {entry.axes} {'×'.join(map(str, entry.shape))} {entry.dtype}, "
-                f"{regions} regions on {len(painted)} planes"
+                f"{told['regions']} regions on {told['painted_planes']} planes"
             )
         checkpoint = state.get("checkpoint")
         console.result(f"model: {checkpoint or 'none yet'}")
@@ -172,6 +173,13 @@ def _executor(arguments: argparse.Namespace) -> Executor | None:
     from napari_cas.jobs.dask import connect
 
     return connect(cluster)
+
+
+def _learn(session: Session, console: Console, made: job.Job, output: str | None) -> None:
+    """Train what is left to train, keep the model, and forget the job."""
+    learning.run(session, console, made)
+    _keep_model(session, console, output)
+    made.forget()
 
 
 def _keep_model(session: Session, console: Console, output: str | None) -> None:

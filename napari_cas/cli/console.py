@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from napari_cas.errors import CASError, WorkerError
-from napari_cas.session import Message, Progress, Session, merging
+from napari_cas.session import Message, Progress, Session
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -89,40 +89,9 @@ class Console:
             if executor is not None:
                 executor.shutdown()
 
-    def fine_tune(self, session: Session) -> None:
-        """Fine-tune to the end, with all that the report says of it.
-
-        Raises
-        ------
-        CASError
-            Fine-tuning failed.
-        """
-        start = self._clicked = time.perf_counter()
-        before = len(session.reports)
-        with self.refusals():
-            session.fine_tune()
-        self.wait(session)
-        for group in session.alike:
-            self.say(merging.sentence(group))
-        rounds = session.reports[before:]
-        if not rounds:
-            raise WorkerError("No round was finished")
-        last = rounds[-1]
-        self.report["fine_tune"] = {
-            "checkpoint": session.checkpoint,
-            "rounds": len(rounds),
-            "steps": last.steps,
-            "converged": last.converged,
-            "channels_used": last.channels_used,
-            "channels": session.config.model.channels,
-            "regions": last.regions,
-            "loss": last.losses[-1].total if last.losses else None,
-            "device": last.device,
-            "seconds": round(time.perf_counter() - start, 3),
-            "seconds_to_first_prediction": self.report.pop("first", None),
-            "warnings": sorted({text for report in rounds for text in report.warnings}),
-            "alike": [merging.sentence(group) for group in session.alike],
-        }
+    def clicked(self) -> None:
+        """Begin to measure how long the first prediction takes."""
+        self._clicked = time.perf_counter()
 
     @contextmanager
     def refusals(self) -> Iterator[None]:

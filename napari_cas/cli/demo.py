@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_cas.cli import options, pictures
+from napari_cas.cli import learning, options, pictures
 from napari_cas.cli.files import paint_array
 from napari_cas.config import Config
 from napari_cas.errors import InputError, ProjectError
@@ -81,7 +81,9 @@ def headless(name: str, arguments: argparse.Namespace, console: Console) -> int:
         console.say(f"Sample {name}: {sample.image.shape}, {count} painted regions.")
         console.wait(session)
         console.say("Fine-tuning:")
-        console.fine_tune(session)
+        made = learning.continued(session)
+        learning.run(session, console, made)
+        made.forget()
         first = console.report["fine_tune"]["seconds_to_first_prediction"]
         console.say(f"First prediction {first:.2f} s after the click.")
         session.predict_all()

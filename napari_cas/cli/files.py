@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -47,6 +47,21 @@ def refuse_url(paths: Sequence[str], hint: str) -> None:
     except ProjectError as error:
         todo = f"{error.todo} {hint}"
         raise ProjectError(error.what, expected=error.expected, got=error.got, todo=todo) from None
+
+
+def describe(entry: ImageEntry) -> dict[str, Any]:
+    """Return what an image is and what is painted on it, as JSON takes it."""
+    planes = sorted({plane for plane, _ in entry.regions.painted_chunks()})
+    painted = [entry.regions.ids(plane) for plane in planes]
+    return {
+        "axes": entry.axes,
+        "shape": list(entry.shape),
+        "type": str(entry.dtype),
+        "channels": entry.n_channels,
+        "painted_planes": len(planes),
+        "regions": sum(map(len, painted)),
+        "painted_pixels": sum(sum(ids.values()) for ids in painted),
+    }
 
 
 def find_images(paths: Sequence[str]) -> list[str]:

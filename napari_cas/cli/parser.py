@@ -118,7 +118,12 @@ def _fine_tune(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="PATH",
         help="Maps of painted regions, named like their images: whole numbers, 0 is unpainted.",
     )
-    parser.add_argument("--output", metavar="DIR", help="Where the model is written.")
+    parser.add_argument(
+        "--output",
+        metavar="DIR",
+        help="Where the model is written. Until then what is under way is kept beside it, in "
+        "DIR.unfinished.zarr: typed again, a command that was interrupted goes on.",
+    )
     parser.add_argument("--project", metavar="DIR", help="Keep images and strokes as a project.")
     options.add_cluster(parser)
     options.add_options(parser)

@@ -203,11 +203,16 @@ class Session(AnnotatingSession):
         """Start the worker and load the network, so that the first click is answered at once."""
         self._work.warm_up()
 
-    def fine_tune(self) -> None:
+    def fine_tune(self, max_rounds: int | None = None) -> None:
         """Train on all painted regions in rounds, predicting the view after each.
 
         While rounds already run, one more chain follows them. Without anything to learn from, a
         message says what to paint and nothing starts.
+
+        Parameters
+        ----------
+        max_rounds : int, optional
+            At most so many, instead of what the settings say.
         """
         try:
             painted.check(self._opened(writing=True))
@@ -215,7 +220,7 @@ class Session(AnnotatingSession):
             self._warn(error)
             return
         self.flush()
-        self._work.train()
+        self._work.train(max_rounds)
 
     def cancel(self) -> None:
         """Stop training or predicting: the running round or batch finishes, none follows."""

@@ -157,7 +157,7 @@ class Work:
         """Train after a short pause, or once more if rounds already run."""
         self._timers.start("train", LIVE_SECONDS, self._session.fine_tune)
 
-    def train(self) -> None:
+    def train(self, max_rounds: int | None = None) -> None:
         """Start a chain of rounds, or ask for one more after the present one."""
         if self._chain is not None and self._trains and not self._chain.cancelled:
             self._again = True
@@ -170,7 +170,8 @@ class Work:
         elif self._chain is not None:  # a view is being predicted, or a cancelled round finishes
             self._again = True
         else:
-            self._start_chain(train=True, rounds=self._session.config.fit.max_rounds)
+            rounds = max_rounds or self._session.config.fit.max_rounds
+            self._start_chain(train=True, rounds=rounds)
 
     def _start_chain(self, *, train: bool, rounds: int) -> None:
         self._again = False

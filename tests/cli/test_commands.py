@@ -70,6 +70,18 @@ def test_fine_tuning_from_files_reports_and_saves(trained, pictures):
     assert 1 <= told["rounds"] <= 2
     assert told["channels"] == 4
     assert told["regions"] == 2
+    assert told["rounds_before"] == 0
+    assert told["images"] == {
+        "a": {
+            "axes": "yx",
+            "shape": [96, 128],
+            "type": "uint8",
+            "channels": 1,
+            "painted_planes": 1,
+            "regions": 2,
+            "painted_pixels": 20 * 35 + 20 * 40,
+        }
+    }
     assert 0 < told["seconds_to_first_prediction"] <= told["seconds"]
     record = json.loads((pictures / "model" / "model.json").read_text())
     assert record["config"]["model"]["channels"] == 4
@@ -140,13 +152,15 @@ def test_what_cannot_be_done_is_said_and_exits_with_2(pictures, monkeypatch, cap
     assert any(part in err for part in match.split("|"))
 
 
-def test_one_region_only_exits_with_2(pictures, tmp_path, capsys):
+def test_one_region_only_exits_with_2(pictures, tmp_path, monkeypatch, capsys):
     regions = np.zeros((96, 128), np.uint8)
     regions[3:9, 3:9] = 1
     imageio.imwrite(tmp_path / "r.png", regions)
     words = ["fine-tune", pictures / "a.png", "--regions", tmp_path / "r.png", "--output", "m"]
+    monkeypatch.chdir(tmp_path)
     assert main([str(word) for word in words]) == 2
     assert "takes two" in capsys.readouterr().err
+    assert [p.name for p in tmp_path.iterdir()] == ["r.png"]  # nothing to go on with
 
 
 @pytest.mark.parametrize("words", [[], ["demo"], ["fine-tune"], ["predict"], ["export"]])

@@ -1,0 +1,232 @@
+"""Fine-tuning on a whole data set, which a kill interrupts and does not end.
+
+Images, strokes and checkpoints are in a project; beside them stands a note of which job this is and
+how far it has come. The same command finds the note and goes on. A round depends on nothing but the
+project, the checkpoint and the settings, so what is learnt in the end is the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_cas.errors import ProjectFormatError
+from napari_cas.store import Project
+from napari_cas.store.files import read_json, storing, write_json
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari_cas.config import Config
+    from napari_cas.protocol import RoundReport
+
+NOTE = "fine-tune.json"
+UNFINISHED = ".unfinished.zarr"
+"""Ending of the project in which a model is made whose project nobody asked for."""
+
+
+class Job:
+    """A fine-tuning under way, noted in its project.
+
+    Parameters
+    ----------
+    path : Path
+        The project.
+    key : str
+        Digest of what the job was asked to do.
+
+    Attributes
+    ----------
+    images : list of str
+        Names of the images that are in the project with all their strokes.
+    rounds : int
+        Rounds done.
+    ended : bool
+        Whether no further round is to follow.
+    summary : dict
+        What the last round reported.
+    """
+
+    def __init__(self, path: Path, key: str) -> None:
+        self.path, self.key = path, key
+        self.images: list[str] = []
+        self.rounds = 0
+        self.ended = False
+        self.summary: dict[str, Any] = {}
+        self._checkpoint: str | None = None
+
+    @classmethod
+    def recall(cls, path: Path, key: str) -> Job | None:
+        """Return the job as it was noted; None if there is none, or another one."""
+        try:
+            note = read_json(path / NOTE)
+            job = cls(path, key)
+            job.images = [str(name) for name in note["images"]]
+            job.rounds, job.ended = int(note["rounds"]), bool(note["ended"])
+            job.summary, job._checkpoint = dict(note["summary"]), note["checkpoint"]
+        except (ProjectFormatError, LookupError, TypeError, ValueError):
+            return None
+        return job if note.get("key") == key else None
+
+    def rewind(self) -> None:
+        """Bring the project to what was noted: a round or an image may have got further.
+
+        Raises
+        ------
+        ProjectError
+            Another process is working on it, or it is damaged.
+        """
+        with Project.open(self.path) as project:
+            for name in project.images:
+                if name not in self.images:
+                    project.remove_image(name)
+            state = project.get_state()
+            if state.get("checkpoint") != self._checkpoint:
+                project.set_state(state | {"checkpoint": self._checkpoint})
+
+    def taken(self, name: str) -> None:
+        """Note that an image is in the project, its strokes on disk."""
+        self.images.append(name)
+        self.write()
+
+    def reported(self, report: RoundReport, most: int) -> None:
+        """Note a round.
+
+        Parameters
+        ----------
+        report : RoundReport
+            Of the round; its checkpoint is on disk.
+        most : int
+            Highest number of rounds.
+        """
+        if not report.losses:
+            return
+        self.rounds += 1
+        self.ended = report.converged or self.rounds >= most
+        self._checkpoint = report.checkpoint
+        self.summary = {
+            "steps": report.steps,
+            "converged": report.converged,
+            "channels_used": report.channels_used,
+            "regions": report.regions,
+            "loss": report.losses[-1].total,
+            "device": report.device,
+        }
+        self.write()
+
+    def write(self) -> None:
+        """Write the note, in one step.
+
+        Raises
+        ------
+        StorageError
+            If the file system refuses.
+        """
+        note = {
+            "key": self.key,
+            "images": self.images,
+            "rounds": self.rounds,
+            "ended": self.ended,
+            "checkpoint": self._checkpoint,
+            "summary": self.summary,
+        }
+        write_json(self.path / NOTE, note, durable=True)
+
+    def forget(self) -> None:
+        """Remove the note: the job is done."""
+        with storing(self.path), suppress(FileNotFoundError):
+            (self.path / NOTE).unlink()
+
+
+def begin(path: Path, key: str, *, ours: bool) -> Job:
+    """Make the project of a job, or find the one that an interrupted command has left.
+
+    Parameters
+    ----------
+    path : Path
+        Where it is or will be.
+    key : str
+        Digest of what the job is asked to do.
+    ours : bool
+        Whether a project left there by another job may go.
+
+    Returns
+    -------
+    Job
+        Its project is there, and not open.
+
+    Raises
+    ------
+    ProjectError
+        Something else is in the way, or another process is at work there.
+    StorageError
+        If the file system refuses.
+    """
+    found = Job.recall(path, key)
+    if found is not None:
+        found.rewind()
+        return found
+    if ours and (path / NOTE).is_file():
+        remove(path)
+    draft = path.with_name(f".{path.name}.begun")
+    with storing(path):
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            Project.create(path)  # refuses, and says what is in the way
+        for left in (draft, _aside(path)):  # by a command killed as it began or ended
+            shutil.rmtree(left, ignore_errors=True)
+        Project.create(draft).close()
+        job = Job(draft, key)
+        job.write()
+        with suppress(FileNotFoundError):
+            path.rmdir()
+        draft.rename(path)
+    job.path = path
+    return job
+
+
+def remove(path: Path) -> None:
+    """Remove a job's project: at once where it was, in whatever time it takes elsewhere."""
+    aside = _aside(path)
+    shutil.rmtree(aside, ignore_errors=True)
+    with storing(path):
+        path.rename(aside)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _aside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.gone")
+
+
+def key_of_files(pairs: Sequence[tuple[str, str]], config: Config) -> str:
+    """Return the digest of a job on image files: their places, sizes and dates, and settings."""
+    return _digest([[_stamp(path) for path in pair] for pair in pairs], config)
+
+
+def key_of_project(project: Project, config: Config) -> str:
+    """Return the digest of a job on a project: what is painted in it, and settings."""
+    painted = []
+    for name in project.images:
+        files = project.image(name).regions.files
+        stamps = ((key, files.stamp(key)) for key in sorted(files.keys()))
+        painted.append([name, [[*key, *(stamp or ())] for key, stamp in stamps]])
+    return _digest(painted, config)
+
+
+def _stamp(path: str) -> list[object]:
+    """Return what tells whether a file is still the one it was; of a URL, the address."""
+    if "://" in path:
+        return [path]
+    try:
+        status = Path(path).stat()
+    except OSError:
+        return [path]
+    return [str(Path(path).resolve()), status.st_size, status.st_mtime_ns]
+
+
+def _digest(of: object, config: Config) -> str:
+    text = json.dumps([of, config.model_dump(mode="json")])
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
