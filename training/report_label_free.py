@@ -122,7 +122,7 @@ def plot(name: str, points: list[dict[str, Any]], path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    figure = Figure(figsize=(10, 3.6), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(1, 2, sharey=True)
     by_images = [p for p in points if p["length"] == _BASE["length"]]
@@ -136,10 +136,13 @@ def plot(name: str, points: list[dict[str, Any]], path: Path) -> None:
             spread = [p["methods"][method]["ari"][1] for p in chosen]
             axis.errorbar(at, mean, spread, label=method, capsize=2, **_style(number, method))
         axis.set_xscale("log")
+        axis.set_xticks(at, [f"{value:.0f}" for value in at])
+        axis.set_xticks([], minor=True)
         axis.grid(alpha=0.3)
     axes[0].set(xlabel="painted images", ylabel="adjusted Rand index", title=name)
     axes[1].set(xlabel="painted pixels per image", title=f"{_BASE['painted']} images")
-    axes[1].legend(fontsize=7, loc="lower right")
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, fontsize=8, loc="outside right center")
     figure.savefig(path, dpi=110, metadata={"Software": None})
 
 
