@@ -58,6 +58,7 @@ class Job:
         self.ended = False
         self.summary: dict[str, Any] = {}
         self._checkpoint: str | None = None
+        self._coming: str | None = None
 
     @classmethod
     def recall(cls, path: Path, key: str) -> Job | None:
@@ -68,12 +69,19 @@ class Job:
             job.images = [str(name) for name in note["images"]]
             job.rounds, job.ended = int(note["rounds"]), bool(note["ended"])
             job.summary, job._checkpoint = dict(note["summary"]), note["checkpoint"]
+            job._coming = note["coming"]
         except (ProjectFormatError, LookupError, TypeError, ValueError):
             return None
         return job if note.get("key") == key else None
 
-    def rewind(self) -> None:
+    def rewind(self, *, ours: bool) -> None:
         """Bring the project to what was noted: a round or an image may have got further.
+
+        Parameters
+        ----------
+        ours : bool
+            Whether nobody else works with the project. Of somebody's own, only the image that was
+            on its way goes: others were added, and perhaps painted, in the meantime.
 
         Raises
         ------
@@ -82,15 +90,21 @@ class Job:
         """
         with Project.open(self.path) as project:
             for name in project.images:
-                if name not in self.images:
+                if name not in self.images and (ours or name == self._coming):
                     project.remove_image(name)
             state = project.get_state()
             if state.get("checkpoint") != self._checkpoint:
                 project.set_state(state | {"checkpoint": self._checkpoint})
 
+    def coming(self, name: str) -> None:
+        """Note which image is about to be taken, by the name that it will have."""
+        self._coming = name
+        self.write()
+
     def taken(self, name: str) -> None:
         """Note that an image is in the project, its strokes on disk."""
         self.images.append(name)
+        self._coming = None
         self.write()
 
     def reported(self, report: RoundReport, most: int) -> None:
@@ -129,6 +143,7 @@ class Job:
         note = {
             "key": self.key,
             "images": self.images,
+            "coming": self._coming,
             "rounds": self.rounds,
             "ended": self.ended,
             "checkpoint": self._checkpoint,
@@ -152,7 +167,7 @@ def begin(path: Path, key: str, *, ours: bool) -> Job:
     key : str
         Digest of what the job is asked to do.
     ours : bool
-        Whether a project left there by another job may go.
+        Whether nobody else works with the project: one left there by another job may go.
 
     Returns
     -------
@@ -168,7 +183,7 @@ def begin(path: Path, key: str, *, ours: bool) -> Job:
     """
     found = Job.recall(path, key)
     if found is not None:
-        found.rewind()
+        found.rewind(ours=ours)
         return found
     if ours and (path / NOTE).is_file():
         remove(path)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_cas.cli import files, job
 from napari_cas.errors import WorkerError
-from napari_cas.session import merging
+from napari_cas.session import merging, projects
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,8 +55,10 @@ def take(
         An image or a map cannot be used.
     """
     for image, regions in pairs[len(made.images) :]:
-        (name,) = session.add_images([files.as_new_image(image, refer=refer)])
         assert session.project is not None  # noqa: S101 - opened by the command
+        new = files.as_new_image(image, refer=refer)
+        made.coming(projects.free_name(new.name, session.project.images))
+        (name,) = session.add_images([new])
         count = files.paint(session.project.image(name), regions)
         session.flush()
         made.taken(name)

@@ -65,7 +65,7 @@ def add_images(
     """Take images into a project and return the names they got."""
     names = []
     for image in images:
-        entry = _take(project, _free_name(image.name, project.images), image)
+        entry = _take(project, free_name(image.name, project.images), image)
         if entry.name != image.name:
             warn(Message("info", f"Image {image.name!r} is called {entry.name!r} in the project."))
         names.append(entry.name)
@@ -150,7 +150,7 @@ def _config(
         return None
 
 
-def _free_name(name: str, taken: Sequence[str]) -> str:
+def free_name(name: str, taken: Sequence[str]) -> str:
     """Return a name for an image that is safe as a folder and not taken."""
     base = safe_name(name)
     used = {other.casefold() for other in taken}

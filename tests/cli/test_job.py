@@ -221,6 +221,20 @@ def test_projects_of_others_and_damaged_notes_are_left_alone(tmp_path):
     assert job.begin(made.path, "k", ours=True).rounds == 0
 
 
+def test_of_a_project_that_is_kept_only_the_image_on_its_way_is_taken_back(tmp_path):
+    pixels = np.arange(600, dtype=np.uint8).reshape(20, 30)
+    made = job.begin(tmp_path / "p.zarr", "k", ours=False)
+    made.coming("a")
+    with Project.open(made.path) as project:
+        for name in ("a", "mine"):
+            project.add_image(name, pixels, "yx").regions[5:9, 5:9] = 1
+    again = job.begin(made.path, "k", ours=False)
+    assert again.images == []
+    with Project.open(made.path) as project:
+        assert project.images == ("mine",)
+        assert project.image("mine").regions[6, 6] == 1
+
+
 def test_addresses_and_missing_files_have_keys_too(tmp_path):
     (tmp_path / "a.png").write_bytes(b"1")
     pairs = [("https://host/a.zarr", str(tmp_path / "a.png"))]
