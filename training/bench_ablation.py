@@ -123,17 +123,14 @@ _FROM_RANDOM = {
     f"{_TRAINER}.start_from_discriminant": _random_start,
     f"{_TRAINER}.hold_on": _nothing,
 }
-_NO_COPIES = {f"{_TRAINER}.COPIES": 0}
-_TO_THE_END = {f"{_TRAINER}._is_flat": lambda _: False}
-"""Train on where a training would stop because nothing changes any more, as live mode does."""
 VARIANTS: Mapping[str, Variant] = {
     "as it is": Variant(),
     "loss of Eq. 1": Variant(Config(loss=EQ_1)),
     "the first answer: closed form and one step": Variant(
         Config(fit=FitConfig(max_rounds=1)), {f"{_TRAINER}.fit": _one_step}
     ),
-    "all 12 rounds": Variant(replaced=_TO_THE_END),
-    "no varied copies": Variant(replaced=_NO_COPIES),
+    "all 12 rounds": Variant(replaced={f"{_TRAINER}._ENOUGH": float("inf")}),
+    "no varied copies": Variant(replaced={f"{_TRAINER}.COPIES": 0}),
     "held on one plane, too": Variant(replaced={f"{_TRAINER}.hold_on": _always_hold}),
     "never held": Variant(replaced={f"{_TRAINER}.hold_on": _nothing}),
     "no closed form": Variant(Config(fit=FitConfig(learning_rate=RATE)), _FROM_RANDOM),

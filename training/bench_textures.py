@@ -21,6 +21,7 @@ from training.saliency.loop import train
 from training.saliency.runs import Place
 from training.table_regions import recipe_of
 from training.table_rwtd import COLUMNS, VARIANTS, read, score, truths, unlearnt
+from training.table_rwtd import READINGS as TABLE
 from training.two_regions import two_regions
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ WEIGHTS = ((0.0, 0.0), (1.0, 0.0), (2.0, 0.0), (2.0, 1.0), (2.0, 2.0), (2.0, 4.0
 """Weights of colour and filter energies that are compared."""
 BESIDE = {f"two regions, {c:g} × colour, {t:g} × filters": (c, t) for c, t in WEIGHTS}
 READINGS: dict[str, Reading] = {
-    "strongest channel": lambda _, found: found.argmax(0) + 1,
+    "strongest channel": TABLE["strongest channel"],
     **{
         name: partial(two_regions, colour=colour, texture=texture)
         for name, (colour, texture) in BESIDE.items()
@@ -109,7 +110,7 @@ def _rows(variant: Variant, place: Place) -> list[dict[str, Any]]:
     found: dict[str, list[Labels]] = {name: [] for name in READINGS}
     true: list[Labels] = []
     for fold, (rest, held_out) in enumerate(folds(len(learn))):
-        for name, partitions in _read_fold(recipe, learn, rest, held_out, fold, place):
+        for name, partitions in _read_fold(recipe, learn, rest, held_out, fold, place).items():
             found[name] += partitions
         true += truths(part_of(learn, held_out))
         place.say(f"{variant.method}: fold {fold + 1} of {FOLDS} done")
@@ -127,7 +128,7 @@ def _read_fold(
     held_out: NDArray[np.intp],
     fold: int,
     place: Place,
-) -> Iterator[tuple[str, list[Labels]]]:
+) -> dict[str, list[Labels]]:
     folder = place.runs / f"{recipe.key}-fold{fold}"
     trained = train(recipe, part_of(learn, rest), folder, progress=place.say)
     return read(trained, part_of(learn, held_out), readings=READINGS)

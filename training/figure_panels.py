@@ -98,7 +98,7 @@ def _textures(args: argparse.Namespace, place: Place, file: Path) -> list[str]:
             columns = [shown.pictures.images[shown.rows], shown.pictures.salient(shown.rows)]
             names = [test.pictures.names[row] for row in shown.rows]
         trained = train_regions(recipe, learn, place)
-        for reading, found in read(trained, shown, place.device):
+        for reading, found in read(trained, shown, place.device).items():
             columns.append(found)
             titles.append(f"{method}\n{reading}".replace(", ", ",\n"))  # columns are narrow
     panel([[column[i] for column in columns] for i in range(len(names))], titles, file)

@@ -98,7 +98,7 @@ def _run(recipe: Recipe, place: Place) -> dict[str, Any]:
     learn, test = rwtd_examples(recipe, place)
     trained = train_regions(recipe, learn, place)
     return {
-        **{name: score(found, truths(test)) for name, found in read(trained, test, place.device)},
+        **{n: score(found, truths(test)) for n, found in read(trained, test, place.device).items()},
         "record": trained.record,
     }
 
@@ -108,12 +108,14 @@ def read(
     examples: Examples,
     device: str = "cpu",
     readings: Mapping[str, Reading] = READINGS,
-) -> Iterator[tuple[str, list[Labels]]]:
-    """Yield, for each reading, its name and the partition (H, W) of every image."""
-    parts = list(superpixels_of(examples))
-    for name, reading in readings.items():
-        maps = probabilities(trained, examples, device)
-        yield name, [reading(*both) for both in zip(parts, maps, strict=True)]
+) -> dict[str, list[Labels]]:
+    """Return, for each reading by its name, the partition (H, W) of every image."""
+    found: dict[str, list[Labels]] = {name: [] for name in readings}
+    maps = probabilities(trained, examples, device)
+    for parts, channels in zip(superpixels_of(examples), maps, strict=True):
+        for name, reading in readings.items():
+            found[name].append(reading(parts, channels))
+    return found
 
 
 def unlearnt(examples: Examples, colour: float, texture: float) -> list[Labels]:
