@@ -39,16 +39,17 @@ def start_from_discriminant(head: Head, sampler: PixelSampler, *, known: bool) -
     Discriminant
         As found, before channels are exchanged.
     """
-    copies = sampler.varied is not sampler.features
-    varied = ((sampler.varied - head.mean) * head.scale, sampler.varied_count)
+    varied = None
+    if sampler.copies:
+        varied = head.standardised(sampler.varied), sampler.varied_count
     found = discriminate(
-        (sampler.features - head.mean) * head.scale,
+        head.standardised(sampler.features),
         sampler.count,
         sampler.plane,
         sampler.group,
         sampler.neighbours * head.scale,
         len(head.linear_bias),
-        varied if copies else None,
+        varied,
     )
     if known and bool(head.linear_weight.any()):
         return found

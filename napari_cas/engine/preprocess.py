@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 LOW, HIGH = 0.1, 99.9
 """Percentiles that become 0 and 255; what lies outside goes on linearly, by at most one range."""
 
+RANGE = -255.0, 510.0
+"""Nothing on the 0–255 scale lies beyond."""
+
 _SAMPLE = 1_000_000
 
 
@@ -64,7 +67,7 @@ class Scaling:
         scaled = image.astype(work)
         scaled -= self.low.astype(work)[:, None, None]
         scaled *= gain[:, None, None]
-        np.clip(scaled, -255.0, 510.0, out=scaled)
+        np.clip(scaled, *RANGE, out=scaled)
         return scaled.astype(np.float32, copy=False)
 
 

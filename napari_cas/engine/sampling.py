@@ -17,7 +17,7 @@ from napari_cas.engine.tiling import grid, overlapping
 from napari_cas.engine.variations import shared_out, varied_features
 from napari_cas.errors import RegionError
 from napari_cas.losses import RegionIndex, index_regions
-from napari_cas.models.pyramid import gather
+from napari_cas.models.pyramid import gather, indices
 from napari_cas.protocol import Alike
 
 if TYPE_CHECKING:
@@ -124,8 +124,8 @@ class PixelSampler:
         (R,) plane, painted id, and the number that regions share which are taken as one.
     varied, varied_count : Tensor
         The same pixels and some of them in varied copies of their images, (V, D) and (R,).
-    planes : int
-        How many planes are painted.
+    planes, copies : int
+        How many planes are painted, and how many varied copies of a tile there are, at most.
     probes, neighbours : Tensor
         (Q, D) features of random pixels, and differences between such that lie close together.
 
@@ -167,6 +167,7 @@ class PixelSampler:
         painted = sum(len(s.ids) for s in samples)
         self.features, self.count = _by_region(features[: len(tiles)], regions.index[0, :painted])
         self.varied, self.varied_count = self.features, self.count
+        self.copies = copies if extra else 0
         if extra:
             self.varied, self.varied_count = _by_region(features, regions.index[0])
         self.probes = torch.cat([s.probes for s in samples])
@@ -196,7 +197,7 @@ class PixelSampler:
     def merge_alike(self, model: QuickModel) -> None:
         """Take regions that look alike as one from now on."""
         head = model.head
-        standard = (self.features - head.mean) * head.scale
+        standard = head.standardised(self.features)
         local = sum(head.widths[:_LOCAL_LEVELS])
         self.group = group_alike(
             standard, self.count, self.plane, local=local, channels=model.channels
@@ -267,8 +268,8 @@ def _draw(
             device = pyramid[0].device
             sample = _TileSample(
                 torch.from_numpy(tile.regions[y, x]),
-                gather(pyramid, *_indices(y + down, x + right, device)),
-                gather(pyramid, *_indices(qy + down, qx + right, device)),
+                gather(pyramid, *indices(y + down, x + right, device)),
+                gather(pyramid, *indices(qy + down, qx + right, device)),
             )
             held = sample.features.numel() + sample.probes.numel()
             cache.put(key, sample, 4 * held)
@@ -305,10 +306,6 @@ def _pairs(
     beside = first + rng.integers(-_BESIDE, _BESIDE + 1, size=(2, number))
     y, x = np.concatenate([first, np.clip(beside, 0, limits - 1)], axis=1)
     return y, x
-
-
-def _indices(y: np.ndarray, x: np.ndarray, device: torch.device) -> tuple[Tensor, Tensor]:
-    return torch.from_numpy(y).to(device), torch.from_numpy(x).to(device)
 
 
 def _pick(

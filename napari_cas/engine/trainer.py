@@ -285,16 +285,15 @@ class Trainer:
                 device=self.device,
                 stacked=self.model.stacked,
             )
-        copies = self._copies_now()
-        sampler = PixelSampler(self.model, tiles, self.cache, self.config.seed, copies)
+        sampler = PixelSampler(self.model, tiles, self.cache, self.config.seed, self._copies_now())
         if not self.model.head.fitted:
             self.model.head.standardise(sampler.features)
-        known = (sampler.digest, copies) == (self._digest, self._copies)
+        known = (sampler.digest, sampler.copies) == (self._digest, self._copies)
         if not known or self._found is None:
             sampler.merge_alike(self.model)
             self._found = start_from_discriminant(self.model.head, sampler, known=known)
         sampler.settle(self._found.group, varied=self._found.varied)
-        self._copies = copies
+        self._copies = sampler.copies
         self._alike = sampler.alike()
         self.learner.penalty = hold_on(self.model.head, sampler, self.config.seed)
         return sampler

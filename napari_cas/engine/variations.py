@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 
+from napari_cas.engine.preprocess import RANGE
 from napari_cas.engine.sources import neighbours
 from napari_cas.engine.tiling import with_halo
-from napari_cas.models.pyramid import gather
+from napari_cas.models.pyramid import gather, indices
 from napari_cas.protocol import Box
 
 if TYPE_CHECKING:
@@ -32,11 +33,10 @@ if TYPE_CHECKING:
     from napari_cas.protocol import Plane
 
 COPIES = 2
-"""Copies of each painted tile. Four gave no more than two on 12 painted images."""
+"""Copies of each painted tile."""
 
 _MOST = 32
 _SPREAD = 0.2
-_RANGE = -255.0, 510.0  # as far as preprocessing lets values go
 
 
 class Variation(NamedTuple):
@@ -73,7 +73,7 @@ class Variation(NamedTuple):
         light = np.sign(unit) * np.abs(unit) ** self.gamma * self.gain[:, None, None] + self.offset
         seen = light[..., ::-1] if self.mirrored else light
         turned = np.rot90(seen, self.turns, axes=(1, 2))
-        return np.asarray(np.clip(turned * 255.0, *_RANGE), np.float32)
+        return np.asarray(np.clip(turned * 255.0, *RANGE), np.float32)
 
     def move(
         self, y: NDArray[np.intp], x: NDArray[np.intp], shape: tuple[int, int]
@@ -142,13 +142,8 @@ def varied_features(
         model.features(_tensor(variation.apply(source.read(p, box)), model))
         for p in (plane, *neighbours(source, plane, model.context))
     )
-    row, column = variation.move(y - box.y0, x - box.x0, box.shape)
-    device = own[0].device
-    return gather(
-        model.with_context(own, others),
-        torch.from_numpy(np.ascontiguousarray(row)).to(device),
-        torch.from_numpy(np.ascontiguousarray(column)).to(device),
-    )
+    where = variation.move(y - box.y0, x - box.x0, box.shape)
+    return gather(model.with_context(own, others), *indices(*where, own[0].device))
 
 
 def _tensor(image: Array, model: QuickModel) -> Tensor:

@@ -17,6 +17,9 @@ from torch.nn import functional as F  # noqa: N812
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy as np
+    from numpy.typing import NDArray
+
 STRIDES = (1, 2, 4, 8, 16)
 
 Pyramid: TypeAlias = tuple[Tensor, ...]
@@ -75,6 +78,13 @@ def double(level: Tensor) -> Tensor:
     return F.interpolate(
         level, size=(2 * height + 1, 2 * width + 1), mode="bilinear", align_corners=True
     )
+
+
+def indices(
+    y: NDArray[np.intp], x: NDArray[np.intp], device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Return rows and columns as :func:`gather` takes them."""
+    return torch.from_numpy(y).to(device), torch.from_numpy(x).to(device)
 
 
 def gather(pyramid: Pyramid, y: Tensor, x: Tensor) -> Tensor:

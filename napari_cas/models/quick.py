@@ -219,6 +219,10 @@ class Head(nn.Module):
         self.scale.copy_(1 / deviation.clamp(min=1e-3))
         self.fitted.fill_(1)
 
+    def standardised(self, features: Tensor) -> Tensor:
+        """Return features (P, D) in units of their deviation from the mean."""
+        return (features - self.mean) * self.scale
+
     def forward(self, features: Tensor) -> Tensor:
         """Return logits (P, M) of gathered features (P, D)."""
         hidden, linear = self._split(F.linear(features, *self._first()), dim=1)
@@ -226,8 +230,7 @@ class Head(nn.Module):
 
     def linear(self, features: Tensor) -> Tensor:
         """Return the logits (P, M) of the linear map alone."""
-        standard = (features - self.mean) * self.scale
-        return F.linear(standard, self.linear_weight, self.linear_bias)
+        return F.linear(self.standardised(features), self.linear_weight, self.linear_bias)
 
     def map(self, pyramid: Pyramid, *, step: int = 1) -> Tensor:
         """Return logits of a pyramid.

@@ -264,7 +264,7 @@ def _across(result: Labels, where: Place) -> Iterator[NDArray[np.int32]]:
             after[axis] = slice(part.start, part.start + 1)
             sides = [np.asarray(result[tuple(s)]).ravel().astype(np.int64) for s in (before, after)]
             both = (sides[0] > 0) & (sides[1] > 0)
-            # As one number each: sorting rows of two is ten times as slow.
+            # As one number each: sorting rows of two takes much longer.
             pairs = np.unique(sides[0][both] << 32 | sides[1][both])
             yield np.stack([pairs >> 32, pairs & 0xFFFFFFFF], axis=1).astype(np.int32)
 
