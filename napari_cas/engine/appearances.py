@@ -104,7 +104,7 @@ def shrunk(noise: Tensor) -> Tensor:
 
 
 def centres(means: Tensor, kind: Tensor) -> Tensor:
-    """Return the (K, D) means over all regions (R, D) of one kind."""
+    """Return the (K, D) means of what is of one kind, (R, D), numbered 0 to K - 1."""
     number = torch.bincount(kind)
     zeros = means.new_zeros(len(number), means.shape[1])
     return zeros.index_add(0, kind, means) / number[:, None]
@@ -139,23 +139,26 @@ def few_planes(painted: Painted) -> tuple[Painted, Tensor]:
     Tensor
         (R,) bool: which regions these are.
     """
-    number = torch.bincount(painted.plane)
     kept = torch.isin(painted.plane, painted.plane[:_SURVEYED])
-    kept |= painted.plane == number.argmax()
+    kept |= painted.plane == torch.bincount(painted.plane).argmax()
+    return only(painted, kept), kept
+
+
+def only(painted: Painted, kept: Tensor) -> Painted:
+    """Return some regions, `kept` (R,) bool, with at most 64 pixels each; planes from 0."""
     order = torch.argsort(painted.region, stable=True)
     region = painted.region[order]
     count = torch.bincount(region, minlength=len(kept))
     taken = torch.where(kept, count.clamp(max=_PIXELS), 0)
     pixel = evenly(count, taken)
     new = kept.cumsum(0) - 1
-    some = Painted(
+    return Painted(
         painted.features[order[pixel]],
         new[region[pixel]],
         painted.means[kept],
         _from_zero(painted.plane[kept]),
         painted.noise,
     )
-    return some, kept
 
 
 def evenly(count: Tensor, taken: Tensor) -> Tensor:
@@ -182,7 +185,7 @@ def _alternate(painted: Painted, count: int, *, centred: bool) -> Appearances:
         if any(torch.equal(number, before) for before in seen):
             break
         seen.append(number)
-        total = shrunk(noise + _between_images(means, number))
+        total = shrunk(noise + between_images(means, number))
     return Appearances(number, total)
 
 
@@ -200,7 +203,7 @@ def _centred_per(means: Tensor, kind: Tensor) -> Tensor:
     return means - centres(means, kind)[kind]
 
 
-def _between_images(means: Tensor, appearance: Tensor) -> Tensor:
+def between_images(means: Tensor, appearance: Tensor) -> Tensor:
     """Return the (D, D) covariance of the means of one appearance."""
     off = _centred_per(means, appearance)
     free = len(means) - int(appearance.max()) - 1
@@ -254,7 +257,7 @@ def left_out(painted: Painted, number: Tensor) -> Tensor:
         known = number.new_full(rest.shape, -1)
         known[rest] = kind
         weight, bias = linear(
-            centres(means[rest], kind), shrunk(noise + _between_images(means[rest], kind))
+            centres(means[rest], kind), shrunk(noise + between_images(means[rest], kind))
         )
         logits = features @ weight.T + bias
         teaching = rest[region]

@@ -141,7 +141,7 @@ def _find(
 ) -> _Found:
     """Return what regions show, and which are one; parameters as of :func:`discriminate`."""
     while True:  # with fewer groups each time
-        painted = _describe(features, count, plane, group, neighbours)
+        painted = describe(features, count, plane, group, neighbours)
         found = find_appearances(painted, channels)
         joined = join_twins(painted, found.number)
         if int(joined.max()) + 1 == len(joined):
@@ -156,7 +156,7 @@ def _judge(found: _Found, features: Tensor, count: Tensor) -> Tensor:
     return left_out_scores(survey, found.appearances.number[kept])
 
 
-def _describe(
+def describe(
     features: Tensor, count: Tensor, plane: Tensor, group: Tensor, neighbours: Tensor
 ) -> Painted:
     """Return the statistics of groups of regions; parameters as of :func:`discriminate`."""

@@ -12,7 +12,9 @@ from torch import Tensor
 
 from napari_cas.engine.alike import group_alike
 from napari_cas.engine.device import generator
+from napari_cas.engine.discriminant import OUTSIDE, describe
 from napari_cas.engine.features import FeatureCache, feature_box, tile_features
+from napari_cas.engine.mixed import Mixed, find_mixed, teaching
 from napari_cas.engine.tiling import grid, overlapping
 from napari_cas.engine.variations import shared_out, varied_features
 from napari_cas.errors import RegionError
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from napari_cas.engine.sources import Source
-    from napari_cas.models.quick import QuickModel
+    from napari_cas.models.quick import Head, QuickModel
     from napari_cas.protocol import Box, Plane
 
 PIXELS_PER_STEP = 4096
@@ -126,6 +128,8 @@ class PixelSampler:
         The same pixels and some of them in varied copies of their images, (V, D) and (R,).
     planes, copies : int
         How many planes are painted, and how many varied copies of a tile there are, at most.
+    mixed : tuple of (str, tuple of int, int)
+        Image, plane and painted id of regions that are taken as two.
     probes, neighbours : Tensor
         (Q, D) features of random pixels, and differences between such that lie close together.
 
@@ -176,6 +180,7 @@ class PixelSampler:
         self.plane, self.ids = regions.plane, regions.ids
         self.group = torch.arange(len(self.count))
         self.planes = len(names)
+        self.mixed: tuple[tuple[str, Plane, int], ...] = ()
         self._names = tuple(names)
         self._start = self.varied_count.cumsum(0) - self.varied_count
         self.digest = digest_of(tiles)
@@ -203,6 +208,42 @@ class PixelSampler:
             standard, self.count, self.plane, local=local, channels=model.channels
         )
 
+    def find_mixed(self, head: Head) -> tuple[Mixed, ...]:
+        """Return regions that show two kinds, as other planes tell."""
+        of_group = torch.zeros(int(self.group.max()) + 1, dtype=torch.int64)
+        of_group[self.group] = self.plane
+        if teaching(of_group) is None:  # as mostly; describing takes longer
+            return ()
+        features, neighbours = head.standardised(self.features), self.neighbours * head.scale
+        painted = describe(features, self.count, self.plane, self.group, neighbours)
+        return find_mixed(painted, self.group)
+
+    def part(self, mixed: Sequence[Mixed], head: Head) -> None:
+        """Take regions that show two kinds as two from now on."""
+        if not mixed:
+            return
+        self.mixed = tuple(
+            (*self._names[int(self.plane[region])], int(self.ids[region]))
+            for found in mixed
+            for region in found.regions
+        )
+        part = _parts(head.standardised(self.features), self.count, mixed)
+        known = part.unique()  # type: ignore[no-untyped-call]
+        if self.copies:
+            other = _parts(head.standardised(self.varied), self.varied_count, mixed)
+            # Copies must not have a part of which the paint itself has no pixel.
+            other = torch.where(torch.isin(other, known), other, other ^ 1)
+            where = torch.searchsorted(known, other)
+            self.varied, self.varied_count = _by_region([self.varied], where)
+        where = torch.searchsorted(known, part)
+        self.features, self.count = _by_region([self.features], where)
+        if not self.copies:
+            self.varied, self.varied_count = self.features, self.count
+        self._start = self.varied_count.cumsum(0) - self.varied_count
+        of, side = known // 2, known % 2
+        self.plane, self.ids = self.plane[of], self.ids[of]
+        self.group = torch.unique(2 * self.group[of] + side, return_inverse=True)[1]
+
     def settle(self, group: Tensor, *, varied: bool) -> None:
         """Take regions of one group as one, and draw from varied copies or not."""
         self.group = group
@@ -215,8 +256,10 @@ class PixelSampler:
         groups = []
         for number in (torch.bincount(self.group) > 1).nonzero()[:, 0]:
             members = (self.group == number).nonzero()[:, 0]
-            name, plane = self._names[int(self.plane[members[0]])]
-            groups.append(Alike(name, plane, tuple(sorted(self.ids[members].tolist()))))
+            ids = sorted(set(self.ids[members].tolist()))
+            if len(ids) > 1:  # else parts of one region
+                name, plane = self._names[int(self.plane[members[0]])]
+                groups.append(Alike(name, plane, tuple(ids)))
         return tuple(groups)
 
     def _choose_regions(self, rng: torch.Generator) -> Tensor:
@@ -233,6 +276,17 @@ class PixelSampler:
             taken.append(regions)
             total += len(regions)
         return torch.cat(taken).sort().values
+
+
+def _parts(standard: Tensor, count: Tensor, mixed: Sequence[Mixed]) -> Tensor:
+    """Return (P,) twice the region of each pixel, plus one for the second part of mixed ones."""
+    region = torch.repeat_interleave(torch.arange(len(count)), count)
+    second = torch.zeros_like(region)
+    for regions, weight, bias in mixed:
+        own = torch.isin(region, torch.tensor(regions))
+        some = standard[own.to(standard.device)].cpu().double().clamp(-OUTSIDE, OUTSIDE)
+        second[own] = (some @ weight + bias > 0).long()
+    return 2 * region + second
 
 
 def _by_region(features: Sequence[Tensor], region: Tensor) -> tuple[Tensor, Tensor]:

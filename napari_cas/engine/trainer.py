@@ -14,6 +14,7 @@ from napari_cas.engine.crops import CropSampler
 from napari_cas.engine.device import is_out_of_memory, resolve_device
 from napari_cas.engine.features import FeatureCache
 from napari_cas.engine.fit import Learner, fit
+from napari_cas.engine.mixed import sentence
 from napari_cas.engine.predict import Prediction, predict_box
 from napari_cas.engine.preprocess import check_channels, principal_mixing
 from napari_cas.engine.sampling import (
@@ -34,8 +35,10 @@ if TYPE_CHECKING:
 
     from napari_cas.config import Config
     from napari_cas.engine.discriminant import Discriminant
+    from napari_cas.engine.mixed import Mixed
     from napari_cas.engine.sources import Source
     from napari_cas.models import SegmentationModel
+    from napari_cas.models.quick import Head
     from napari_cas.protocol import Alike, Box, LossPoint, Plane
 
 STEPS_PER_ROUND = 100
@@ -91,6 +94,8 @@ class Trainer:
         self._digest, self._regions = "", 0
         self._copies, self._since = 0, 0
         self._found: Discriminant | None = None
+        self._mixed: tuple[Mixed, ...] = ()
+        self._said_mixed: tuple[tuple[str, Plane, int], ...] = ()
         self._alike: tuple[Alike, ...] = ()
         self._starved = ""
         self._take_sizes()
@@ -189,6 +194,7 @@ class Trainer:
                 if not is_out_of_memory(error) or not self._shrink():
                     raise
                 self.learner.warnings.clear()  # the next try says them again
+                self._said_mixed = ()
 
     def _train(
         self, sources: Sequence[Source], steps: int, seconds: float, start: float
@@ -289,14 +295,25 @@ class Trainer:
         if not self.model.head.fitted:
             self.model.head.standardise(sampler.features)
         known = (sampler.digest, sampler.copies) == (self._digest, self._copies)
-        if not known or self._found is None:
+        if known and self._found is not None:
+            sampler.part(self._mixed, self.model.head)
+        else:
             sampler.merge_alike(self.model)
+            self._part_mixed(sampler, self.model.head)
             self._found = start_from_discriminant(self.model.head, sampler, known=known)
         sampler.settle(self._found.group, varied=self._found.varied)
         self._copies = sampler.copies
         self._alike = sampler.alike()
         self.learner.penalty = hold_on(self.model.head, sampler, self.config.seed)
         return sampler
+
+    def _part_mixed(self, sampler: PixelSampler, head: Head) -> None:
+        """Take regions that show two kinds as two, and say so once."""
+        self._mixed = sampler.find_mixed(head)
+        sampler.part(self._mixed, head)
+        if sampler.mixed and sampler.mixed != self._said_mixed:
+            self.learner.warnings.append(sentence(sampler.mixed))
+        self._said_mixed = sampler.mixed
 
     def _copies_now(self) -> int:
         """Return how many varied copies of the paint are looked at: none at first, for haste."""

@@ -18,7 +18,8 @@ from napari_cas.engine.appearances import Painted, few_planes, left_out
 CHANCE = 0.75
 """Told apart by less than this, where 1/2 is chance and 1 certainty, two kinds are one."""
 
-_FEWEST_PLANES = 3
+FEWEST_PLANES = 3
+"""So many planes must show two kinds, before the others can say anything of them."""
 
 
 def join_twins(painted: Painted, number: Tensor) -> Tensor:
@@ -49,14 +50,14 @@ def _twins(painted: Painted, number: Tensor) -> list[tuple[int, int]]:
 
     At least two appearances remain: what is hard to learn is still something to learn.
     """
-    if int(painted.plane.max()) + 1 < _FEWEST_PLANES:
+    if int(painted.plane.max()) + 1 < FEWEST_PLANES:
         return []
     survey, kept = few_planes(painted)
     number = number[kept]
     mean = left_out(survey, number)
     found = []
     for one, other in itertools.combinations(range(mean.shape[1]), 2):
-        told = _told_apart(mean, number, survey.plane, one, other)
+        told, _ = told_apart(mean, number, survey.plane, one, other)
         if told < CHANCE:
             found.append((told, one, other))
     taken: set[int] = set()
@@ -68,12 +69,32 @@ def _twins(painted: Painted, number: Tensor) -> list[tuple[int, int]]:
     return pairs
 
 
-def _told_apart(mean: Tensor, number: Tensor, plane: Tensor, one: int, other: int) -> float:
-    """Return how well two appearances are told apart on planes that show both; 1 on too few."""
+def told_apart(
+    mean: Tensor, number: Tensor, plane: Tensor, one: int, other: int
+) -> tuple[float, int]:
+    """Return how well planes left out tell two appearances apart, and how many planes show both.
+
+    Parameters
+    ----------
+    mean : Tensor
+        (R, K) mean probabilities of each region, taught by other planes only.
+    number, plane : Tensor
+        (R,) appearance and plane of each region.
+    one, other : int
+        The two appearances.
+
+    Returns
+    -------
+    told : float
+        1/2 by chance, 1 with certainty; 1 where too few planes show both.
+    planes : int
+        Planes that show both.
+    """
     first, second = number == one, number == other
     both = torch.isin(plane, plane[first]) & torch.isin(plane, plane[second])
-    if len(plane[both].unique()) < _FEWEST_PLANES:  # type: ignore[no-untyped-call]
-        return 1.0
+    planes = len(plane[both].unique())  # type: ignore[no-untyped-call]
+    if planes < FEWEST_PLANES:
+        return 1.0, planes
     share = mean[:, one] / (mean[:, one] + mean[:, other]).clamp(min=1e-12)
     right, wrong = share[first & both].mean(), share[second & both].mean()
-    return float((right + 1 - wrong) / 2)
+    return float((right + 1 - wrong) / 2), planes

@@ -5,6 +5,7 @@ import torch
 from napari_cas.config import ModelSpec
 from napari_cas.engine.crops import CropSampler
 from napari_cas.engine.features import FeatureCache
+from napari_cas.engine.mixed import Mixed
 from napari_cas.engine.sampling import PixelSampler, check_regions, digest_of, painted_tiles
 from napari_cas.engine.sources import ArraySource
 from napari_cas.errors import RegionError
@@ -168,3 +169,29 @@ def test_crops_larger_than_the_image_are_padded_and_pads_are_not_painted():
     inputs, found = sampler.batch(0)
     assert inputs.shape == (1, 1, 64, 64)
     assert found.count.tolist() == [250, 250]
+
+
+@pytest.mark.parametrize("copies", [0, 2])
+def test_parted_regions_keep_their_pixels_plane_and_id(model, copies):
+    tiles = painted_tiles([source(painted(), n, k) for k, n in enumerate("ab")], 512)
+    model.head.standardise(PixelSampler(model, tiles, FeatureCache(), 0).features)
+    sampler = PixelSampler(model, tiles, FeatureCache(), 0, copies)
+    before, count = sampler.features.clone(), sampler.count.clone()
+    varied, plane, ids = sampler.varied.clone(), sampler.plane.tolist(), sampler.ids.tolist()
+    own = model.head.standardised(before[int(count[0]) :][: int(count[1])]).double()
+    weight = torch.zeros(own.shape[1], dtype=torch.float64)
+    weight[0] = 1.0
+    middle = own[:, 0].median()
+    sampler.part([Mixed((1,), weight, -middle)], model.head)
+    assert sampler.ids.tolist() == [ids[0], ids[1], *ids[1:]]
+    assert sampler.plane.tolist() == [plane[0], plane[1], *plane[1:]]
+    assert sampler.count[1] == (own[:, 0] <= middle).sum()
+    assert sampler.count[[1, 2]].sum() == count[1]
+    assert sampler.mixed == (("a", (), ids[1]),)
+    assert not sampler.alike()
+    # Nothing is lost, and all other regions stay as they were.
+    assert torch.equal(sampler.features[int(count[:2].sum()) :], before[int(count[:2].sum()) :])
+    assert torch.equal(sampler.varied.sum(1).sort().values, varied.sum(1).sort().values)
+    assert len(sampler.varied_count) == len(sampler.count) == len(ids) + 1
+    assert sampler.varied_count.sum() == len(varied)
+    assert len(sampler.batch(0).regions.count) == len(ids) + 1

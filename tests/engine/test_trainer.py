@@ -148,6 +148,33 @@ def test_kinds_under_two_ids_on_every_plane_are_learnt_as_one_and_told():
     assert again.alike == before.alike
 
 
+def test_two_kinds_under_one_id_on_some_planes_are_learnt_as_two_and_told_once():
+    # Textures, two of them under one id on every third image; ids are shuffled in every image.
+    paint = FAULTS["two kinds under one id, every third image"]
+    rng = np.random.default_rng(0)
+    sources, wanted = [], []
+    for number, item in enumerate(Mosaics(12)):
+        ids = np.concatenate([[0], rng.permutation(3) + 1])
+        painted = ids[paint(item, 3, number)[0]]
+        image = np.moveaxis(np.atleast_3d(item.image), 2, 0)
+        sources.append(ArraySource(f"{number}", image, painted))
+        if number % 3 == 0:
+            wanted.append(f"{ids[1]} of {number}")
+    trainer = Trainer(Config(), sources[0].channels, FeatureCache())
+    result = trainer.train(sources, steps=5)
+    (said,) = result.warnings
+    assert said.startswith(f"Regions {'; '.join(wanted[:3])}; … show two kinds")
+    assert result.channels_used == 3
+    assert result.regions == 32
+    known = trainer.train(sources, steps=5)  # varied copies are new
+    assert known.channels_used == 3
+    assert not known.warnings
+    assert not trainer.train(sources, steps=5).warnings
+    # The checkpoint does not hold them: they follow from the paint.
+    again = Trainer.restore(*trainer.save(), cache=trainer.cache)
+    assert again.train(sources, steps=1).channels_used == 3
+
+
 def test_images_without_paint_are_not_touched(trainer):
     bare = Starved("bare", np.moveaxis(IMAGE, 2, 0), side=0)
     assert trainer.train([bare, source(), bare], steps=1).regions == 2
