@@ -18,11 +18,19 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
-from napari_cas.errors import InputError, ProjectError
+from napari_cas.errors import InputError, ProjectError, ProjectFormatError
 from napari_cas.store import metadata, pyramid
 from napari_cas.store.colors import image_label_colors
-from napari_cas.store.files import read_group, replace_directory, storing, temporary, write_group
+from napari_cas.store.files import (
+    read_group,
+    refuse_devices,
+    replace_directory,
+    storing,
+    temporary,
+    write_group,
+)
 from napari_cas.store.intake import Source, create_level
+from napari_cas.store.links import is_link
 from napari_cas.store.omexml import ome_xml
 
 if TYPE_CHECKING:
@@ -206,8 +214,20 @@ def _copy_array(source: Path, target: Path, ticker: _Ticker) -> None:
         copy.mkdir(parents=True, exist_ok=True)
         for name in names:
             if name == "zarr.json" or name.isdigit():
-                shutil.copyfile(Path(folder) / name, copy / name)
+                _copy_file(Path(folder) / name, copy / name)
         ticker.step()
+
+
+def _copy_file(source: Path, target: Path) -> None:
+    if is_link(source):
+        raise ProjectFormatError(
+            f"{source} is a symbolic link",
+            expected="a file of the project's own",
+            got=f"a link to {source.readlink()}",
+            todo="Put the file in its place; what links lead to is not given away.",
+        )
+    refuse_devices(source)
+    shutil.copyfile(source, target)
 
 
 # Labels ---------------------------------------------------------------------------------------

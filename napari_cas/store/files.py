@@ -117,9 +117,24 @@ def read_file(path: Path) -> bytes:
     OSError
         If it cannot be read, or is no file but a device or a pipe, which may never end.
     """
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise OSError(errno.EINVAL, "Not a regular file", str(path))
+    refuse_devices(path)
     return path.read_bytes()
+
+
+def refuse_devices(path: Path) -> None:
+    """Check that reading `path` ends.
+
+    Raises
+    ------
+    OSError
+        If it is a device, a pipe or a socket, or leads to one.
+    """
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return  # whoever reads it is told better
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise OSError(errno.EINVAL, "Not a regular file", str(path))
 
 
 def write_json(path: Path, value: object, *, durable: bool = False) -> None:

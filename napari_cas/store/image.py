@@ -16,6 +16,7 @@ from napari_cas.store.labels import LabelArray
 from napari_cas.store.levels import LABELS, locate, open_levels, readable
 from napari_cas.store.links import is_link, linked_inside, refuse_links
 from napari_cas.store.predicted import Predicted
+from napari_cas.store.regular import RegularFiles
 from napari_cas.store.sampling import Intensity
 from napari_cas.store.views import PredictionView
 
@@ -270,7 +271,8 @@ class ImageEntry:
         if not (path / "zarr.json").is_file() or self._foreign(path):
             return None
         try:
-            array = zarr.open_array(str(path), mode="r+" if self.mode == "worker" else "r")
+            files = RegularFiles(path, read_only=self.mode != "worker")
+            array = zarr.open_array(files, mode="r" if files.read_only else "r+")
         except Exception:  # zarr raises whatever the damage leads to
             return None
         fits = array.shape[1:] == self.label_shape and array.dtype == np.float16

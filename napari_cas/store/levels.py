@@ -15,6 +15,7 @@ from napari_cas.store import metadata
 from napari_cas.store.chunks import ChunkFiles
 from napari_cas.store.colors import image_label_colors
 from napari_cas.store.files import read_group, write_group
+from napari_cas.store.regular import store_at
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +24,6 @@ LABELS = {"regions": "int32", "corrections": "uint8", "prediction": "uint8"}
 """The label arrays of an image and their types."""
 
 _CHUNK_LIMIT = 1 << 30
-_METADATA = ("zarr.json", ".zgroup", ".zattrs", ".zarray")
 
 
 def open_levels(
@@ -38,9 +38,8 @@ def open_levels(
     ImageError
         If it cannot be reached or its axes cannot be used.
     """
-    _refuse_devices(source)
     try:
-        group = zarr.open_group(source, mode="r")
+        group = zarr.open_group(store_at(source), mode="r")
     except Exception as error:
         # Missing libraries, unreachable hosts, foreign files: each store raises its own.
         raise ImageError(
@@ -52,7 +51,6 @@ def open_levels(
     meta = metadata.parse(attributes if attributes is not None else dict(group.attrs), source)
     levels: list[zarr.Array[Any]] = []
     for path in meta.paths:
-        _refuse_devices(f"{source}/{path}")
         try:
             array = group[path]
         except Exception as error:
@@ -63,15 +61,6 @@ def open_levels(
             ) from error
         levels.append(_check_level(array, f"{source}/{path}", len(meta.axes)))
     return levels, meta
-
-
-def _refuse_devices(folder: str) -> None:
-    """Refuse local metadata that is no file: reading a link to a device may never end."""
-    for path in (Path(folder, name) for name in _METADATA) if "://" not in folder else ():
-        if path.exists() and not path.is_file():
-            raise ProjectFormatError(
-                f"{path} is damaged", expected="a file", got="a folder, a device or a pipe"
-            )
 
 
 def how_to_reach(error: BaseException) -> str:

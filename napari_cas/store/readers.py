@@ -20,6 +20,7 @@ import zarr
 from napari_cas.errors import CASError, ImageError
 from napari_cas.store import metadata
 from napari_cas.store.levels import how_to_reach, open_levels, readable
+from napari_cas.store.regular import store_at
 
 if TYPE_CHECKING:
     from napari_cas.store.arraylike import ArrayLike
@@ -298,7 +299,7 @@ def _imagej_metadata(
 
 def _read_zarr(source: str) -> LoadedImage:
     try:
-        node = zarr.open(source, mode="r")
+        node = zarr.open(store_at(source), mode="r")
     except Exception as error:
         # Stores raise their own errors for what is missing, foreign or out of reach.
         raise ImageError(

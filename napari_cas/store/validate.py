@@ -17,6 +17,8 @@ import ome_zarr_models.v05.labels
 import zarr
 from pydantic import ValidationError
 
+from napari_cas.store.regular import store_at
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -58,7 +60,7 @@ def validate(path: str | Path) -> list[Problem]:
         fewer levels than the image is no problem there, an export completes them.
     """
     try:
-        group = zarr.open_group(str(path), mode="r")
+        group = zarr.open_group(store_at(str(path)), mode="r")
     except Exception as error:
         # Whatever a store raises: it is not readable as Zarr.
         return [Problem("", f"not a Zarr group: {type(error).__name__}: {error}")]

@@ -248,6 +248,7 @@ def test_pixels_may_be_elsewhere_and_the_project_may_be_reached_through_a_link(l
 
 
 DEVICES = [
+    "images/plane/0/c/0/0",
     "images/plane/0/zarr.json",
     "images/plane/predicted.jsonl",
     "images/plane/zarr.json",
@@ -263,6 +264,17 @@ def test_devices_that_never_end_are_not_read(lured, part):
     path = lured(part, "/dev/zero")
     with within_memory(1024):
         use(path)
+        validate(path)
         with Project.open(path) as project:
             assert "stack" in project.images
             assert ("plane" in project.images) == (not part.endswith("zarr.json"))
+
+
+@pytest.mark.parametrize("part", ["images/plane/0/c/0/0", "images/plane/0/zarr.json"])
+def test_what_a_link_leads_to_is_not_exported(lured, tmp_path, part):
+    path = lured(part)
+    with Project.open(path) as project:
+        assert np.array_equal(project.image("plane").read((), Box(0, 0, 300, 320))[0], IMAGE)
+        with pytest.raises(ProjectFormatError, match="symbolic link"):
+            export(project, tmp_path / "out.zarr", images=["plane"])
+    assert not (tmp_path / "out.zarr").exists()
