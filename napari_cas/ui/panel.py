@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QEvent, QObject, QSize, Qt
-from qtpy.QtGui import QColor, QIcon, QPainter, QPixmap
+from qtpy.QtGui import QColor, QIcon, QKeyEvent, QPainter, QPixmap
 from qtpy.QtWidgets import QFrame, QScrollArea, QStyle, QVBoxLayout, QWidget
 from superqt import QCollapsible
 
 from napari_cas.ui.panels.alike import AlikeView
 from napari_cas.ui.panels.guide import GuideView
+from napari_cas.ui.panels.hands import leave_to_canvas
 from napari_cas.ui.panels.images import ImagesView
 from napari_cas.ui.panels.machine import MachineView
 from napari_cas.ui.panels.project import ProjectView
@@ -37,6 +38,7 @@ class TallScroll(QScrollArea):
         self.setWidget(inner)
         self.setWidgetResizable(True)
         self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # or a click beside a button takes the arrows
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
 
     def minimumSizeHint(self) -> QSize:  # noqa: N802 - Qt's name
@@ -53,6 +55,13 @@ class TallScroll(QScrollArea):
                 self._told = width
                 self.updateGeometry()
         return bool(super().eventFilter(watched, event))
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: N802 - Qt's name
+        """Leave the keys of the previous and the next image to napari; scroll by the others."""
+        if event.key() in (Qt.Key.Key_PageUp, Qt.Key.Key_PageDown):
+            event.ignore()
+        else:
+            super().keyPressEvent(event)
 
 
 class Panel(QWidget):
@@ -87,6 +96,7 @@ class Panel(QWidget):
         self.settings.layout().setContentsMargins(0, 0, 0, 0)
         self._annotate = QWidget()
         self._lay_out()
+        leave_to_canvas(self)
         self.show_project(False)
 
     def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name

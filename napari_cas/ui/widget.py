@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import napari.viewer
 
     from napari_cas.jobs import Executor
+    from napari_cas.store import ImageEntry
 
 VIEW_MILLISECONDS = 120
 """How long the view must rest before the session is told of it."""
@@ -77,10 +78,16 @@ class AnnotationWidget(QWidget):
         self.layers.view_moved.connect(self._view_moved)
         self.settled.timeout.connect(self.intents.view_settled)
         self.viewer.events.theme.connect(self._follow_theme)
+        self.session.image_changed.connect(self._take_keys)
         self.answers.show_chosen()
 
     def _view_moved(self) -> None:
         self.settled.start()
+
+    def _take_keys(self, entry: ImageEntry | None) -> None:
+        """Give napari the keys with the brush: its layer list would keep Page Down to itself."""
+        if entry is not None and self._window and not self.isAncestorOf(self._window.focusWidget()):
+            self._window.setFocus()
 
     def _follow_theme(self, _event: object = None) -> None:
         self.panel.set_theme(str(self.viewer.theme))

@@ -379,7 +379,10 @@ def test_stacks_and_multi_channel_images(open_panel, executor):
     viewer.layers.selection = set(viewer.layers)
     driver.process(0.1)
     assert widget.panel.start.as_channels
+    viewer.window._qt_viewer.layers.setFocus()
     start(widget, driver)
+    # Keys go where the brush is: the layer list would keep Page Down to itself.
+    assert viewer.window._qt_window.focusWidget() is viewer.window._qt_window
     entry = widget.session.image
     assert (entry.axes, entry.n_channels, entry.planes_shape) == ("czyx", 2, (6,))
     viewer.dims.set_current_step(0, 4)
