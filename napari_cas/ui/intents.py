@@ -102,7 +102,7 @@ class Intents:
         self.answers.adding = True
         self.answers.refresh()
         future = self.session.create_project_later(
-            target, new, before=lambda names: self._own(names, groups)
+            target, new, before=lambda names: self._replace(names, groups)
         )
         future.add_done_callback(lambda _: self._made())
 
@@ -113,8 +113,7 @@ class Intents:
 
     def add_images(self) -> None:
         """Take the selected image layers into the open project."""
-        taken = self.layers.owned()
-        groups, new = self._chosen(as_channels=False, axes="", without=taken)
+        groups, new = self._chosen(as_channels=False, axes="", without=self.layers.taken())
         if not new:
             text = "Select image layers that are not in the project yet."
             self.answers.say(Message("warning", text))
@@ -132,9 +131,13 @@ class Intents:
             return [chosen], [sources.new_image_of_channels(chosen, axes)]
         return [[layer] for layer in chosen], [sources.new_image(layer, axes) for layer in chosen]
 
+    def _replace(self, names: Sequence[str], groups: Sequence[Sequence[Image]]) -> None:
+        self.session.close_project()  # now, for it forgets which layers show what
+        self._own(names, groups)
+
     def _own(self, names: Sequence[str], groups: Sequence[Sequence[Image]]) -> None:
         for name, group in zip(names, groups, strict=True):
-            self.layers.own(name, group)
+            self.layers.sight.own(name, group)
 
     def _added(self) -> None:
         self.answers.adding = False
@@ -142,16 +145,15 @@ class Intents:
 
     def open_project(self, path: str | Path) -> None:
         """Open a project; everything in it comes back."""
-        self.layers.disown()
-        self._seen.clear()
+        before = self.session.project
         self.answers.attempt(lambda: self.session.open_project(path))
-        if self.session.project is not None:
+        if self.session.project is not before:
+            self._seen.clear()
             self.session.warm_up()
 
     def close_project(self) -> None:
         """Save and close the project."""
         self.session.close_project()
-        self.layers.disown()
         self._seen.clear()
 
     def open_sample(self, name: str) -> None:

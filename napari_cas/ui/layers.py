@@ -2,7 +2,8 @@
 
 The annotator owns the layer list. So layers are held as objects, never looked up by name; any of
 them may have been renamed, hidden, reordered or deleted; and nothing here changes the active layer,
-the selection, a mode or a visibility that the annotator chose.
+the selection, a mode or a visibility that the annotator chose, but for what hides the image to be
+painted (`sight.py`).
 """
 
 from __future__ import annotations
@@ -20,9 +21,10 @@ from napari_cas.ui.frame import Frame
 from napari_cas.ui.history import Corrections
 from napari_cas.ui.looks import Look, brush_colour, reveal
 from napari_cas.ui.news import News
+from napari_cas.ui.sight import Sight, fit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from napari.components import ViewerModel
     from napari.layers import Layer
@@ -58,7 +60,7 @@ class LayerAdapter:
         self._viewer: ViewerModel = getattr(viewer, "__wrapped__", viewer)
         self._entry: ImageEntry | None = None
         self._news = News()
-        self._own: dict[str, list[Layer]] = {}
+        self.sight = Sight(self._viewer)
         self._added: list[Layer] = []
         self._results: list[Layer] = []
         self._looks: dict[str, Look] = {}
@@ -106,17 +108,9 @@ class LayerAdapter:
         selected = [layer for layer in images if layer in self._viewer.layers.selection]
         return selected or (images if len(images) == 1 else [])
 
-    def own(self, name: str, layers: Sequence[Layer]) -> None:
-        """Remember which of the annotator's layers show the project's image `name`."""
-        self._own[name] = list(layers)
-
-    def owned(self) -> list[Layer]:
-        """Return the annotator's layers that show images of the project."""
-        return [layer for layers in self._own.values() for layer in layers]
-
-    def disown(self) -> None:
-        """Forget which layers show what: another project is opened."""
-        self._own.clear()
+    def taken(self) -> list[Layer]:
+        """Return the layers that show pixels of the project."""
+        return [*self.sight.owned(), *self._added]
 
     def add_image(self, data: Any, options: dict[str, Any]) -> None:
         """Add an image layer that is the annotator's from now on, and select it alone."""
@@ -142,37 +136,28 @@ class LayerAdapter:
             self._take_away()
             before, self._entry = self._entry, entry
             if entry is None:
+                self.sight.forget()
                 return
             self.frame = Frame(entry.plane_size, entry.label_scale)
             shown = self._show_image(entry)
-            self._hide_others(entry)
             self.regions = self._add_regions(entry, writable)
             if predicted:
                 self.ensure_prediction()
             self._viewer.layers.selection.active = self.regions
-            if before is not None and (shown or before.plane_size != entry.plane_size):
-                self._viewer.reset_view()
+            if self._added if before is None else _place(before) != _place(entry):
+                fit(self._viewer, shown)
         self.region_chosen.emit()
         self.view_moved.emit()
 
-    def _show_image(self, entry: ImageEntry) -> bool:
-        """Show the pixels; return whether layers had to be added."""
-        own = [layer for layer in self._own.get(entry.name, []) if layer in self._viewer.layers]
-        for layer in own:
-            layer.visible = True
-        if own:
-            return False
-        self._added = display.image_layers(entry)
-        for index, layer in enumerate(self._added):
-            self._viewer.layers.insert(index, layer)
-        return True
-
-    def _hide_others(self, entry: ImageEntry) -> None:
-        """Hide the annotator's layers of the project's other images."""
-        for name, layers in self._own.items():
-            for layer in layers if name != entry.name else ():
-                if layer in self._viewer.layers:
-                    layer.visible = False
+    def _show_image(self, entry: ImageEntry) -> list[Layer]:
+        """Show the pixels, in the annotator's layers or in added ones, and return the layers."""
+        shown = self.sight.turn_to(entry.name)
+        if not shown:
+            shown = self._added = display.image_layers(entry)
+            for index, layer in enumerate(self._added):
+                self._viewer.layers.insert(index, layer)
+        self.sight.uncover(shown)
+        return list(shown)
 
     def _take_away(self) -> None:
         for role, layer in (("regions", self.regions), ("prediction", self.prediction)):
@@ -277,7 +262,9 @@ class LayerAdapter:
                 self._viewer.layers.remove(layer)
 
     def give(self, layer: Layer) -> None:
-        """Add a layer that is the annotator's own from now on, under the strokes."""
+        """Add a layer on the image shown that is the annotator's from now on, under the strokes."""
+        if self._entry is not None:
+            self.sight.belongs(self._entry.name, layer)
         with self._selection_kept():
             self._viewer.layers.insert(self._below_regions(), layer)
 
@@ -398,3 +385,8 @@ class LayerAdapter:
             selection.active = active
         selection.intersection_update(kept)
         selection.update(kept)
+
+
+def _place(entry: ImageEntry) -> tuple[object, ...]:
+    """Return where the planes of an image lie in the world."""
+    return (*entry.plane_size, *entry.label_scale[-2:])

@@ -1,0 +1,52 @@
+"""What a newcomer does with images of their own: the composed panel, layers and session."""
+
+from __future__ import annotations
+
+import pytest
+from qtpy.QtCore import Qt
+
+from napari_cas.ui.widget import AnnotationWidget
+
+
+@pytest.fixture
+def widget(qtbot, model_viewer, monkeypatch):
+    made = AnnotationWidget(model_viewer)
+    monkeypatch.setattr(made.session, "warm_up", lambda: None)  # nothing is learnt here
+    qtbot.addWidget(made, before_close_func=lambda w: w.shut_down())
+    return made
+
+
+@pytest.fixture
+def begin(widget, model_viewer, qtbot, ramp):
+    """Open images under these names and start annotating some of them."""
+
+    def start(*names, chosen=None):
+        for name in names:
+            model_viewer.add_image(ramp(40, 50), name=name)
+        model_viewer.layers.selection = [model_viewer.layers[n] for n in chosen or names]
+        qtbot.mouseClick(widget.panel.start.start, Qt.MouseButton.LeftButton)
+        qtbot.waitUntil(lambda: widget.session.image is not None, timeout=20_000)
+
+    return start
+
+
+def shown(viewer):
+    return [layer.name for layer in viewer.layers if layer.visible]
+
+
+def test_a_folder_that_is_no_project_changes_nothing(widget, model_viewer, begin, tmp_path):
+    begin("one", "two")
+    widget.intents.open_project(tmp_path)
+    assert "is not a project" in widget.panel.guide.label.text()
+    widget.intents.next_image()
+    assert shown(model_viewer) == ["two", "regions"]
+    assert len(model_viewer.layers) == 3
+
+
+def test_another_project_from_the_menu_takes_its_own_layers(widget, model_viewer, begin, qtbot):
+    begin("one", "two")
+    model_viewer.layers.selection = [model_viewer.layers["two"]]
+    widget.intents.start()
+    qtbot.waitUntil(lambda: widget.session.images == ("two",), timeout=20_000)
+    # Not copied into a layer of ours; the other one is the annotator's again, and below.
+    assert shown(model_viewer) == ["one", "two", "regions"]
