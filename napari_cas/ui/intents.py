@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 from napari.layers import Labels
 
-from napari_cas.protocol import Tile
-from napari_cas.session import Message, State, extent, machine
+from napari_cas.session import Message, State, machine
 from napari_cas.ui import paths, samples, sources
+from napari_cas.ui.seen import Seen
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
     from napari_cas.config import ClusterSettings, Config, DeviceName
     from napari_cas.jobs import Executor
-    from napari_cas.protocol import Box, Plane, RoundReport
+    from napari_cas.protocol import Box, Plane
     from napari_cas.session import NewImage
     from napari_cas.session.background import BackgroundSession
     from napari_cas.session.objects import Objects
@@ -43,7 +42,7 @@ class Intents:
         self, session: BackgroundSession, layers: LayerAdapter, panel: Panel, answers: Answers
     ) -> None:
         self.session, self.layers, self.panel, self.answers = session, layers, panel, answers
-        self._seen: dict[tuple[str, Plane], str | None] = {}
+        self.seen = Seen(session)
         self._splitting: Future[Objects] | None = None
 
     def connect(self) -> None:
@@ -78,7 +77,7 @@ class Intents:
         self.panel.machine.chosen.connect(self.run_on)
         self.layers.painted.connect(self.stroke_finished)
         self.layers.corrected.connect(self.corrected)
-        self.session.reported.connect(self._reported)
+        self.session.reported.connect(self.seen.reported)
 
     # -- projects and images --------------------------------------------------------------------
 
@@ -148,13 +147,13 @@ class Intents:
         before = self.session.project
         self.answers.attempt(lambda: self.session.open_project(path))
         if self.session.project is not before:
-            self._seen.clear()
+            self.seen.forget()
             self.session.warm_up()
 
     def close_project(self) -> None:
         """Save and close the project."""
         self.session.close_project()
-        self._seen.clear()
+        self.seen.forget()
 
     def open_sample(self, name: str) -> None:
         """Open a sample that comes with the package."""
@@ -190,32 +189,8 @@ class Intents:
             return
         self.session.set_view(*seen)
         self.answers.refresh()
-        if self.session.state is State.READY and self._is_outdated(*seen):
+        if self.session.state is State.READY and self.seen.is_outdated(*seen):
             self.predict_view()
-
-    def _is_outdated(self, plane: Plane, box: Box) -> bool:
-        """Whether the present model has not predicted this view, judged by a grid of pixels."""
-        entry, checkpoint = self.session.image, self.session.checkpoint
-        if entry is None or checkpoint is None or not self.session.writable:
-            return False
-        view = box.clip(*entry.plane_size)
-        if 0 in view.shape:
-            return False
-        # In an overview of a huge plane only its middle is predicted unasked.
-        view = extent.unasked(entry, Tile(entry.name, plane, view)).part or view
-        key = entry.name, plane
-        before, self._seen[key] = self._seen.get(key, checkpoint), checkpoint
-        step = max(1, max(view.shape) // 16)
-        grid = np.asarray(
-            entry.prediction[(*plane, slice(view.y0, view.y1, step), slice(view.x0, view.x1, step))]
-        )
-        # Where empty tiles are left out, holes are what was asked for.
-        known = grid.any() if self.session.config.predict.skip_below else grid.all()
-        return before != checkpoint or not bool(known)
-
-    def _reported(self, report: RoundReport) -> None:
-        for tile in report.changed:
-            self._seen[tile.image, tile.plane] = report.checkpoint
 
     # -- painting -------------------------------------------------------------------------------
 
@@ -380,7 +355,7 @@ class Intents:
         self.answers.attempt(lambda: self.session.load_model(path))
         if self.session.checkpoint != before:
             self.answers.say(Message("info", f"Model loaded from {path}."))
-            self._seen.clear()
+            self.seen.forget()
             self.view_settled()
 
     def reset_model(self) -> None:

@@ -237,11 +237,11 @@ def test_an_overview_whose_middle_is_predicted_is_not_predicted_again(window, tm
     entry, middle = widget.session.image, Box(12_952, 12_952, 17_048, 17_048)
     overview = (), Box(0, 0, *entry.plane_size)
     widget.session._work.checkpoint = "m"
-    assert widget.intents._is_outdated(*overview)
+    assert widget.intents.seen.is_outdated(*overview)
     with Project.open(tmp_path / "p.zarr", mode="worker") as project:
         theirs = project.image(entry.name)
         theirs.prediction[middle.slices] = 1
         theirs.flush()
     entry.prediction.invalidate((), middle)
-    assert not widget.intents._is_outdated(*overview)
-    assert widget.intents._is_outdated((), Box(0, 0, 2000, 2000))
+    assert not widget.intents.seen.is_outdated(*overview)
+    assert widget.intents.seen.is_outdated((), Box(0, 0, 2000, 2000))
