@@ -65,7 +65,15 @@ def add_images(
     """Take images into a project and return the names they got."""
     names = []
     for image in images:
-        entry = _take(project, free_name(image.name, project.images), image)
+        try:
+            entry = _take(project, free_name(image.name, project.images), image)
+        except ImageError as error:
+            if len(images) == 1:
+                raise
+            what = f"{image.name}: {error.what}"  # which of them
+            raise type(error)(
+                what, expected=error.expected, got=error.got, todo=error.todo
+            ) from error
         if entry.name != image.name:
             warn(Message("info", f"Image {image.name!r} is called {entry.name!r} in the project."))
         names.append(entry.name)

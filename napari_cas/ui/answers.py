@@ -50,6 +50,7 @@ class Answers:
         self.counter = facts.RegionCounter()
         self.adding = False
         self._problem: Message | None = None
+        self._chosen: list[str] = []
         self._links: list[tuple[Any, Callable[..., None]]] = [
             (session.project_changed, self._project),
             (session.images_changed, self._images),
@@ -100,6 +101,12 @@ class Answers:
         self.pace.forget("status")
         self.panel.train.show_status(text)
 
+    def forget_problem(self) -> None:
+        """Stop showing a warning or an error: the annotator has gone on to something else."""
+        if self._problem is not None:
+            self._problem = None
+            self.show_status(self._summary())
+
     def attempt(self, action: Callable[[], Any]) -> Any:
         """Do something; an error a person can act on becomes a message.
 
@@ -108,7 +115,7 @@ class Answers:
         object
             What `action` returned, or None.
         """
-        self._problem = None
+        self.forget_problem()
         try:
             result = action()
         except CASError as error:
@@ -142,11 +149,13 @@ class Answers:
             self.refresh()
             return
         chosen = self.layers.chosen()
+        names = [layer.name for layer in chosen]
+        if names != self._chosen:  # what was wrong with another image is no matter now
+            self._chosen = names
+            self.forget_problem()
         together, apart = sources.look_like_channels(chosen), sources.same_shape(chosen)
         start = self.panel.start
-        start.show_layers(
-            [layer.name for layer in chosen], may_be_channels=apart, are_channels=together
-        )
+        start.show_layers(names, may_be_channels=apart, are_channels=together)
         start.show_axes(sources.readings(chosen[0]) if chosen else ())
         start.suggest_path(str(paths.new_project(chosen[0].name)) if chosen else "")
         self.refresh()

@@ -118,8 +118,10 @@ class Intents:
             self.answers.say(Message("warning", text))
             return
         self.answers.adding = True
+        self.answers.forget_problem()
+        self.answers.show_status(f"Copying {_images(len(new))} into the project…")
         future = self.session.add_images_later(new, before=lambda names: self._own(names, groups))
-        future.add_done_callback(lambda _: self._added())
+        future.add_done_callback(self._told_added)
 
     def _chosen(
         self, *, as_channels: bool, axes: str, without: Sequence[Image] = ()
@@ -137,6 +139,11 @@ class Intents:
     def _own(self, names: Sequence[str], groups: Sequence[Sequence[Image]]) -> None:
         for name, group in zip(names, groups, strict=True):
             self.layers.sight.own(name, group)
+
+    def _told_added(self, done: Future[tuple[str, ...]]) -> None:
+        self._added()
+        if done.exception() is None:
+            self.answers.show_status(f"{_images(len(done.result()))} added.")
 
     def _added(self) -> None:
         self.answers.adding = False
@@ -201,8 +208,7 @@ class Intents:
         seen = self.layers.view()
         if seen is not None:
             self.session.set_view(*seen)
-        self.layers.choose_region(self.session.new_region())
-        self.answers.refresh()
+        self.answers.attempt(lambda: self.layers.choose_region(self.session.new_region()))
 
     def stroke_finished(self) -> None:
         """Save the stroke; in live mode it trains."""
@@ -367,3 +373,7 @@ class Intents:
     def export(self, path: str | Path) -> None:
         """Write the project as an OME-Zarr data set in the background."""
         self.answers.attempt(lambda: self.session.export(path))
+
+
+def _images(count: int) -> str:
+    return f"{count} image{'s' * (count != 1)}"

@@ -50,3 +50,37 @@ def test_another_project_from_the_menu_takes_its_own_layers(widget, model_viewer
     qtbot.waitUntil(lambda: widget.session.images == ("two",), timeout=20_000)
     # Not copied into a layer of ours; the other one is the annotator's again, and below.
     assert shown(model_viewer) == ["one", "two", "regions"]
+
+
+def guide(widget):
+    return widget.panel.guide.label.text()
+
+
+def test_a_warning_goes_when_its_reason_has_gone(widget, model_viewer, begin, qtbot, ramp):
+    begin("one")
+    qtbot.mouseClick(widget.panel.images.add, Qt.MouseButton.LeftButton)
+    warning = "Select image layers that are not in the project yet."
+    assert guide(widget) == widget.panel.train.status.text() == warning
+    for name in ("two", "three"):
+        model_viewer.add_image(ramp(40, 50), name=name)
+    model_viewer.layers.selection = [model_viewer.layers[n] for n in ("two", "three")]
+    qtbot.mouseClick(widget.panel.images.add, Qt.MouseButton.LeftButton)
+    status = widget.panel.train.status
+    qtbot.waitUntil(lambda: status.text() == "2 images added.", timeout=20_000)
+    assert widget.session.images == ("one", "two", "three")
+    assert guide(widget).startswith("Paint a stroke")
+
+
+def test_what_is_wrong_with_one_image_is_not_said_of_the_next(widget, model_viewer, qtbot, ramp):
+    model_viewer.add_image(ramp(40, 50), name="good")
+    flat = model_viewer.add_image(ramp(40, 50) * 0 + 7, name="flat")
+    qtbot.mouseClick(widget.panel.start.start, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: "constant" in guide(widget), timeout=20_000)
+    model_viewer.layers.selection = list(model_viewer.layers)
+    assert "constant" not in guide(widget)
+    assert "constant" not in widget.panel.train.status.text()
+    qtbot.mouseClick(widget.panel.start.start, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: "constant" in guide(widget), timeout=20_000)
+    assert guide(widget).startswith("flat: ")
+    model_viewer.layers.remove(flat)
+    assert guide(widget) == "Press Start annotating."
