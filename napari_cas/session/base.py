@@ -43,6 +43,8 @@ class SessionBase:
     """A batch of tiles is predicted; `prediction_changed` has been emitted for each of them."""
     prediction_changed = psygnal.Signal(Tile)
     """Pixels of the prediction on disk changed; cached copies have been forgotten already."""
+    predicted_all = psygnal.Signal(bool)
+    """What `predict_all` was asked for is done (True), or was stopped before (False)."""
     progressed = psygnal.Signal(Progress)
     messaged = psygnal.Signal(Message)
     device_changed = psygnal.Signal(WorkerInfo)

@@ -343,9 +343,12 @@ class Work:
             self._session.messaged.emit(Message.of(error))
         if outcome is Outcome.DONE:
             self._resume_all = False
+        later = self._again or error is not None
         if self._again:
             self.train_again()
         self.update_state()
+        if self._asked and not later:
+            self._session.predicted_all.emit(outcome is Outcome.DONE)
 
     def _refresh(self, tiles: Iterable[Tile]) -> None:
         """Forget cached pixels of these tiles and tell that they changed."""

@@ -58,6 +58,7 @@ class Answers:
             (session.state_changed, self._state),
             (session.reported, self._reported),
             (session.prediction_changed, self._predicted),
+            (session.predicted_all, self._predicted_all),
             (session.progressed, self._progressed),
             (session.messaged, self.say),
             (session.device_changed, self._device),
@@ -129,7 +130,7 @@ class Answers:
         now = facts.gather(self.session, self.layers, self.counter, adding=self.adding)
         busy = self.session.state.busy
         trained = now.trained
-        self.panel.train.show_busy(busy, can_run=now.project and now.writable)
+        self.panel.train.show_busy(busy, can_run=now.project and now.writable, learns=now.busy)
         self.panel.train.call_to_run(guide.wants_run(now))
         self.panel.results.show_available(trained=trained, busy=busy)
         alike = merging.summary(self.session.alike)
@@ -201,7 +202,7 @@ class Answers:
             self.pace.flush()
         texts = {
             State.WARMING: "Starting the worker…",
-            State.STOPPING: "Stopping after this round…",
+            State.STOPPING: "Stopping as soon as the present step is done…",
         }
         if state in texts:
             self.show_status(texts[state])
@@ -251,6 +252,12 @@ class Answers:
     def _predicted(self, tile: Tile) -> None:
         if self.layers.refresh(tile):
             self.pace.hurry()  # the window is composed anew for the canvas anyway
+
+    def _predicted_all(self, done: bool) -> None:
+        if done:
+            self.say(Message("info", "All planes of all images are predicted."))
+        else:
+            self.show_status("Stopped. Predict all goes on from here.")
 
     def _device(self, _worker: WorkerInfo) -> None:
         self._devices()

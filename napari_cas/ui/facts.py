@@ -76,7 +76,7 @@ def gather(
         adding=adding,
         regions=0 if entry is None else counter.count(entry, layers.plane()),
         trained=session.checkpoint is not None,
-        busy=session.state.busy,
+        busy=session.state is State.TRAINING,
         warming=session.state is State.WARMING,
         live=session.live,
         regions_layer=layers.regions is not None,

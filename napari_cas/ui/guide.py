@@ -26,7 +26,7 @@ class Facts:
     trained : bool
         Whether there is a fine-tuned model.
     busy : bool
-        Whether training or predicting is under way.
+        Whether training is under way.
     warming : bool
         Whether the worker is starting.
     live : bool
@@ -72,10 +72,7 @@ def next_step(facts: Facts) -> str:
     if facts.regions == 0 and not facts.trained:
         return "Paint a stroke on something: drag with the left mouse button."
     if facts.regions == 0:
-        return (
-            "Predicted from what was learnt so far. Paint where it is wrong, "
-            "or go on to the next image."
-        )
+        return "Predicted from what was learnt. Paint where it is wrong, or go on (Page Down)."
     if facts.regions == 1 and not facts.trained:
         return "Press N and paint something that looks different."
     if facts.live:
@@ -92,6 +89,8 @@ def _before_project(facts: Facts) -> str:
         return "Open an image: drop a file on the window, or try a sample below."
     if facts.chosen == 0:
         return "Select the image layer you want to annotate in the layer list."
+    if facts.chosen < facts.image_layers:
+        return "Press Start annotating, or select more images in the layer list to take them too."
     return "Press Start annotating."
 
 

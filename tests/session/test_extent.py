@@ -154,9 +154,12 @@ def test_what_was_cancelled_goes_on_after_a_restart_without_doing_tiles_twice(se
     session.prediction_changed.connect(
         lambda _: session.cancel() if len(corners(session)) == 10 else None
     )
+    stopped = []
+    session.predicted_all.connect(stopped.append)
     session.predict_all()
     assert session.run_until_idle(WAIT)
     assert session.state is State.READY
+    assert stopped == [False]
     before = corners(session)
     assert len(before) == 10
     session.close()

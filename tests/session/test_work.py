@@ -38,7 +38,8 @@ def halves(seed=0, shape=(128, 128)):
 class Heard:
     def __init__(self, session):
         self.messages, self.states, self.reports, self.tiles = [], [], [], []
-        self.progress = []
+        self.progress, self.predicted_all = [], []
+        session.predicted_all.connect(self.predicted_all.append)
         session.messaged.connect(self.messages.append)
         session.state_changed.connect(self.states.append)
         session.reported.connect(self.reports.append)
@@ -206,6 +207,7 @@ def test_predicting_everything_and_not_twice(session, executor, tmp_path):
     session.predict_all()
     assert session.state is State.PREDICTING
     finish(session)
+    assert session.heard.predicted_all == [True]
     tiles = session.heard.tiles
     # The first image is one tile, predicted in the last round; the stack has two tiles a plane.
     assert sorted((tile.plane, tile.box.y0) for tile in tiles if tile.image == "stack") == [
@@ -223,6 +225,7 @@ def test_predicting_everything_and_not_twice(session, executor, tmp_path):
     again.predict_all()
     assert again.run_until_idle(WAIT)
     assert not heard.tiles
+    assert heard.predicted_all == [True]  # there is nothing to do, and that is said
     again.close()
 
 

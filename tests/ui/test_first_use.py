@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from qtpy.QtCore import Qt
 
+from napari_cas.session import State
 from napari_cas.ui.widget import AnnotationWidget
 
 
@@ -84,3 +85,15 @@ def test_what_is_wrong_with_one_image_is_not_said_of_the_next(widget, model_view
     assert guide(widget).startswith("flat: ")
     model_viewer.layers.remove(flat)
     assert guide(widget) == "Press Start annotating."
+
+
+def test_predicting_is_not_called_learning_and_gives_way_to_it(widget, begin, monkeypatch):
+    begin("one")
+    monkeypatch.setattr(widget.session._work, "_state", State.PREDICTING)
+    widget.answers.refresh()
+    assert "Learning" not in guide(widget)
+    assert widget.panel.train.cancel.isEnabled()
+    assert widget.panel.train.run.isEnabled()
+    monkeypatch.setattr(widget.session._work, "_state", State.TRAINING)
+    widget.answers.refresh()
+    assert not widget.panel.train.run.isEnabled()

@@ -97,7 +97,7 @@ class TrainView(QWidget):
         self.new_region.setIcon(QIcon(pixmap))
         self.new_region.setIconSize(QSize(14, 14))
 
-    def show_busy(self, busy: bool, *, can_run: bool = True) -> None:
+    def show_busy(self, busy: bool, *, can_run: bool = True, learns: bool | None = None) -> None:
         """Enable what can be done now.
 
         Parameters
@@ -106,9 +106,11 @@ class TrainView(QWidget):
             Whether work is under way that Cancel would stop.
         can_run : bool
             Whether there is a project to train in.
+        learns : bool, optional
+            Whether that work is training; by default yes. Predicting gives way to training.
         """
         self.cancel.setEnabled(busy)
-        self.run.setEnabled(can_run and not busy)
+        self.run.setEnabled(can_run and not (busy if learns is None else learns))
         self.new_region.setEnabled(can_run)
         self.live.setEnabled(can_run)
 
