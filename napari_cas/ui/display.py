@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import pint
 from napari.layers import Image, Labels
 
 from napari_cas.ui.looks import (
@@ -23,6 +24,26 @@ if TYPE_CHECKING:
 _CHANNEL_COLOURS = ("magenta", "green", "cyan", "yellow", "red", "blue")
 
 
+def place(entry: ImageEntry) -> dict[str, Any]:
+    """Return what napari's layers on an image have in common: pixel size, unit and name of axes.
+
+    Parameters
+    ----------
+    entry : ImageEntry
+        Units that napari does not know count as pixels, as does no unit.
+    """
+    known = pint.application_registry
+    units = (
+        unit if unit and unit.isidentifier() and unit in known else "pixel"
+        for unit in entry.label_units
+    )
+    return {
+        "scale": entry.label_scale,
+        "axis_labels": tuple(entry.label_axes),
+        "units": tuple(units),
+    }
+
+
 def image_layers(entry: ImageEntry) -> list[Image]:
     """Return layers that show an image of the project: one if grey or colour, else one a channel.
 
@@ -31,24 +52,24 @@ def image_layers(entry: ImageEntry) -> list[Image]:
     entry : ImageEntry
         Stored in the order t, c, z, y, x, at several resolutions.
     """
-    place: dict[str, Any] = {"scale": entry.label_scale, "axis_labels": tuple(entry.label_axes)}
     levels = [_lazy(level) for level in entry.levels]
     limits = list(zip(entry.intensity.low, entry.intensity.high, strict=True))
     if "c" not in entry.axes:
-        return [_grey(entry.name, levels, limits[0], place)]
+        return [_grey(entry.name, levels, limits[0], place(entry))]
     axis = entry.axes.index("c")
     if entry.n_channels == 3 and str(entry.dtype) == "uint8":
         import dask.array as da
 
         colour = [da.moveaxis(level, axis, -1) for level in levels]
-        return [Image(_one_or_all(colour), name=entry.name, rgb=True, **place)]
+        return [Image(_one_or_all(colour), name=entry.name, rgb=True, **place(entry))]
     if entry.n_channels == 1:
-        return [_grey(entry.name, [_channel(level, axis, 0) for level in levels], limits[0], place)]
+        only = [_channel(level, axis, 0) for level in levels]
+        return [_grey(entry.name, only, limits[0], place(entry))]
     names = entry.channel_names or [str(i) for i in range(entry.n_channels)]
     layers = []
     for index, (name, limit) in enumerate(zip(names, limits, strict=True)):
         channel = [_channel(level, axis, index) for level in levels]
-        layer = _grey(f"{entry.name} {name}", channel, limit, place)
+        layer = _grey(f"{entry.name} {name}", channel, limit, place(entry))
         layer.colormap = _CHANNEL_COLOURS[index % len(_CHANNEL_COLOURS)]
         layer.blending = "additive"
         layers.append(layer)
@@ -77,8 +98,7 @@ def _labels(
         name=name,
         opacity=opacity,
         colormap=colours,
-        scale=entry.label_scale,
-        axis_labels=tuple(entry.label_axes),
+        **place(entry),
         translate=frame.translate,
         visible=False,  # until it is in the viewer, see looks.reveal
     )
@@ -98,15 +118,15 @@ def extra_layer(kind: str, data: Any, entry: ImageEntry) -> Image:
     entry : ImageEntry
         The image that it belongs to.
     """
-    scale, axes = entry.label_scale, tuple(entry.label_axes)
+    where = place(entry)
     if kind == "probabilities":
-        scale, axes = (1.0, *scale), ("channel", *axes)
+        first = {"scale": 1.0, "axis_labels": "channel", "units": "pixel"}
+        where = {key: (first[key], *values) for key, values in where.items()}
     colormap = "viridis" if kind == "probabilities" else "magma"
     return Image(
         data,
         name=kind,
-        scale=scale,
-        axis_labels=axes,
+        **where,
         colormap=colormap,
         contrast_limits=(0, 1),
         opacity=0.6,
@@ -115,11 +135,11 @@ def extra_layer(kind: str, data: Any, entry: ImageEntry) -> Image:
 
 
 def _grey(
-    name: str, levels: list[Any], limits: tuple[float, float], place: dict[str, Any]
+    name: str, levels: list[Any], limits: tuple[float, float], where: dict[str, Any]
 ) -> Image:
     low, high = float(limits[0]), float(limits[1])
     contrast = (low, high) if high > low else (low, low + 1)
-    return Image(_one_or_all(levels), name=name, contrast_limits=contrast, **place)
+    return Image(_one_or_all(levels), name=name, contrast_limits=contrast, **where)
 
 
 def _lazy(level: Any) -> Any:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from napari.layers import Labels
 
 from napari_cas.session import Message, State, machine
-from napari_cas.ui import paths, samples, sources
+from napari_cas.ui import display, paths, samples, sources
 from napari_cas.ui.seen import Seen
 
 if TYPE_CHECKING:
@@ -339,8 +339,7 @@ class Intents:
         layer = Labels(
             data,
             name=f"{entry.name} objects",
-            scale=entry.label_scale,
-            axis_labels=tuple(entry.label_axes),
+            **display.place(entry),
             visible=False,  # until it is in the viewer: drawn once, not at each step
         )
         self.layers.give(layer)

@@ -7,6 +7,7 @@ import pytest
 from napari.layers import Image
 
 from napari_cas.protocol import Box, Tile
+from napari_cas.ui.display import extra_layer
 from napari_cas.ui.layers import LayerAdapter
 from napari_cas.ui.where import touched
 
@@ -195,3 +196,22 @@ def test_touched_boxes_of_old_and_new_history():
     assert touched([(indices, None, 1)]) == [((1,), Box(4, 3, 10, 8))]
     assert touched([(indices, None, 1), (slices, None, None, 1)]) == [((1,), Box(0, 3, 10, 8))]
     assert touched([(tuple(np.array([], int) for _ in range(2)), None, 1)]) == []
+
+
+def test_layers_have_the_images_units_or_napari_leaves_them_all_out(
+    adapter, model_viewer, project, ramp
+):
+    pixels = ramp(5, 40, 60)
+    own = model_viewer.add_image(pixels, name="own", units=("um", "um", "um"))
+    units = [str(unit) for unit in own.units]
+    entry = project.add_image("own", pixels, "zyx", scale=(1, 0.2, 0.2), units=units)
+    odd = project.add_image("odd", pixels, "zyx", units=("made up", None, "mm"))
+    adapter.sight.own("own", [own])
+    adapter.show(entry, predicted=True)
+    adapter.insert(extra_layer("uncertainty", np.zeros((5, 40, 60)), entry))
+    adapter.insert(extra_layer("probabilities", np.zeros((2, 5, 40, 60)), entry))
+    assert len(model_viewer.layers) == 5
+    assert all(layer.units[-3:] == own.units for layer in model_viewer.layers)
+    adapter.show(odd, predicted=False)
+    assert [str(unit) for unit in adapter.regions.units] == ["pixel", "pixel", "millimeter"]
+    assert adapter.regions.units == model_viewer.layers["odd"].units
