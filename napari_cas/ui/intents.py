@@ -285,7 +285,11 @@ class Intents:
 
     def change_config(self, config: Config) -> None:
         """Take over the settings of the form; the device has a control of its own."""
+        learnt = self.session.checkpoint
         self.session.config = config
+        if learnt is not None and self.session.checkpoint is None:
+            text = "Another network begins anew: what was learnt is forgotten."
+            self.answers.say(Message("warning", text, "Your strokes are kept: fine-tune again."))
 
     def run_on(self, cluster: ClusterSettings) -> None:
         """Train and predict on a cluster, or on this machine again, and remember it."""

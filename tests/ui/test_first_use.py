@@ -87,6 +87,16 @@ def test_what_is_wrong_with_one_image_is_not_said_of_the_next(widget, model_view
     assert guide(widget) == "Press Start annotating."
 
 
+def test_a_setting_that_costs_what_was_learnt_says_so(widget, begin):
+    begin("one")
+    widget.session._work.checkpoint = "learnt"
+    widget.panel.form.widgets["fit", "max_rounds"].value = 5
+    assert "forgotten" not in guide(widget)
+    widget.panel.form.widgets["model", "channels"].value = 12
+    assert widget.session.checkpoint is None
+    assert "what was learnt is forgotten" in guide(widget)
+
+
 def test_predicting_is_not_called_learning_and_gives_way_to_it(widget, begin, monkeypatch):
     begin("one")
     monkeypatch.setattr(widget.session._work, "_state", State.PREDICTING)
