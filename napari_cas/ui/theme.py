@@ -72,7 +72,8 @@ def panel_style(c: Colours) -> str:
     QLabel#casStatus {{ color: {c.text}; }}
     QLabel#casNote {{ color: {c.text}; font-size: 11px; }}
     QPushButton#casPrimary {{ min-height: 24px; font-weight: bold; }}
-    QPushButton#casPrimary:default:enabled {{ background: {c.accent}; color: white; }}
+    QPushButton#casPrimary:default:enabled {{ background: {c.accent};
+        color: {readable(c.accent, "#ffffff", c.text)}; }}
     QPushButton#casPrimary:default:enabled:hover {{ background: {c.accent}; }}
     QToolButton {{ background: {c.foreground}; border-radius: 2px; padding: 4px 8px;
         color: {c.text}; }}
@@ -83,6 +84,37 @@ def panel_style(c: Colours) -> str:
         right: 5px; }}
     QProgressBar#casProgress {{ max-height: 8px; min-height: 8px; }}
     """
+
+
+def readable(background: str, *colours: str) -> str:
+    """Return the colour that stands out most from a background.
+
+    Parameters
+    ----------
+    background, *colours : str
+        ``#rrggbb``.
+    """
+    return max(colours, key=lambda colour: contrast(background, colour))
+
+
+def contrast(one: str, other: str) -> float:
+    """Return the contrast ratio of two colours, 1 to 21, as WCAG 2 defines it.
+
+    Parameters
+    ----------
+    one, other : str
+        ``#rrggbb``.
+    """
+    dark, light = sorted((_luminance(one), _luminance(other)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def _luminance(colour: str) -> float:
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [
+        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
+    ]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
 def shade(colour: str, amount: float, towards: str) -> str:

@@ -6,9 +6,10 @@ import threading
 
 import numpy as np
 import pytest
+from napari._qt.qt_resources import get_stylesheet
 from napari.utils import progress
 from qtpy.QtCore import QEvent
-from qtpy.QtWidgets import QVBoxLayout, QWidget
+from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
 from napari_cas.session import Progress
 from napari_cas.ui import display, extras, facts, keys, looks, paths, theme
@@ -98,6 +99,29 @@ def test_theme_colours_differ_and_mix():
     assert dark.background != light.background
     assert theme.colours("dark") == theme.DARK
     assert theme.shade("#000000", 0.5, "#ffffff") == "#808080"
+
+
+@pytest.mark.parametrize("name", ["dark", "light"])
+def test_the_primary_buttons_text_can_be_read_in_every_theme(qtbot, name):
+    inside = QWidget()
+    qtbot.addWidget(inside)
+    button = QPushButton("Fine-tune and predict", inside)
+    button.setObjectName("casPrimary")
+    button.setDefault(True)
+    inside.setStyleSheet(get_stylesheet(name) + theme.panel_style(theme.colours(name)))
+    button.resize(260, 32)
+    picture, accent = button.grab().toImage(), theme.colours(name).accent
+    row = range(30, picture.width() - 30)
+    drawn = {picture.pixelColor(x, y).name() for x in row for y in range(6, 26)}
+    assert accent in drawn
+    least_for_text = 4.5  # WCAG 2, level AA
+    assert max(theme.contrast(colour, accent) for colour in drawn) > least_for_text
+
+
+def test_contrast_is_that_of_wcag():
+    assert theme.contrast("#000000", "#ffffff") == pytest.approx(21)
+    assert theme.contrast("#777777", "#ffffff") == pytest.approx(4.48, abs=0.01)
+    assert theme.readable("#a0b8ff", "#ffffff", "#3b3a39") == "#3b3a39"
 
 
 def test_keys_are_free_in_napari_and_are_given_back(model_viewer):
