@@ -128,7 +128,8 @@ class LossPlot(QWidget):
     def _label(self, low: float, high: float) -> None:
         """Set the losses' range, with numbers at its ends: pyqtgraph's own may leave all out."""
         self._losses.setYRange(low, high, padding=0.22)
-        marks = {low, 0.0, high}
+        # An end so near to 0 that the numbers would overlap gets none.
+        marks = {0.0, *(end for end in (low, high) if abs(end) > 0.2 * (high - low))}
         ticks = [(mark, _short(mark)) for mark in marks]
         self._losses.getAxis("left").setTicks([ticks])
 
@@ -141,4 +142,4 @@ class LossPlot(QWidget):
 
 def _short(value: float) -> str:
     """Return a number in two digits, with a minus that is as wide as a plus."""
-    return f"{value:.2g}".replace("-", "−")
+    return f"{value + 0.0:.2g}".replace("-", "−")

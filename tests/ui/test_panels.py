@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from qtpy.QtCore import Qt
 
@@ -229,6 +231,17 @@ def test_alike_regions_are_spoken_of_only_where_there_are_some(qtbot):
     assert not view.merge.isEnabled()
     view.show_text("")
     assert not view.isVisible()
+
+
+def test_the_plots_numbers_neither_overlap_nor_say_minus_nothing(add):
+    plot = add(LossPlot())
+    for low in (-0.0, -2e-5, -0.5):
+        plot._label(low, 1e-3 if low > -0.1 else 0.4)
+        ticks = dict(plot._losses.getAxis("left")._tickLevels[0])
+        assert "−0" not in ticks.values()
+        marks = sorted(ticks)
+        span = marks[-1] - marks[0]
+        assert min(b - a for a, b in itertools.pairwise(marks)) > 0.15 * span
 
 
 def test_the_plot_draws_all_terms_and_the_channels(add):
