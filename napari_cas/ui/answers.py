@@ -132,7 +132,7 @@ class Answers:
         trained = now.trained
         self.panel.train.show_busy(busy, can_run=now.project and now.writable, learns=now.busy)
         self.panel.train.call_to_run(guide.wants_run(now))
-        self.panel.results.show_available(trained=trained, busy=busy)
+        self.panel.results.show_available(trained=trained, busy=busy, writable=now.writable)
         alike = merging.summary(self.session.alike)
         self.panel.alike.show_text(alike, can_merge=now.writable)
         self.panel.start.start.setEnabled(now.chosen > 0 and not now.adding)

@@ -320,7 +320,7 @@ class Intents:
         self.session.probabilities = bool(self.answers.extras.wanted)
         if on:
             self.answers.extras.update(self.session.image)
-            if self.session.checkpoint is not None:
+            if self.session.checkpoint is not None and self.session.writable:
                 self.predict_view()
 
     def split(self) -> None:

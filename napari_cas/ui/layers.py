@@ -83,10 +83,13 @@ class LayerAdapter:
             event.connect(listener)
 
     def close(self) -> None:
-        """Stop listening. Layers stay where they are."""
+        """Stop listening. Layers stay where they are, but nothing painted there would be saved."""
         for event, listener in self._sources:
             event.disconnect(listener)
         self._sources.clear()
+        for layer in (self.regions, self.prediction):
+            if layer is not None and layer in self._viewer.layers:
+                layer.editable = False
         self._forget(self.regions)
         self._forget(self.prediction)
         self._entry = None

@@ -215,3 +215,11 @@ def test_layers_have_the_images_units_or_napari_leaves_them_all_out(
     adapter.show(odd, predicted=False)
     assert [str(unit) for unit in adapter.regions.units] == ["pixel", "pixel", "millimeter"]
     assert adapter.regions.units == model_viewer.layers["odd"].units
+
+
+def test_without_the_panel_nothing_can_be_painted_that_nobody_would_save(adapter, flat):
+    adapter.show(flat, predicted=True)
+    regions, prediction = adapter.regions, adapter.prediction
+    adapter.close()
+    assert (regions.editable, str(regions.mode)) == (False, "pan_zoom")
+    assert not prediction.editable

@@ -141,6 +141,9 @@ def test_results_need_a_model(add, qtbot):
     view.show_available(trained=True, busy=True)
     assert view.accept.isEnabled()
     assert not view.predict_all.isEnabled()
+    view.show_available(trained=True, busy=False, writable=False)
+    assert view.split.isEnabled()
+    assert not any(w.isEnabled() for w in (view.accept, view.predict_all))
     with qtbot.assertNotEmitted(view.probabilities_toggled):
         view.show_layer("probabilities", on=True)
     assert view.probabilities.isChecked()

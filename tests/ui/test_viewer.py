@@ -317,6 +317,8 @@ def test_closing_while_training_leaves_no_process(open_panel, mosaic, how):
     if how == "dock":
         assert "regions" in viewer.layers
         widget.deleteLater()
+        driver.line((20, 20), (20, 60))  # not painted, and no traceback either
+        assert not viewer.layers["regions"].editable
     assert_resumable(place, {1, 2, 3})
 
 

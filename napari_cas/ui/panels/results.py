@@ -66,7 +66,7 @@ class ResultsView(QWidget):
         layout.addWidget(self.accept)
         layout.addLayout(row(self.split, self.predict_all, stretch=(1, 1)))
 
-    def show_available(self, *, trained: bool, busy: bool) -> None:
+    def show_available(self, *, trained: bool, busy: bool, writable: bool = True) -> None:
         """Enable what a model makes possible.
 
         Parameters
@@ -75,10 +75,12 @@ class ResultsView(QWidget):
             Whether there is a model and so a prediction.
         busy : bool
             Whether work is under way.
+        writable : bool
+            Whether the project may be written.
         """
-        self.accept.setEnabled(trained)
+        self.accept.setEnabled(trained and writable)
         self.split.setEnabled(trained)
-        self.predict_all.setEnabled(trained and not busy)
+        self.predict_all.setEnabled(trained and writable and not busy)
         self.probabilities.setEnabled(trained)
         self.uncertainty.setEnabled(trained)
 
