@@ -132,10 +132,11 @@ def import_model(folder: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]
         record = read_json(folder / RECORD)
         data = read_file(folder / WEIGHTS)
     except (OSError, ProjectFormatError) as error:
+        missing = [name for name in (WEIGHTS, RECORD) if not (folder / name).exists()]
         raise CheckpointError(
             f"No readable model at {folder}",
             expected=f"a folder with {WEIGHTS} and {RECORD}",
-            got=str(error),
+            got=f"no {' and no '.join(missing)}" if missing else str(error).rstrip("."),
             todo="Choose the folder of a saved model.",
         ) from error
     inner = record.get("record", record)  # a project keeps it one level deeper

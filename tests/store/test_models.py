@@ -192,3 +192,13 @@ def test_a_write_that_fails_leaves_the_old_export(tmp_path, run_script):
     assert process.wait() == 0
     assert import_model(tmp_path / "m")[1] == {"i": 1}
     assert [p.name for p in tmp_path.iterdir() if not p.name.endswith(".py")] == ["m"]
+
+
+def test_a_folder_without_a_model_is_told_in_one_plain_sentence(tmp_path):
+    with pytest.raises(CheckpointError) as caught:
+        import_model(tmp_path)
+    assert str(caught.value) == (
+        f"No readable model at {tmp_path}: expected a folder with weights.safetensors and "
+        "model.json, got no weights.safetensors and no model.json. "
+        "Choose the folder of a saved model."
+    )
