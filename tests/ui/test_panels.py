@@ -99,6 +99,32 @@ def test_images_step_and_know_their_ends(add, qtbot):
     assert not view.next.isEnabled()
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        [f"2024-03-11_plate3_treated_well_A0{well}" for well in (1, 2, 3)],
+        ["control 2024-03-11 field of view", "treated 2024-03-11 field of view"],
+        [f"cell line A {line} (day 2, passage 7)" for line in (1, 2, 3)],
+    ],
+)
+def test_long_names_are_told_apart_wherever_they_differ(add, qtbot, names):
+    view = add(ImagesView())
+    view.resize(300, 30)
+    texts, pictures = set(), []
+    for name in names:
+        view.show_images(names, name)
+        texts.add(view.names.shortened(100))
+        pictures.append(view.names.grab().toImage())
+        assert view.names.toolTip().startswith(f"{name}\n")
+    assert len(texts) == len(names)
+    assert all("…" in text for text in texts)
+    assert pictures[0] != pictures[1]
+    view.names.showPopup()
+    qtbot.waitUntil(view.names.view().isVisible)
+    assert view.names.view().width() >= view.names.fontMetrics().horizontalAdvance(names[0])
+    view.names.hidePopup()
+
+
 def test_train_buttons_follow_the_state(add, qtbot):
     view = add(TrainView())
     view.show_busy(busy=True)
