@@ -41,8 +41,7 @@ def accept(entry: ImageEntry, view: Tile, label: int, at: tuple[int, int] | None
     RegionError
         The label is not predicted there.
     """
-    plane = view.plane
-    box = _window(entry.plane_size, at or _centre(view.box))
+    plane, box = view.plane, reach(entry, view, at)
     predicted = _read(entry.prediction_view, plane, box)
     segment = _piece(predicted == label, box, at)
     if label < 1 or not segment.any():
@@ -55,6 +54,11 @@ def accept(entry: ImageEntry, view: Tile, label: int, at: tuple[int, int] | None
     region = _region_of(painted, predicted, label) or int(entry.regions.new_id(plane))
     _paint(entry, plane, box, painted, segment & (painted == 0), region)
     return region
+
+
+def reach(entry: ImageEntry, view: Tile, at: tuple[int, int] | None = None) -> Box:
+    """Return the box of the plane that `accept` may change, given the same."""
+    return _window(entry.plane_size, at or _centre(view.box))
 
 
 def corrections_to_regions(entry: ImageEntry, plane: Plane, box: Box) -> bool:

@@ -1,14 +1,16 @@
-"""Undoing corrections of a prediction that has been replaced since.
+"""Undoing what napari alone would not undo, or not rightly.
 
-napari undoes a stroke by writing back the labels that were there before it. Under a correction that
-was a prediction, and after the next round it is an old one: written back, it would stand as a new
-correction. What the annotator means by undo is that the correction goes: the present prediction
-shows again, and what the correction taught is taken back from the regions.
+A segment that was accepted as a region was not painted by napari's brush, so that its history does
+not know of it. And under a correction lies a prediction that may have been replaced since: napari
+undoes a stroke by writing back the labels that were there before it, and an old prediction, written
+back, would stand as a new correction. What the annotator means by undo is that the correction goes:
+the present prediction shows again, and what the correction taught is taken back from the regions.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +19,7 @@ import numpy as np
 from napari_cas.ui import where
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from napari.layers import Labels
     from numpy.typing import NDArray
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from napari_cas.protocol import Box, Plane
     from napari_cas.store import ImageEntry
     from napari_cas.store.indexing import Points
+    from napari_cas.store.labels import LabelArray
 
 _STEPS = 100
 """As many as napari keeps."""
@@ -142,3 +145,39 @@ class Corrections:
         back = tuple(axis[same] for axis in step.points)
         self._entry.regions.write_points(back, step.before[same])
         layer.refresh(extent=False)
+
+
+@contextmanager
+def undoable(
+    layer: Labels, regions: LabelArray, place: tuple[Plane, Box], held: Box
+) -> Iterator[None]:
+    """Put what is written into the regions meanwhile into the history of their layer, as one step.
+
+    Parameters
+    ----------
+    layer : Labels
+        Shows the regions.
+    regions : LabelArray
+        What is written to.
+    place : (plane, Box)
+        Where, at most.
+    held : Box
+        What of the plane the layer holds: a change that goes beyond cannot be undone in it.
+    """
+    plane, box = place
+    key = (*plane, *box.slices)
+    before = np.array(regions[key])
+    yield
+    after = np.asarray(regions[key])
+    changed = np.nonzero(before != after)
+    if not changed[0].size:
+        return
+    rows, columns = (
+        (axis + start).astype(np.int32)
+        for axis, start in zip(changed, (box.y0 - held.y0, box.x0 - held.x0), strict=True)
+    )
+    height, width = held.shape
+    if min(rows.min(), columns.min()) < 0 or rows.max() >= height or columns.max() >= width:
+        return
+    points = (*(np.full(rows.size, index, np.int32) for index in plane), rows, columns)
+    layer._save_history((points, before[changed], after[changed]))  # noqa: SLF001 - no public way

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from napari.layers import Labels
 
-from napari_cas.session import Message, State, machine
+from napari_cas.session import Message, State, machine, transfer
 from napari_cas.ui import display, paths, samples, sources
 from napari_cas.ui.seen import Seen
 
@@ -199,15 +199,19 @@ class Intents:
         if self.session.state is State.READY and self.seen.is_outdated(*seen):
             self.predict_view()
 
+    def _look(self) -> None:
+        """Tell the session what is looked at now: it hears of moves only when they have ended."""
+        seen = self.layers.view()
+        if seen is not None:
+            self.session.set_view(*seen)
+
     # -- painting -------------------------------------------------------------------------------
 
     def new_region(self) -> None:
         """Give the brush the next unused region id."""
         if self.session.image is None or not self.session.writable:
             return
-        seen = self.layers.view()
-        if seen is not None:
-            self.session.set_view(*seen)
+        self._look()
         self.answers.attempt(lambda: self.layers.choose_region(self.session.new_region()))
 
     def stroke_finished(self) -> None:
@@ -234,7 +238,12 @@ class Intents:
             self._accept(label, None)
 
     def _accept(self, label: int, at: tuple[int, int] | None) -> None:
-        region = self.answers.attempt(lambda: self.session.accept_as_region(label, at))
+        self._look()
+        entry, view = self.session.image, self.session.view
+        if entry is None or view is None:
+            return
+        with self.layers.undoable(view.plane, transfer.reach(entry, view, at)):
+            region = self.answers.attempt(lambda: self.session.accept_as_region(label, at))
         if region is not None:
             where = "Segment" if at else f"Label {label}"
             self.answers.show_status(f"{where} accepted as region {region}.")
@@ -251,9 +260,7 @@ class Intents:
         """Learn from all strokes and predict what is looked at."""
         if self.session.project is None:
             return
-        seen = self.layers.view()
-        if seen is not None:
-            self.session.set_view(*seen)
+        self._look()
         # Here rather than with the first result: making a layer's controls takes napari a while.
         self.layers.ensure_prediction()
         self.answers.attempt(self.session.fine_tune)

@@ -18,13 +18,14 @@ from qtpy.QtWidgets import QApplication
 
 from napari_cas.ui import display, where
 from napari_cas.ui.frame import Frame
-from napari_cas.ui.history import Corrections
+from napari_cas.ui.history import Corrections, undoable
 from napari_cas.ui.looks import Look, brush_colour, reveal
 from napari_cas.ui.news import News
-from napari_cas.ui.sight import Sight, fit
+from napari_cas.ui.sight import Sight, fit, place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
     from napari.components import ViewerModel
     from napari.layers import Layer
@@ -147,7 +148,7 @@ class LayerAdapter:
             if predicted:
                 self.ensure_prediction()
             self._viewer.layers.selection.active = self.regions
-            if self._added if before is None else _place(before) != _place(entry):
+            if self._added if before is None else place(before) != place(entry):
                 fit(self._viewer, shown)
         self.region_chosen.emit()
         self.view_moved.emit()
@@ -300,6 +301,12 @@ class LayerAdapter:
             if str(self.regions.mode) not in ("paint", "polygon", "fill"):
                 self.regions.mode = "paint"
 
+    def undoable(self, plane: Plane, box: Box) -> AbstractContextManager[None]:
+        """Let napari undo what else than the brush writes into the regions, there and meanwhile."""
+        if self._entry is None or self.regions is None:
+            return nullcontext()
+        return undoable(self.regions, self._entry.regions, (plane, box), self.frame.box)
+
     def region_colour(self) -> tuple[float, float, float, float] | None:
         """Return the colour that the brush paints in, or None."""
         return None if self.regions is None else brush_colour(self.regions)
@@ -388,8 +395,3 @@ class LayerAdapter:
             selection.active = active
         selection.intersection_update(kept)
         selection.update(kept)
-
-
-def _place(entry: ImageEntry) -> tuple[object, ...]:
-    """Return where the planes of an image lie in the world."""
-    return (*entry.plane_size, *entry.label_scale[-2:])

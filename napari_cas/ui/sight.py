@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Layer
 
+    from napari_cas.store import ImageEntry
+
 _OPAQUE = ("opaque", "translucent", "translucent_no_depth")
 """Blendings in which an image of full opacity leaves nothing to be seen of what is below."""
 
@@ -110,6 +112,11 @@ def covers(layer: Layer, below: Layer) -> bool:
         return False
     (low, high), (least, most) = layer.extent.world[:, -2:], below.extent.world[:, -2:]
     return bool(np.all(low < most) and np.all(least < high))
+
+
+def place(entry: ImageEntry) -> tuple[float, ...]:
+    """Return where the planes of an image lie in the world: their size and that of a pixel."""
+    return (*entry.plane_size, *entry.label_scale[-2:])
 
 
 def fit(viewer: ViewerModel, layers: Sequence[Layer]) -> None:

@@ -138,3 +138,21 @@ def test_undo_in_the_regions_still_undoes_strokes(window):
     driver.key("Z", "Control")
     assert set(entry.regions.ids(())) == {1}
     assert entry.corrections.ids(()) != {}
+
+
+def test_an_accepted_segment_can_be_undone_and_redone(window):
+    driver, widget, entry = window
+    widget.viewer.layers.selection.active = widget.layers.regions
+    driver.line((20, 40), (20, 60), steps=3)
+    stroke = entry.regions.ids(())
+    driver.hover(100, 100)
+    driver.key("A")
+    assert entry.regions.ids(()) == {1: SIZE * SIZE}
+    driver.key("Z", "Control")
+    assert entry.regions.ids(()) == stroke
+    assert not entry.regions.dirty  # on disk, too
+    driver.key("Z", "Control", "Shift")
+    assert entry.regions.ids(()) == {1: SIZE * SIZE}
+    driver.key("Z", "Control")
+    driver.key("Z", "Control")
+    assert entry.regions.ids(()) == {}

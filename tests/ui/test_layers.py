@@ -223,3 +223,13 @@ def test_without_the_panel_nothing_can_be_painted_that_nobody_would_save(adapter
     adapter.close()
     assert (regions.editable, str(regions.mode)) == (False, "pan_zoom")
     assert not prediction.editable
+
+
+def test_what_was_accepted_in_a_stack_is_undone_on_its_plane(adapter, stack):
+    adapter.show(stack, predicted=False)
+    with adapter.undoable((2,), Box(10, 20, 30, 50)):
+        stack.regions[2, 12:14, 22:24] = 7
+    adapter.regions.undo()
+    assert stack.regions.ids((2,)) == {}
+    adapter.regions.redo()
+    assert stack.regions.ids((2,)) == {7: 4}
