@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from napari_cas.ui.layers import LayerAdapter
     from napari_cas.ui.panel import Panel
 
+_STATUS = {
+    State.WARMING: "Starting the worker…",
+    State.STOPPING: "Stopping as soon as the present step is done…",
+}
 _SHOW = {"info": show_info, "warning": show_warning, "error": show_error}
 
 
@@ -106,7 +110,7 @@ class Answers:
         """Stop showing a warning or an error: the annotator has gone on to something else."""
         if self._problem is not None:
             self._problem = None
-            self.show_status(self._summary())
+            self.show_status(_STATUS.get(self.session.state) or self._summary())
 
     def attempt(self, action: Callable[[], Any]) -> Any:
         """Do something; an error a person can act on becomes a message.
@@ -200,12 +204,8 @@ class Answers:
     def _state(self, state: State) -> None:
         if not state.busy:
             self.pace.flush()
-        texts = {
-            State.WARMING: "Starting the worker…",
-            State.STOPPING: "Stopping as soon as the present step is done…",
-        }
-        if state in texts:
-            self.show_status(texts[state])
+        if state in _STATUS:
+            self.show_status(_STATUS[state])
         elif state is State.READY and self._problem is None:
             self.show_status(self._summary())
         if not state.busy:

@@ -33,6 +33,8 @@ class Facts:
         Whether live mode is on.
     regions_layer : bool
         Whether the layer to paint in exists.
+    flat : bool
+        Whether y and x are on the screen and nothing else, as painting needs it.
     cut : bool
         Whether more of a huge plane is looked at than can be painted on.
     """
@@ -48,6 +50,7 @@ class Facts:
     warming: bool = False
     live: bool = False
     regions_layer: bool = True
+    flat: bool = True
     cut: bool = False
 
 
@@ -65,6 +68,8 @@ def next_step(facts: Facts) -> str:
         return "This project is open for reading only: look around, or export it."
     if not facts.regions_layer:
         return "The regions layer was removed: press N to bring it back and paint."
+    if not facts.flat:
+        return "Painting goes plane by plane: go back to the 2-D view of y and x."
     if facts.cut:
         return "Zoom in to paint: of an image this large, strokes show only inside the frame."
     if facts.busy and not facts.live:

@@ -192,10 +192,11 @@ class Intents:
         """Tell the session what is looked at, and have it predicted if nothing is there yet."""
         self.layers.follow_view()
         seen = self.layers.view()
-        if seen is None or self.session.image is None:
-            return
-        self.session.set_view(*seen)
+        if seen is not None and self.session.image is not None:
+            self.session.set_view(*seen)
         self.answers.refresh()
+        if seen is None:
+            return
         if self.session.state is State.READY and self.seen.is_outdated(*seen):
             self.predict_view()
 

@@ -77,6 +77,7 @@ class LayerAdapter:
             (self._viewer.layers.events.removed, self._removed),
             (self._viewer.dims.events.current_step, self._moved),
             (self._viewer.dims.events.ndisplay, self._moved),
+            (self._viewer.dims.events.order, self._moved),
             (scene.camera.events.center, self._moved),
             (scene.camera.events.zoom, self._moved),
         ]

@@ -97,6 +97,25 @@ def test_a_setting_that_costs_what_was_learnt_says_so(widget, begin):
     assert "what was learnt is forgotten" in guide(widget)
 
 
+def test_where_nothing_can_be_painted_the_guide_says_so(widget, model_viewer, begin, qtbot, ramp):
+    begin("one")
+    painting = guide(widget)
+    assert painting.startswith("Paint a stroke")
+    model_viewer.dims.ndisplay = 3
+    qtbot.waitUntil(lambda: "2-D view" in guide(widget))
+    model_viewer.dims.ndisplay = 2
+    qtbot.waitUntil(lambda: guide(widget) == painting)
+
+
+def test_the_status_behind_a_warning_is_that_of_the_moment(widget, begin, monkeypatch):
+    begin("one")
+    widget.intents.fine_tune()
+    assert "Nothing is painted" in widget.panel.train.status.text()
+    monkeypatch.setattr(widget.session._work, "_state", State.WARMING)
+    widget.intents.new_region()
+    assert widget.panel.train.status.text() == "Starting the worker…"
+
+
 def test_predicting_is_not_called_learning_and_gives_way_to_it(widget, begin, monkeypatch):
     begin("one")
     monkeypatch.setattr(widget.session._work, "_state", State.PREDICTING)
