@@ -33,6 +33,8 @@ class Facts:
         Whether live mode is on.
     regions_layer : bool
         Whether the layer to paint in exists.
+    brush : bool
+        Whether dragging the mouse would paint.
     flat : bool
         Whether y and x are on the screen and nothing else, as painting needs it.
     cut : bool
@@ -50,6 +52,7 @@ class Facts:
     warming: bool = False
     live: bool = False
     regions_layer: bool = True
+    brush: bool = True
     flat: bool = True
     cut: bool = False
 
@@ -75,6 +78,8 @@ def next_step(facts: Facts) -> str:
     if facts.busy and not facts.live:
         return "Learning from your strokes. Keep painting if you like; Cancel stops it."
     if facts.regions == 0 and not facts.trained:
+        if not facts.brush:
+            return "Press N for the brush, and paint a stroke on something."
         return "Paint a stroke on something: drag with the left mouse button."
     if facts.regions == 0:
         return "Predicted from what was learnt. Paint where it is wrong, or go on (Page Down)."

@@ -21,7 +21,7 @@ from napari_cas.ui.frame import Frame
 from napari_cas.ui.history import Corrections, undoable
 from napari_cas.ui.looks import Look, brush_colour, reveal
 from napari_cas.ui.news import News
-from napari_cas.ui.sight import Sight, fit, place
+from napari_cas.ui.sight import Sight, fit, place, selection_kept
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -194,6 +194,7 @@ class LayerAdapter:
         layer.events.paint.connect(self._region_painted)
         layer.events.set_data.connect(self._maybe_undone)
         layer.events.selected_label.connect(self._label_chosen)
+        layer.events.mode.connect(self._selection_changed)
         self._viewer.add_layer(layer)
         reveal(layer, self._looks.get("regions"), "paint")
         layer.editable = writable and entry.regions.writeable
@@ -207,7 +208,7 @@ class LayerAdapter:
         layer = display.prediction_layer(entry, self.frame)
         layer.events.paint.connect(self._prediction_painted)
         layer.events.set_data.connect(self._maybe_undone)
-        with self._silently(), self._selection_kept():
+        with self._silently(), selection_kept(self._viewer.layers):
             self._viewer.layers.insert(self._below_regions(), layer)
             reveal(layer, self._looks.get("prediction"), "pan_zoom")
         self.prediction = layer
@@ -256,12 +257,12 @@ class LayerAdapter:
     def insert(self, layer: Layer) -> None:
         """Show a result of ours under the regions; the adapter takes it away with the image."""
         self._results.append(layer)
-        with self._silently(), self._selection_kept():
+        with self._silently(), selection_kept(self._viewer.layers):
             self._viewer.layers.insert(self._below_regions(), layer)
 
     def remove(self, layer: Layer) -> None:
         """Take a result of ours away."""
-        with self._silently(), self._selection_kept():
+        with self._silently(), selection_kept(self._viewer.layers):
             self._results = [other for other in self._results if other is not layer]
             if layer in self._viewer.layers:
                 self._viewer.layers.remove(layer)
@@ -270,7 +271,7 @@ class LayerAdapter:
         """Add a layer on the image shown that is the annotator's from now on, under the strokes."""
         if self._entry is not None:
             self.sight.belongs(self._entry.name, layer)
-        with self._selection_kept():
+        with selection_kept(self._viewer.layers):
             self._viewer.layers.insert(self._below_regions(), layer)
 
     # -- where the annotator is -----------------------------------------------------------------
@@ -299,8 +300,15 @@ class LayerAdapter:
         self.ensure_regions()
         if self.regions is not None:
             self.regions.selected_label = region
+            self.regions.visible = True  # napari takes the brush away from a hidden layer
             if str(self.regions.mode) not in ("paint", "polygon", "fill"):
                 self.regions.mode = "paint"
+
+    def has_brush(self) -> bool:
+        """Return whether dragging the mouse over the canvas would paint."""
+        active = self._viewer.layers.selection.active
+        ours = active is not None and active in (self.regions, self.prediction)
+        return ours and str(active.mode) not in ("pan_zoom", "transform", "pick")
 
     def undoable(self, plane: Plane, box: Box) -> AbstractContextManager[None]:
         """Let napari undo what else than the brush writes into the regions, there and meanwhile."""
@@ -368,6 +376,7 @@ class LayerAdapter:
             self._corrections.forget()
         else:
             layer.events.selected_label.disconnect(self._label_chosen)
+            layer.events.mode.disconnect(self._selection_changed)
 
     # -- helpers --------------------------------------------------------------------------------
 
@@ -384,15 +393,3 @@ class LayerAdapter:
         finally:
             self._quiet = before
         self._selection_changed()
-
-    @contextmanager
-    def _selection_kept(self) -> Iterator[None]:
-        """Give the annotator's active layer and selection back afterwards."""
-        selection = self._viewer.layers.selection
-        active, chosen = selection.active, set(selection)
-        yield
-        kept = {layer for layer in chosen if layer in self._viewer.layers}
-        if active in kept:
-            selection.active = active
-        selection.intersection_update(kept)
-        selection.update(kept)

@@ -7,15 +7,16 @@ the project is closed.
 from __future__ import annotations
 
 import inspect
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
 from napari.layers import Image
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from napari.components import ViewerModel
+    from napari.components import LayerList, ViewerModel
     from napari.layers import Layer
 
     from napari_cas.store import ImageEntry
@@ -131,3 +132,15 @@ def fit(viewer: ViewerModel, layers: Sequence[Layer]) -> None:
     """
     chosen = "layers" in inspect.signature(viewer.reset_view).parameters
     viewer.reset_view(**({"layers": list(layers)} if chosen else {}))
+
+
+@contextmanager
+def selection_kept(layers: LayerList) -> Iterator[None]:
+    """Give the annotator's active layer and selection back afterwards, as far as they are left."""
+    active, chosen = layers.selection.active, set(layers.selection)
+    yield
+    kept = {layer for layer in chosen if layer in layers}
+    if active in kept:
+        layers.selection.active = active
+    layers.selection.intersection_update(kept)
+    layers.selection.update(kept)

@@ -107,6 +107,22 @@ def test_where_nothing_can_be_painted_the_guide_says_so(widget, model_viewer, be
     qtbot.waitUntil(lambda: guide(widget) == painting)
 
 
+def test_the_brush_is_asked_for_when_it_is_not_in_the_hand(widget, model_viewer, begin):
+    begin("one")
+    regions = widget.layers.regions
+    assert guide(widget).startswith("Paint a stroke")
+    model_viewer.layers.selection.active = model_viewer.layers["one"]
+    assert guide(widget).startswith("Press N for the brush")
+    model_viewer.layers.selection.active = regions
+    assert guide(widget).startswith("Paint a stroke")
+    regions.visible = False  # takes the brush away
+    assert guide(widget).startswith("Press N for the brush")
+    widget.intents.new_region()
+    assert regions.visible
+    assert str(regions.mode) == "paint"
+    assert guide(widget).startswith("Paint a stroke")
+
+
 def test_the_status_behind_a_warning_is_that_of_the_moment(widget, begin, monkeypatch):
     begin("one")
     widget.intents.fine_tune()

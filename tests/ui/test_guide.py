@@ -15,6 +15,7 @@ CASES = [
     (Facts(image_layers=2, chosen=1), "select more images"),
     (Facts(image_layers=1, chosen=1, adding=True), "Copying"),
     (Facts(project=True), "Paint a stroke"),
+    (Facts(project=True, brush=False), "Press N for the brush"),
     (Facts(project=True, regions=1), "Press N and paint something that looks different"),
     (Facts(project=True, regions=2), "Fine-tune and predict"),
     (Facts(project=True, regions=2, busy=True), "Learning from your strokes"),
