@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 WIDTH = 320
 """Preferred width in pixels; the panel scrolls rather than clips when there is less height."""
 
+LEAST_HEIGHT = 150
+"""Pixels that other plugins' panels leave to ours: down to the button that fine-tunes."""
+
 
 class TallScroll(QScrollArea):
     """Scrolls up and down only, and lets no dock become narrower than what it holds."""
@@ -42,10 +45,10 @@ class TallScroll(QScrollArea):
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
 
     def minimumSizeHint(self) -> QSize:  # noqa: N802 - Qt's name
-        """Return the width of everything inside and of the bar that may come beside it."""
+        """Return the width of everything inside and its bar, and room for the usual buttons."""
         bar = self.style().pixelMetric(QStyle.PixelMetric.PM_ScrollBarExtent)
         inner = self.widget().minimumSizeHint().width()
-        return QSize(inner + bar, super().minimumSizeHint().height())
+        return QSize(inner + bar, LEAST_HEIGHT)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802 - Qt's name
         """Hear of other widths inside: Qt's own scroll area keeps them to itself."""

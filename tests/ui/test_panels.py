@@ -329,3 +329,12 @@ def test_nothing_is_clipped_in_a_narrow_panel(add, theme):
     for view in (panel.train.new_region, panel.train.run, panel.results.accept):
         text = view.fontMetrics().horizontalAdvance(view.text())
         assert text <= view.width()
+
+
+def test_other_plugins_leave_room_for_the_buttons_used_most(add):
+    panel = add(Panel(Config()))
+    panel.show_project(True)
+    panel.resize(panel.minimumSizeHint())
+    panel.grab()
+    run, viewport = panel.train.run, panel.scroll.viewport()
+    assert run.mapTo(viewport, run.rect().bottomLeft()).y() < viewport.height()
