@@ -206,11 +206,17 @@ class Answers:
             self.pace.flush()
         if state in _STATUS:
             self.show_status(_STATUS[state])
-        elif state is State.READY and self._problem is None:
+        elif state is State.READY and not self._stands():
             self.show_status(self._summary())
         if not state.busy:
             self.panel.train.show_progress(1, 1)
         self.refresh()
+
+    def _stands(self) -> bool:
+        """Whether the status line still says what is wrong; training goes on after a warning."""
+        return self._problem is not None and (
+            self._problem.level == "error" or not self.session.reports
+        )
 
     def _progressed(self, step: Progress) -> None:
         self.activity.show(step)

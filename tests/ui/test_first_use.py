@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from qtpy.QtCore import Qt
 
-from napari_cas.session import State
+from napari_cas.protocol import LossPoint, RoundReport
+from napari_cas.session import Message, State
 from napari_cas.ui.widget import AnnotationWidget
 
 
@@ -130,6 +131,21 @@ def test_the_status_behind_a_warning_is_that_of_the_moment(widget, begin, monkey
     monkeypatch.setattr(widget.session._work, "_state", State.WARMING)
     widget.intents.new_region()
     assert widget.panel.train.status.text() == "Starting the worker…"
+
+
+def test_after_a_warning_in_mid_training_the_status_says_how_it_ended(widget, begin):
+    begin("one")
+    session = widget.session
+    session.messaged.emit(Message("warning", "One region shows two kinds."))
+    losses = (LossPoint(7, 0.5, 0.4, 0.1),)
+    session._work.reports.append(RoundReport("m", 7, losses, 2, 3, (), converged=True))
+    widget.panel.train.show_status("Predicting…")
+    session.state_changed.emit(State.READY)
+    assert widget.panel.train.status.text().startswith("Converged after 7 steps: 3 regions")
+    assert guide(widget) == "One region shows two kinds."
+    session.messaged.emit(Message("error", "The worker has gone."))
+    session.state_changed.emit(State.READY)
+    assert widget.panel.train.status.text() == "The worker has gone."
 
 
 def test_predicting_is_not_called_learning_and_gives_way_to_it(widget, begin, monkeypatch):
