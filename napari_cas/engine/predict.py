@@ -149,7 +149,7 @@ def _whole(
     outer = with_halo(tile, model.halo, source.size)
     pixels = read_stacked(source, plane, outer, model.stacked)
     image = torch.from_numpy(pixels)[None].to(model.mixing.device)
-    soft = torch.softmax(model(image)[0], dim=0)
-    soft = soft[(slice(None), *tile.inside(outer).slices)].clone()
+    logits = model(image)[0][(slice(None), *tile.inside(outer).slices)]
+    soft = torch.softmax(logits, dim=0)
     cache.put(key, soft, soft.numel() * soft.element_size())
     return soft

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from napari_cas.models.base import SegmentationModel, pad_to_stride
+from napari_cas.models.pooling import localise
 from napari_cas.models.weights import (
     DOWNLOAD_ERRORS,
     load_fitting,
@@ -20,6 +21,13 @@ if TYPE_CHECKING:
 
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
+_HALOS = {
+    "lraspp_mobilenet_v3_large": 288,
+    "fcn_resnet50": 256,
+    "fcn_resnet101": 320,
+    "deeplabv3_resnet50": 480,
+    "deeplabv3_resnet101": 608,
+}
 
 
 class WholeModel(SegmentationModel):
@@ -38,13 +46,27 @@ class WholeModel(SegmentationModel):
     context : int
         Neighbouring planes on each side that become further channels of the input.
 
+    Attributes
+    ----------
+    halo : int
+        Pixels of context around a tile: 288 for LR-ASPP, 256 and 320 for FCN on ResNet-50 and 101,
+        480 and 608 for DeepLabV3 on them.
+
     Notes
     -----
-    DeepLabV3 and LR-ASPP mix the mean over all that they are shown into every pixel, and the
-    receptive field of a ResNet with dilation goes on far beyond any halo. So where a plane is cut
-    into tiles, its labels are not quite those of one go, and seams may show (`python -m training
-    bench tiles` says how many). Planes of up to two tiles a side are therefore predicted in one
-    go; for larger ones, larger tiles come closer.
+    DeepLabV3 and LR-ASPP were published with means over all that they are shown. Then no context
+    makes tiles equal to one go, so here they are means over a window of 256 pixels (see
+    :class:`~napari_cas.models.pooling.LocalMean`): on larger images they see what they saw in
+    training crops of the default size, on smaller ones the two are the same.
+
+    So the reach of a pixel is limited: 228 pixels for FCN on ResNet-50, 500 on ResNet-101; 516 and
+    788 for DeepLabV3, whose dilated convolutions alone reach 288; much more for LR-ASPP, which has
+    nine such means in a row. Far pixels count for little, so the context is that at which random
+    weights, whose channels are nearly equally probable, label at most 0.1 % of the pixels
+    differently than one go (docs/results/tiles.md, also on why overlaps are cut and not blended);
+    for FCN on ResNet-50, all of the reach. Context costs time: at the default tile size the
+    networks see 4 (FCN) to 11 times (DeepLabV3 on ResNet-101) the pixels that they label, less with
+    larger tiles. Planes of up to two tiles a side are predicted in one go.
 
     References
     ----------
@@ -54,7 +76,6 @@ class WholeModel(SegmentationModel):
     """
 
     stride = 32
-    halo = 192
     stretch = 2.0
     learning_rate = 1e-4
 
@@ -68,6 +89,7 @@ class WholeModel(SegmentationModel):
     ) -> None:
         super().__init__(in_channels * (2 * context + 1), channels)
         self.stacked = context
+        self.halo = _HALOS[name]
         self.net = _build(name, channels, weights)
         self._pretrained = weights != "none"
 
@@ -121,6 +143,7 @@ def _build(name: ModelName, channels: int, weights: str) -> nn.Module:
         load_fitting(net, found, f"torchvision's {name}")
     elif weights != "none":
         load_fitting(net, read_weights(weights), weights)
+    localise(net.eval())
     return net
 
 

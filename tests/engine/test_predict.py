@@ -220,10 +220,31 @@ def test_a_whole_network_sees_a_tile_and_its_surroundings_on_the_plane_only():
     found = predict(model, image, plane, tile=128)
     assert np.allclose(found.probabilities.sum(0), 1, atol=1e-5)
     assert found.labels.min() >= 1
-    # Tiles of 128 pixels, and 192 around.
-    assert image.boxes[:2] == [Box(0, 0, 64, 320), Box(0, 0, 64, 448)]
+    # Tiles of 128 pixels, and 288 around.
+    assert image.boxes[:2] == [Box(0, 0, 64, 416), Box(0, 0, 64, 544)]
     box = Box(10, 120, 50, 290)
     part = predict(model, source(64, 600), box, tile=128)
     assert np.allclose(
         part.probabilities, found.probabilities[(slice(None), *box.slices)], atol=1e-5
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "width"),
+    [
+        ("fcn_resnet50", 1024),
+        ("lraspp_mobilenet_v3_large", 1280),
+        pytest.param("deeplabv3_resnet50", 1792, marks=pytest.mark.slow),
+    ],
+)
+def test_tiles_of_a_whole_network_say_the_same_as_the_whole(name, width):
+    """Planes of more than two tiles, the context of which does not reach from end to end."""
+    model = create_model(ModelSpec(name=name, weights="none", channels=4), in_channels=3)
+    plane = Box(0, 0, 32, width)
+    one, image = predict(model, source(32, width), plane), source(32, width)
+    tiled = predict(model, image, plane, tile=256)
+    assert len(image.boxes) == width // 256
+    assert all(box.shape[1] < width for box in image.boxes)
+    spread = one.probabilities.max() - one.probabilities.min()
+    assert np.abs(tiled.probabilities - one.probabilities).max() < 1e-5 * spread
+    assert (tiled.labels != one.labels).mean() <= 0.001

@@ -29,6 +29,46 @@ def test_logits_at_full_resolution(name):
     assert [g["pace"] for g in groups] == [1.0, 10.0]
 
 
+@torch.no_grad()
+@pytest.mark.parametrize(
+    ("name", "training"),
+    [
+        ("lraspp_mobilenet_v3_large", False),
+        ("lraspp_mobilenet_v3_large", True),
+        ("deeplabv3_resnet50", True),
+    ],
+)
+def test_up_to_256_pixels_it_is_the_published_network(name, training):
+    """What the paper's training code takes, and every training crop of the default size."""
+    options = {} if name.startswith("lraspp") else {"aux_loss": False}
+    published = get_model(name, weights=None, weights_backbone=None, num_classes=4, **options)
+    net = create_model(ModelSpec(name=name, weights="none", channels=4)).get_submodule("net")
+    published.load_state_dict(net.state_dict())
+    image = torch.randn(2, 3, 256, 256)
+    found = []
+    for module in (net, published):
+        torch.manual_seed(0)  # of the dropout
+        found.append(module.train(training)(image)["out"])
+    assert torch.equal(*found)
+
+
+@torch.no_grad()
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "reach"), [("fcn_resnet50", 228), ("deeplabv3_resnet50", 516)])
+def test_the_reach_of_a_pixel_is_limited(name, reach):
+    model = create_model(ModelSpec(name=name, weights="none", channels=4)).double()
+    image = torch.rand(1, 3, 32, 1216, dtype=torch.float64) * 255
+    before, found = model(image), []
+    for column in (600, 607, 608):
+        changed = image.clone()
+        changed[..., column] = 1e5 * torch.rand(3, 32)
+        moved = (model(changed) - before).abs().amax((0, 1, 2))
+        # Sums of a window differ by rounding from what left it.
+        where = (moved > 1e-10 * moved.max()).nonzero()[:, 0]
+        found += [column - int(where[0]), int(where[-1]) - column]
+    assert max(found) == reach
+
+
 def test_local_weights_of_another_number_of_channels(tmp_path):
     name = "lraspp_mobilenet_v3_large"
     torch.manual_seed(1)
