@@ -2,7 +2,7 @@
 
 A strip of a real texture is predicted in one go and in tiles. The quick network has learnt it from
 its strokes. The networks that are fine-tuned whole have random weights, whose batch statistics are
-those of the texture: the hardest case, for their channels are nearly equally probable.
+those of the texture: a hard case, for their channels are nearly equally probable.
 """
 
 from __future__ import annotations
@@ -135,7 +135,9 @@ def compare(name: str, args: argparse.Namespace) -> list[dict[str, Any]]:
             pool.window = _AT_ONCE
         one = _predict(trainer, source, _AT_ONCE)
         rows.append(_row(trainer, source, one, args.tile, own) | {"means": _ALL})
-    return [{"network": name, "own": "yes" if r["halo"] == own else ""} | r for r in rows]
+    for row in rows:
+        row["own"] = "yes" if row["halo"] == own and row["means"] != _ALL else ""
+    return [{"network": name} | row for row in rows]
 
 
 def learn(name: str, source: ArraySource, steps: int) -> Trainer:
@@ -282,8 +284,8 @@ def notes(settings: dict[str, Any], processor: str) -> list[str]:
     learnt = (
         f"The quick network after {settings['steps']} steps. The others after "
         f"{settings['whole_steps']} from random weights whose batch statistics are the plane's, "
-        "for no pretrained ones could be had: the hardest case, as their channels are nearly "
-        "equally probable. So their rows speak of tiles, not of how well they segment."
+        "for no pretrained ones could be had: a hard case, as their channels are nearly equally "
+        "probable. So their rows speak of tiles, not of how well they segment."
     )
     means = (
         "'Means over': what DeepLabV3 and LR-ASPP average. The product averages over a window "
@@ -293,8 +295,8 @@ def notes(settings: dict[str, Any], processor: str) -> list[str]:
     blend = (
         f"'Were tiles blended': probabilities weighted by linear ramps, over {_RAMP} pixels on "
         "each side of the tiles' borders, and added up. Where the context is too small that helps "
-        "a little; where it suffices it does harm, for it brings in what tiles say of their far "
-        "surroundings. So the product cuts, and no tile waits for its neighbours."
+        "a little; where it suffices it does harm or nothing, for it brings in what tiles say of "
+        "their far surroundings. So the product cuts, and no tile waits for its neighbours."
     )
     cost = (
         "'Pixels read per pixel' is what the context costs on this plane, if it is a strip only to "
