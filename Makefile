@@ -16,8 +16,7 @@ demo: $(VENV)/installed
 
 test: $(VENV)/installed-dev lint
 	.ci/system-packages xvfb
-	.ci/with-display $(BIN)/python -m pytest -m "not slow" $(TORCHLESS)
-	.ci/with-display $(BIN)/python -m pytest -m "not slow" $(TORCHLESS:%=--ignore=%)
+	.ci/test-halves $(BIN)/python $(TORCHLESS)
 
 test-slow: $(VENV)/installed-dev
 	.ci/system-packages xvfb
