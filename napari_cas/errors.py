@@ -7,7 +7,10 @@ is not a :class:`CASError` is a bug of ours.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from typing import Self
 
 
 class CASError(Exception):
@@ -40,6 +43,15 @@ class CASError(Exception):
         ]
         text = f"{self.what}: {', '.join(found)}." if found else f"{self.what}."
         return f"{text} {self.todo}".rstrip()
+
+    def saying(self, *, what: str | None = None, todo: str | None = None) -> Self:
+        """Return the same error with another sentence about what went wrong, or what to do."""
+        return type(self)(
+            self.what if what is None else what,
+            expected=self.expected,
+            got=self.got,
+            todo=self.todo if todo is None else todo,
+        )
 
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle by fields, so that errors cross from the worker to the viewer unharmed."""

@@ -45,8 +45,7 @@ def refuse_url(paths: Sequence[str], hint: str) -> None:
         if len(paths) == 1:
             local_path(paths[0])
     except ProjectError as error:
-        todo = f"{error.todo} {hint}"
-        raise ProjectError(error.what, expected=error.expected, got=error.got, todo=todo) from None
+        raise error.saying(todo=f"{error.todo} {hint}") from None
 
 
 def describe(entry: ImageEntry) -> dict[str, Any]:

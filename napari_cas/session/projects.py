@@ -70,10 +70,7 @@ def add_images(
         except ImageError as error:
             if len(images) == 1:
                 raise
-            what = f"{image.name}: {error.what}"  # which of them
-            raise type(error)(
-                what, expected=error.expected, got=error.got, todo=error.todo
-            ) from error
+            raise error.saying(what=f"{image.name}: {error.what}") from error  # which of them
         if entry.name != image.name:
             warn(Message("info", f"Image {image.name!r} is called {entry.name!r} in the project."))
         names.append(entry.name)
