@@ -76,6 +76,16 @@ def model_viewer():
 
 
 @pytest.fixture
+def adapter(model_viewer):
+    """Return what stands between the session and the layers of a viewer without a window."""
+    from napari_cas.ui.layers import LayerAdapter
+
+    made = LayerAdapter(model_viewer)
+    yield made
+    made.close()
+
+
+@pytest.fixture
 def mosaic():
     """Return an RGB image of three flat but noisy areas, and their labels 1–3."""
     truth = np.ones((256, 256), np.uint8)

@@ -8,15 +8,7 @@ from napari.layers import Image
 
 from napari_cas.protocol import Box, Tile
 from napari_cas.ui.display import extra_layer
-from napari_cas.ui.layers import LayerAdapter
 from napari_cas.ui.where import touched
-
-
-@pytest.fixture
-def adapter(model_viewer):
-    made = LayerAdapter(model_viewer)
-    yield made
-    made.close()
 
 
 @pytest.fixture

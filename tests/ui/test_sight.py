@@ -6,15 +6,6 @@ import numpy as np
 import pytest
 from napari.layers import Labels
 
-from napari_cas.ui.layers import LayerAdapter
-
-
-@pytest.fixture
-def adapter(model_viewer):
-    made = LayerAdapter(model_viewer)
-    yield made
-    made.close()
-
 
 @pytest.fixture
 def first(project, ramp):
