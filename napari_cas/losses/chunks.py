@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _CACHED_VALUES = 1 << 19
-"""Values of one working buffer on the CPU, 2 MB of float32: the best of 2^17 to 2^20, with one
-thread and with two. Smaller ones pay for more calls, larger ones leave the cache."""
+"""Values of one working buffer on the CPU, 2 MB of float32. Smaller ones pay for more calls, larger
+ones leave the cache."""
 _DEVICE_VALUES = 1 << 24
 """The same on accelerators, where launches cost more than memory traffic saves."""
 
