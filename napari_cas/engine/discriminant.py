@@ -162,10 +162,15 @@ def describe(
     """Return the statistics of groups of regions; parameters as of :func:`discriminate`."""
     some, index = _few_per_group(features, count, group)
     means, within = _moments(some, index)
-    of_group = torch.zeros(len(means), dtype=torch.int64)
-    of_group[group] = plane.cpu()
     noise = _with_neighbours(within, neighbours.cpu().double().clamp(-OUTSIDE, OUTSIDE))
-    return Painted(some, index, means, of_group, noise)
+    return Painted(some, index, means, planes_of(group, plane), noise)
+
+
+def planes_of(group: Tensor, plane: Tensor) -> Tensor:
+    """Return the plane of each group, of the groups and planes (R,) of regions."""
+    found = torch.zeros(int(group.max()) + 1, dtype=torch.int64)
+    found[group] = plane.cpu()
+    return found
 
 
 def _solve(found: _Found, channels: int) -> tuple[Tensor, Tensor]:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from napari_cas.engine.alike import group_alike
 from napari_cas.engine.device import generator
-from napari_cas.engine.discriminant import OUTSIDE, describe
+from napari_cas.engine.discriminant import OUTSIDE, describe, planes_of
 from napari_cas.engine.features import FeatureCache, feature_box, tile_features
 from napari_cas.engine.mixed import Mixed, find_mixed, teaching
 from napari_cas.engine.tiling import grid, overlapping
@@ -182,7 +182,6 @@ class PixelSampler:
         self.planes = len(names)
         self.mixed: tuple[tuple[str, Plane, int], ...] = ()
         self._names = tuple(names)
-        self._start = self.varied_count.cumsum(0) - self.varied_count
         self.digest = digest_of(tiles)
 
     def batch(self, step: int) -> Batch:
@@ -191,7 +190,8 @@ class PixelSampler:
         chosen = self._choose_regions(rng)
         each = max(8, PIXELS_PER_STEP // len(chosen))
         drawn = torch.rand(len(chosen), each, generator=rng)
-        index = self._start[chosen, None] + (drawn * self.varied_count[chosen, None]).long()
+        start = self.varied_count.cumsum(0) - self.varied_count
+        index = start[chosen, None] + (drawn * self.varied_count[chosen, None]).long()
         regions = index_regions(
             self.group[chosen, None].expand(-1, each).reshape(1, -1) + 1,
             self.plane[chosen, None].expand(-1, each).reshape(1, -1),
@@ -210,9 +210,9 @@ class PixelSampler:
 
     def find_mixed(self, head: Head) -> tuple[Mixed, ...]:
         """Return regions that show two kinds, as other planes tell."""
-        of_group = torch.zeros(int(self.group.max()) + 1, dtype=torch.int64)
-        of_group[self.group] = self.plane
-        if teaching(of_group) is None:  # as mostly; describing takes longer
+        if (
+            teaching(planes_of(self.group, self.plane)) is None
+        ):  # as mostly; describing takes longer
             return ()
         features, neighbours = head.standardised(self.features), self.neighbours * head.scale
         painted = describe(features, self.count, self.plane, self.group, neighbours)
@@ -239,7 +239,6 @@ class PixelSampler:
         self.features, self.count = _by_region([self.features], where)
         if not self.copies:
             self.varied, self.varied_count = self.features, self.count
-        self._start = self.varied_count.cumsum(0) - self.varied_count
         of, side = known // 2, known % 2
         self.plane, self.ids = self.plane[of], self.ids[of]
         self.group = torch.unique(2 * self.group[of] + side, return_inverse=True)[1]
@@ -249,7 +248,6 @@ class PixelSampler:
         self.group = group
         if not varied:
             self.varied, self.varied_count = self.features, self.count
-            self._start = self.count.cumsum(0) - self.count
 
     def alike(self) -> tuple[Alike, ...]:
         """Return which regions are taken as one."""
