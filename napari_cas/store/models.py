@@ -35,6 +35,7 @@ FORMAT = "napari-cas-model"
 FORMAT_VERSION = 1
 WEIGHTS, RECORD = "weights.safetensors", "model.json"
 _HEADER_LIMIT = 16 << 20
+_ATTEMPTS = 6  # on a busy machine a writer may rest between its two renames again and again
 
 
 def write_model(
@@ -192,12 +193,12 @@ def read_model(directory: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]
     CheckpointError
         If it is missing, damaged or foreign.
     """
-    for attempt in range(3):
+    for attempt in range(_ATTEMPTS):
         try:
             return _read(directory)
         except CheckpointError:
             # Between the two renames of a replacement there is no directory for an instant.
-            if attempt == 2:
+            if attempt == _ATTEMPTS - 1:
                 raise
             time.sleep(0.05)
     raise AssertionError  # pragma: no cover
