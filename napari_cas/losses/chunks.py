@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from threading import local
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -69,16 +70,33 @@ def put_columns(values: Tensor, chunk: Chunk, part: Tensor) -> None:
     into.copy_(part.view(part.shape[0], len(into), -1).transpose(0, 1))
 
 
-class Buffers:
-    """Memory that every chunk of a walk reuses, since fresh pages cost more than the arithmetic."""
+class Buffers(local):
+    """Memory that every chunk of a walk reuses, since fresh pages cost more than the arithmetic.
+
+    Each thread sees its own.
+    """
 
     def __init__(self) -> None:
-        self._held: dict[str, Tensor] = {}
+        self._held: dict[tuple[str, torch.dtype], Tensor] = {}
 
     def take(self, name: str, like: Tensor, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
         """Return uninitialised contiguous memory of ``shape`` (rows, columns) next to ``like``."""
         size = shape[0] * shape[1]
-        held = self._held.get(name)
+        held = self._held.get((name, dtype))
         if held is None or held.numel() < size:
-            held = self._held[name] = torch.empty(size, dtype=dtype, device=like.device)
+            # What is made in inference mode could not be written to outside.
+            with torch.inference_mode(False):
+                held = torch.empty(size, dtype=dtype, device=like.device)
+            self._held[name, dtype] = held
         return held[:size].view(shape[0], shape[1])
+
+
+_KEPT = Buffers()
+
+
+def buffers_for(device: torch.device) -> Buffers:
+    """Return memory to work in: on the CPU that of the walk before, a few cached buffers.
+
+    Accelerators have allocators of their own that keep what is given back.
+    """
+    return _KEPT if device.type == "cpu" and not torch.compiler.is_compiling() else Buffers()

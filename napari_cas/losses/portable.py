@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch.autograd.function import FunctionCtx, once_differentiable
 
-from napari_cas.losses.chunks import Buffers, chunks, columns, put_columns, window
+from napari_cas.losses.chunks import buffers_for, chunks, columns, put_columns, window
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -62,7 +62,7 @@ class RegionMoments(torch.autograd.Function):
         channels = logits.shape[1]
         rows = 2 * channels if logarithms else channels + 1
         sums = walk.zeros(rows, (count.numel() + 1) * _LANES, walk.wide)
-        lanes = torch.arange(walk.longest, device=logits.device) % _LANES
+        lanes = torch.arange(_LANES, device=logits.device).repeat(-(-walk.longest // _LANES))
         kept: list[Tensor] = []
         for chunk in walk.chunks:
             slot, soft, shifted, total = walk.softmax(chunk)
@@ -114,7 +114,7 @@ class _Walk:
         self.wide = self.dtype if logits.device.type == "mps" else torch.float64
         self.chunks = list(chunks(self.flat))
         self.longest = max((chunk.pixels for chunk in self.chunks), default=0)
-        self.buffers = Buffers()
+        self.buffers = buffers_for(logits.device)
         # Looking at values is free on the CPU and a wait elsewhere.
         self.look = logits.device.type == "cpu"
         self.keeps = self.look and logits.numel() <= _KEPT_VALUES
