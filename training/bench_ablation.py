@@ -32,7 +32,7 @@ from training.scribbles import Scribbles, scribble
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from napari_cas.protocol import LossPoint
     from training.label_free import Images, Learnt, Method, Painted
 
-_TRAINER = "napari_cas.engine.trainer"
+_TRAINER, _QUICK = "napari_cas.engine.trainer", "napari_cas.models.quick"
 
 
 def _nothing(*_: object, **__: object) -> None:
@@ -84,6 +84,11 @@ def _one_step(learner: Any, batch: Any, loss: LossConfig, _: int) -> Iterator[Lo
     from napari_cas.engine.fit import fit
 
     return fit(learner, batch, loss, 1)
+
+
+def _one_side(net: Callable[[Tensor], Sequence[Tensor]], rgb: Tensor) -> Sequence[Tensor]:
+    """Look at the image as it is, and not turned by half as well."""
+    return net(rgb)
 
 
 def _always_hold(head: Head, sampler: PixelSampler, seed: int) -> Anchor:
@@ -130,6 +135,7 @@ VARIANTS: Mapping[str, Variant] = {
         Config(fit=FitConfig(max_rounds=1)), {f"{_TRAINER}.fit": _one_step}
     ),
     "all 12 rounds": Variant(replaced={f"{_TRAINER}._ENOUGH": float("inf")}),
+    "looked at from one side": Variant(replaced={f"{_QUICK}.from_two_sides": _one_side}),
     "no varied copies": Variant(replaced={f"{_TRAINER}.COPIES": 0}),
     "held on one plane, too": Variant(replaced={f"{_TRAINER}.hold_on": _always_hold}),
     "never held": Variant(replaced={f"{_TRAINER}.hold_on": _nothing}),

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+    from torch import Tensor
 
     from training.saliency.loop import Trained
     from training.saliency.recipe import Recipe
@@ -148,13 +149,19 @@ def probabilities(
     for start in range(0, len(examples), batch):
         which = np.arange(start, min(start + batch, len(examples)))
         inputs, truth = examples.take(which)
+        # Nothing is yielded in inference mode: whoever takes it would go on in that mode.
         with torch.inference_mode():
             output = trained.model(*(part.to(device) for part in inputs)).float()
-            for one in output:  # one at a time: whole pictures of many channels are large
-                whole = nnf.interpolate(
-                    one[None], size=truth.shape[-2:], mode="bilinear", align_corners=False
-                )
-                yield whole[0].softmax(0).cpu().numpy()
+        for one in output:  # one at a time: whole pictures of many channels are large
+            yield _soft(one, truth.shape[-2:])
+
+
+@torch.inference_mode()
+def _soft(logits: Tensor, size: tuple[int, ...]) -> NDArray[np.float32]:
+    """Return the softmax (M, H, W) of logits (M, h, w) at another size."""
+    whole = nnf.interpolate(logits[None], size=size, mode="bilinear", align_corners=False)
+    found: NDArray[np.float32] = whole[0].softmax(0).cpu().numpy()
+    return found
 
 
 def connected(labels: NDArray[Any], smallest: int) -> NDArray[np.intp]:

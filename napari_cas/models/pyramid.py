@@ -80,6 +80,25 @@ def double(level: Tensor) -> Tensor:
     )
 
 
+def turn_back(level: Tensor, stride: int) -> Tensor:
+    """Return a level of an image that was turned by half as one of the image itself.
+
+    Parameters
+    ----------
+    level : Tensor
+        (B, C, H/s, W/s), without margin.
+    stride : int
+        s. Turned back, cell i lies on pixel s·i and not on s·i + s − 1, so it is interpolated from
+        there; behind the last cell it is repeated.
+    """
+    found = level.flip(-2, -1)
+    for axis in (-2, -1):
+        length = found.shape[axis] - 1
+        after = torch.cat([found.narrow(axis, 1, length), found.narrow(axis, length, 1)], axis)
+        found = torch.lerp(found, after, 1 - 1 / stride)
+    return found
+
+
 def indices(
     y: NDArray[np.intp], x: NDArray[np.intp], device: torch.device
 ) -> tuple[Tensor, Tensor]:

@@ -14,7 +14,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from napari_cas.models.base import SegmentationModel, pad_to_stride
 from napari_cas.models.filters import FilterBank
-from napari_cas.models.pyramid import STRIDES, Pyramid, Window, double, with_margin
+from napari_cas.models.pyramid import STRIDES, Pyramid, Window, double, turn_back, with_margin
 from napari_cas.models.weights import lite0_file, load_in_order, read_weights
 
 if TYPE_CHECKING:
@@ -110,6 +110,10 @@ class QuickModel(SegmentationModel):
 class Stem(nn.Module):
     """EfficientNet-Lite0 [1]_ at strides 2 to 16 next to a filter bank at strides 1 to 8.
 
+    The network looks twice, at the image as it is and turned by half, and the mean of both is kept:
+    what it makes of a thing depends on its side by chance more than on purpose. It costs as much
+    again, once per tile. Which way stripes run is the same turned by half, and is kept.
+
     The network never changes, so all stems of a process share one per device.
 
     References
@@ -135,9 +139,16 @@ class Stem(nn.Module):
         """Return features of an image and its three-channel form, as `with_margin` takes them."""
         # Channels last is 1.1 to 1.4 times as fast for depthwise convolutions on a CPU.
         rgb = ((rgb - 127.0) / 128.0).contiguous(memory_format=torch.channels_last)
-        deep = [[], *([level] for level in _lite0(self.weights, rgb.device)(rgb))]
+        deep = [[], *([level] for level in from_two_sides(_lite0(self.weights, rgb.device), rgb))]
         fixed = [*self.filters(image), []]
         return [one + other for one, other in zip(fixed, deep, strict=True)]
+
+
+def from_two_sides(net: nn.Module, rgb: Tensor) -> list[Tensor]:
+    """Return the mean of what a network makes of an image as it is and turned by half, by level."""
+    turned = zip(net(rgb.flip(-2, -1)), STRIDES[1:], strict=True)
+    back = [turn_back(level, stride) for level, stride in turned]
+    return [(one + other).mul_(0.5) for one, other in zip(net(rgb), back, strict=True)]
 
 
 @lru_cache(maxsize=4)

@@ -1,7 +1,7 @@
 import torch
 from torch.nn import functional as F  # noqa: N812
 
-from napari_cas.models.pyramid import STRIDES, Window, crop, double, gather, with_margin
+from napari_cas.models.pyramid import STRIDES, Window, crop, double, gather, turn_back, with_margin
 
 
 def make(height=96, width=64, channels=3):
@@ -59,3 +59,13 @@ def test_parts_are_put_together_in_their_order():
     parts = [level.split([2, 3], dim=1) for level in levels]
     for one, other in zip(pyramid, with_margin(parts, Window(0, 0, 96, 64)), strict=True):
         assert torch.equal(one, other)
+
+
+def test_cells_of_a_turned_image_come_back_to_their_own_pixels():
+    for s in STRIDES:
+        rows, columns = torch.arange(s - 1, 96, s).float(), torch.arange(s - 1, 64, s).float()
+        level = torch.stack(torch.meshgrid(rows, columns, indexing="ij"))[None]
+        turned = torch.tensor([95.0, 63.0])[None, :, None, None] - level
+        back = turn_back(turned, s)
+        assert torch.allclose(back[..., :-1, :-1], level[..., :-1, :-1], atol=1e-4)
+        assert torch.allclose(back[0, 0, -1], torch.tensor(96.0 - s))  # nothing lies beyond it

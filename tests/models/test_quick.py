@@ -5,7 +5,7 @@ import torch
 from napari_cas.config import ModelSpec
 from napari_cas.errors import ImageError, WeightsError
 from napari_cas.models import QuickModel, create_model
-from napari_cas.models.pyramid import Window, gather
+from napari_cas.models.pyramid import Window, gather, turn_back
 from napari_cas.models.weights import lite0_file, load_in_order, read_weights
 
 
@@ -52,15 +52,21 @@ def test_every_second_pixel_of_the_map(model):
 
 
 @torch.no_grad()
-def test_backbone_is_the_published_one(model):
+def test_backbone_is_the_published_one_looking_from_two_sides(model):
     # timm's own, its normalisation layers still in place.
     published = timm.create_model("tf_efficientnet_lite0", pretrained=False).eval()
     load_in_order(published, read_weights(lite0_file()), "shipped")
+
+    def look(rgb):
+        return published.forward_intermediates(rgb, indices=[0, 1, 2, 3], intermediates_only=True)
+
     rgb = (image(64, 64) - 127) / 128
-    want = published.forward_intermediates(rgb, indices=[0, 1, 2, 3], intermediates_only=True)
     found = [parts[-1] for parts in model.stem(image(64, 64), image(64, 64))[1:]]
-    for one, other in zip(found, want, strict=True):
-        assert torch.allclose(one, other, atol=1e-4 * float(other.abs().max()))
+    for stride, one, up, down in zip(
+        (2, 4, 8, 16), found, look(rgb), look(rgb.flip(2, 3)), strict=True
+    ):
+        want = (up + turn_back(down, stride)) / 2
+        assert torch.allclose(one, want, atol=1e-4 * float(want.abs().max()))
 
 
 def test_backbone_is_frozen_and_shared(model):

@@ -173,9 +173,11 @@ def _outputs(
     for start in range(0, len(examples), batch):
         which = np.arange(start, min(start + batch, len(examples)))
         inputs, salient = examples.take(which)
+        model: Any = trained.model
+        # Not yielded in inference mode: whoever takes it would go on in that mode.
         with torch.inference_mode():
-            model: Any = trained.model
-            yield model(*(part.to(device) for part in inputs)).float(), salient
+            output = model(*(part.to(device) for part in inputs)).float()
+        yield output, salient
 
 
 def _resize(maps: Tensor, size: tuple[int, ...]) -> Tensor:
