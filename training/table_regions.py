@@ -12,7 +12,7 @@ from training.saliency.loop import Trained, train
 from training.saliency.recipe import Recipe, paper_recipe, small_recipe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from numpy.typing import NDArray
 
@@ -76,6 +76,7 @@ def add_runs(
     why: str,
     run: Callable[[Recipe, Place], dict[str, Any]],
     cells: Callable[[str, Sequence[dict[str, Any]]], list[dict[str, Cell]]],
+    needed: Collection[str] = (),
 ) -> tuple[list[dict[str, Any]], str]:
     """Run all variants and seeds and add their rows to a table.
 
@@ -97,6 +98,8 @@ def add_runs(
         Trains and scores one recipe; kept in the run's folder.
     cells : callable
         From a variant's name and its runs' scores to its rows.
+    needed : collection of str
+        Keys of the scores; kept scores without them are made again.
 
     Returns
     -------
@@ -114,7 +117,7 @@ def add_runs(
         recipes = [recipe_of(variant, train_set, seed, small=small) for seed in range(seeds)]
         done: list[dict[str, Any]] = []
         try:
-            done = [] if why else [_kept(recipe, place, run) for recipe in recipes]
+            done = [] if why else [_kept(recipe, place, run, needed) for recipe in recipes]
         except DataSetError as error:
             place.say(str(error))
             why = NO_DATA
@@ -148,16 +151,19 @@ def _budget(runs: Sequence[dict[str, Any]]) -> str:
 
 
 def _kept(
-    recipe: Recipe, place: Place, make: Callable[[Recipe, Place], dict[str, Any]]
+    recipe: Recipe,
+    place: Place,
+    make: Callable[[Recipe, Place], dict[str, Any]],
+    needed: Collection[str],
 ) -> dict[str, Any]:
-    """Return the scores of a run, from its folder where they were made before."""
+    """Return the scores of a run, from its folder where all that are needed were made before."""
     file = place.runs / recipe.key / "scores.json"
-    if not file.is_file():
-        found = make(recipe, place)
+    known: dict[str, Any] = json.loads(file.read_text()) if file.is_file() else {}
+    if not known or not set(needed) <= set(known):
+        known = make(recipe, place)
         made = file.with_suffix(".tmp")
-        made.write_text(json.dumps(found, indent=1) + "\n")
+        made.write_text(json.dumps(known, indent=1) + "\n")
         made.replace(file)
-    known: dict[str, Any] = json.loads(file.read_text())
     return known
 
 

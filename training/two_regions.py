@@ -2,8 +2,9 @@
 
 Many channels over-segment an image of two textures, and two channels must say of every texture in
 the world which of two kinds it is. Here many channels describe superpixels, beside colour and the
-energies of a filter bank if wanted, and each image is parted in two by itself. Needs no label, so
-it may be done on test images.
+energies of a filter bank if wanted, and each image is parted in two by itself. Superpixels know the
+border to a few pixels; what lies well inside can then teach the tool's own network, on this image
+alone, where it runs. Needs no label, so it may be done on test images.
 
 References
 ----------
@@ -35,6 +36,10 @@ CONTRAST = 4.0
 CONTOUR = 1.0
 """Cost of a contour as long as a superpixel's side, in nats."""
 ROUNDS = 2
+MARGIN = 6.0
+"""So many pixels from the border of a partition is what the border is drawn anew from."""
+_FEWEST = 64
+"""Pixels a region must have inside the margin, else half the margin is left."""
 _CAPACITY = 10_000
 """Costs of one nat in scipy's integer capacities."""
 
@@ -45,6 +50,8 @@ class Parts:
 
     Attributes
     ----------
+    image : ndarray
+        (H, W, 3) uint8.
     labels : ndarray
         (H, W) from 0 to R − 1.
     pixels : ndarray
@@ -59,6 +66,7 @@ class Parts:
         (R, 15) mean of :func:`energies`.
     """
 
+    image: NDArray[np.uint8]
     labels: NDArray[np.intp]
     pixels: NDArray[np.float64]
     borders: Any
@@ -72,6 +80,7 @@ class Parts:
         labels = superpixels(image)
         places = np.indices(labels.shape) / max(labels.shape)
         return cls(
+            image,
             labels,
             np.bincount(labels.ravel()).astype(np.float64),
             borders(labels),
@@ -142,6 +151,57 @@ def two_regions(
     for _ in range(ROUNDS):
         second = shortened(second, described, parts)
     return second.astype(np.intp)[parts.labels] + 1
+
+
+def drawn_anew(
+    image: NDArray[np.uint8], partition: NDArray[np.intp], margin: float = MARGIN
+) -> NDArray[np.intp]:
+    """Draw the border between two regions where the image has it.
+
+    What lies well inside either region is given to :func:`napari_cas.fine_tune` as two strokes,
+    which then segments the image: one round, a second or so.
+
+    Parameters
+    ----------
+    image : ndarray
+        (H, W, 3).
+    partition : ndarray
+        (H, W) labels 1 and 2.
+    margin : float
+        Pixels on either side of the border that are not believed.
+
+    Returns
+    -------
+    ndarray
+        (H, W) labels 1 and 2; `partition` itself where there is nothing to learn from.
+    """
+    import napari_cas
+    from napari_cas.config import Config, FitConfig, ModelSpec
+
+    strokes = _insides(partition, margin)
+    if not ((strokes == 1).any() and (strokes == 2).any()):
+        return partition
+    config = Config(model=ModelSpec(channels=2), fit=FitConfig(max_rounds=1))
+    model = napari_cas.fine_tune([image], [strokes], config)
+    soft = napari_cas.predict(model, image).probabilities
+    means = [soft[:, partition == region].mean(1) for region in (1, 2)]
+    second = int(means[1][1] - means[0][1] > means[1][0] - means[0][0])
+    found: NDArray[np.intp] = np.where(soft.argmax(0) == second, 2, 1)
+    return found
+
+
+def _insides(partition: NDArray[np.intp], margin: float) -> NDArray[np.int32]:
+    """Return what lies further than `margin` from the other region, 0 elsewhere."""
+    from scipy.ndimage import distance_transform_edt
+
+    strokes = np.zeros(partition.shape, np.int32)
+    for region in (1, 2):
+        depth = distance_transform_edt(partition == region)
+        least = margin
+        while least >= 1 and np.count_nonzero(depth > least) < _FEWEST:
+            least /= 2
+        strokes[depth > least] = region
+    return strokes
 
 
 def normalised_cut(features: NDArray[np.float64], parts: Parts) -> NDArray[np.bool_]:

@@ -9,7 +9,14 @@ import pytest
 from scipy.sparse import coo_array
 
 from napari_cas.metrics.regions import covering
-from training.two_regions import Parts, _least_cut, energies, normalised_cut, two_regions
+from training.two_regions import (
+    Parts,
+    _least_cut,
+    drawn_anew,
+    energies,
+    normalised_cut,
+    two_regions,
+)
 
 
 @pytest.fixture
@@ -29,7 +36,8 @@ def stripes(truth: np.ndarray) -> np.ndarray:
 def parts_at(places: np.ndarray) -> Parts:
     count = len(places)
     nothing = np.zeros((count, 0))
-    return Parts(np.arange(count)[None], np.ones(count), None, places, nothing, nothing)
+    image = np.zeros((1, count, 3), np.uint8)
+    return Parts(image, np.arange(count)[None], np.ones(count), None, places, nothing, nothing)
 
 
 def test_the_least_cut_is_the_least_of_all_assignments():
@@ -99,3 +107,21 @@ def test_energies_tell_scale_and_nothing_of_brightness(halves):
     fine, coarse = found[:, 20:40, 10:30].mean((1, 2)), found[:, 20:40, 60:80].mean((1, 2))
     # Stripes of 4 pixels have all but gone at a sigma of 2.8, those of 12 have not.
     assert fine[6] / fine[0] < 0.5 * coarse[6] / coarse[0]
+
+
+def test_a_border_is_drawn_anew_where_the_image_has_it():
+    truth = np.ones((128, 128), np.intp)
+    truth[:, 70:] = 2
+    image = np.random.default_rng(0).integers(60, 100, (128, 128, 3)).astype(np.uint8)
+    image[truth == 2] += 80
+    rough = np.roll(truth, 5, axis=1)
+    rough[:, :5] = 1
+    assert covering(truth, rough) < 0.95
+    assert covering(truth, drawn_anew(image, rough)) > 0.99
+    assert (drawn_anew(image, rough) == truth).mean() > 0.99  # and labels stay with their sides
+
+
+def test_a_single_region_is_left_as_it_is():
+    image = np.random.default_rng(0).integers(60, 100, (64, 64, 3)).astype(np.uint8)
+    whole = np.ones((64, 64), np.intp)
+    assert drawn_anew(image, whole) is whole
