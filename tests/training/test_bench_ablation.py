@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from napari_cas.engine import anchor, discriminant, sampling, trainer
+from napari_cas.models import quick
 from training import bench_ablation
 from training.bench_ablation import VARIANTS, describe, measure
 from training.data.labelled import Labelled
@@ -25,6 +26,7 @@ def two_stripes(monkeypatch):
         "as it is",
         "the first answer: closed form and one step",
         "no closed form",
+        "looked at from one side",
         "alike regions told apart",
         "twins told apart",
         "held on one plane, too",
@@ -43,7 +45,7 @@ def test_parts_that_are_left_out_are_named_right():
     for variant in VARIANTS.values():
         for target in variant.replaced:
             module, _, name = target.rpartition(".")
-            modules = {m.__name__: m for m in (trainer, sampling, discriminant)}
+            modules = {m.__name__: m for m in (trainer, sampling, discriminant, quick)}
             assert hasattr(modules[module], name)
 
 
