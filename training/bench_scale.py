@@ -253,6 +253,9 @@ class Held:
         y, x = self._corner
         return self._pixels[:, box.y0 - y : box.y1 - y, box.x0 - x : box.x1 - x]
 
+    def no_data(self, plane: Plane, box: Box) -> None:
+        """Return that there are data everywhere."""
+
     def painted(self) -> Iterator[tuple[Plane, Box]]:
         """Yield nothing."""
         return iter(())

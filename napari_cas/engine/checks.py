@@ -20,8 +20,8 @@ def as_image(image: ArrayLike, name: str) -> NDArray[np.generic]:
     Raises
     ------
     ImageError
-        If it has the wrong number of dimensions, no pixels, a dtype that is not real, values that
-        are not finite, or only one value.
+        If it has the wrong number of dimensions, no pixels, a dtype that is not real, infinite
+        values, or only one value beside those that are not a number (NaN: no data).
     """
     array = np.asarray(image)
     if array.ndim not in (2, 3) or 0 in array.shape:
@@ -39,17 +39,19 @@ def as_image(image: ArrayLike, name: str) -> NDArray[np.generic]:
         raise ImageError(
             f"{name} has the wrong dtype", expected="a real dtype", got=str(array.dtype)
         )
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        bad = int((~np.isfinite(array)).sum())
+    known = array[~np.isnan(array)] if array.dtype.kind == "f" else array
+    if array.dtype.kind == "f" and np.isinf(known).any():
         raise ImageError(
             f"{name} is not finite",
-            expected="finite pixels",
-            got=f"{bad} that are NaN or infinite",
+            expected="finite pixels, or NaN where there are no data",
+            got=f"{np.count_nonzero(np.isinf(known))} that are infinite",
             todo="Replace them, for example with numpy.nan_to_num.",
         )
-    if array.min() == array.max():
+    if not known.size:
+        raise ImageError(f"{name} has no data", expected="finite pixels", got="NaN everywhere")
+    if known.min() == known.max():
         raise ImageError(
-            f"{name} is constant", expected="pixels that differ", got=f"{array.flat[0]} everywhere"
+            f"{name} is constant", expected="pixels that differ", got=f"{known.flat[0]} everywhere"
         )
     if array.dtype.kind == "b":
         array = array.astype(np.uint8)

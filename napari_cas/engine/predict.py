@@ -32,9 +32,10 @@ class Prediction(NamedTuple):
     Attributes
     ----------
     labels : ndarray
-        (Y, X) uint8, 1..M: the most probable channel plus one; 0 on tiles left out as empty.
+        (Y, X) uint8, 1..M: the most probable channel plus one; 0 on tiles left out as empty and
+        where there are no data.
     probabilities : ndarray
-        (M, Y, X) float32, summing to one over channels, or all 0 on tiles left out.
+        (M, Y, X) float32, summing to one over channels, or all 0 where the label is 0.
     """
 
     labels: NDArray[np.uint8]
@@ -82,6 +83,9 @@ def predict_box(
     probabilities = np.zeros((model.channels, *box.shape), np.float32)
     for piece in overlapping(grid(source.size, tile, model.stretch), box):
         part = piece.intersection(box)
+        gaps = source.no_data(plane, part)
+        if gaps is not None and gaps.all():
+            continue
         # The whole tile decides, so that no view cuts an object in two.
         if skip_below and contrast(source.read(plane, piece)) < skip_below:
             continue
@@ -90,6 +94,9 @@ def predict_box(
         best = soft.max(0).indices  # on a CPU six times as fast as argmax
         labels[inside.slices] = (best + 1).to(torch.uint8).cpu().numpy()
         probabilities[(slice(None), *inside.slices)] = soft.cpu().numpy()
+        if gaps is not None:
+            labels[inside.slices][gaps] = 0
+            probabilities[(slice(None), *inside.slices)][:, gaps] = 0
     return Prediction(labels, probabilities)
 
 

@@ -20,6 +20,9 @@ LOW, HIGH = 0.1, 99.9
 RANGE = -255.0, 510.0
 """Nothing on the 0–255 scale lies beyond."""
 
+NEUTRAL = 127.0
+"""What pixels without data (NaN) become: what the border of an image is padded with."""
+
 _SAMPLE = 1_000_000
 
 
@@ -53,12 +56,15 @@ class Scaling:
     def of_image(cls, image: NDArray[np.generic]) -> Scaling:
         """Return the scaling of an image (C, Y, X) from its own percentiles."""
         flat = image.reshape(image.shape[0], -1)
+        if image.dtype.kind == "f" and np.isnan(image).any():
+            pairs = np.array([_percentiles(values) for values in flat])
+            return cls.of_range(pairs[:, 0], pairs[:, 1], image.dtype)
         step = max(1, flat.shape[1] // _SAMPLE)
         low, high = np.percentile(flat[:, ::step].astype(np.float64), (LOW, HIGH), axis=1)
         return cls.of_range(low, high, image.dtype)
 
     def apply(self, image: NDArray[np.generic]) -> NDArray[np.float32]:
-        """Map (C, h, w) to float32 on the 0–255 scale."""
+        """Map (C, h, w) to float32 on the 0–255 scale; NaN becomes :data:`NEUTRAL`."""
         # A small range on a large base, such as float64 micrographs in volts, needs the bits.
         work = np.result_type(image.dtype, np.float32)
         span = self.high - self.low
@@ -68,7 +74,27 @@ class Scaling:
         scaled -= self.low.astype(work)[:, None, None]
         scaled *= gain[:, None, None]
         np.clip(scaled, *RANGE, out=scaled)
+        if image.dtype.kind == "f":
+            np.copyto(scaled, work.type(NEUTRAL), where=np.isnan(scaled))
         return scaled.astype(np.float32, copy=False)
+
+
+def _percentiles(values: NDArray[np.generic]) -> tuple[float, float]:
+    """Return the percentiles of a channel's numbers; 0 and 0 if there are none."""
+    known = values.astype(np.float64)
+    known = known[~np.isnan(known)]
+    if not len(known):
+        return 0.0, 0.0
+    low, high = np.percentile(known[:: max(1, len(known) // _SAMPLE)], (LOW, HIGH))
+    return float(low), float(high)
+
+
+def no_data(image: NDArray[np.generic]) -> NDArray[np.bool_] | None:
+    """Return where (h, w) no channel of an image (C, h, w) is a number; None if nowhere."""
+    if image.dtype.kind != "f":
+        return None
+    found: NDArray[np.bool_] = np.isnan(image).all(axis=0)
+    return found if found.any() else None
 
 
 def principal_mixing(

@@ -315,6 +315,8 @@ def _draw(
             rng = np.random.default_rng([seed, *map(int, box), *plane])
             y, x = _pick(tile.regions, limit, rng)
             qy, qx = _pairs(box.shape, probes // 2, rng)
+            if (gaps := tile.source.no_data(plane, box)) is not None:
+                qy, qx = _on_data(qy, qx, gaps, rng)
             inner = feature_box(box, tile.source.size)
             down, right = box.y0 - inner.y0, box.x0 - inner.x0
             device = pyramid[0].device
@@ -357,6 +359,19 @@ def _pairs(
     first = rng.integers(limits, size=(2, number))
     beside = first + rng.integers(-_BESIDE, _BESIDE + 1, size=(2, number))
     y, x = np.concatenate([first, np.clip(beside, 0, limits - 1)], axis=1)
+    return y, x
+
+
+def _on_data(
+    y: np.ndarray, x: np.ndarray, gaps: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return pairs as of :func:`_pairs`, those without data replaced by random ones with data."""
+    pairs = np.stack([y, x]).reshape(2, 2, -1)
+    bad = gaps[tuple(pairs)].any(axis=0)
+    good = np.flatnonzero(~bad)
+    if len(good):
+        pairs[..., bad] = pairs[..., rng.choice(good, np.count_nonzero(bad))]
+    y, x = pairs.reshape(2, -1)
     return y, x
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import numpy as np
 
-from napari_cas.engine.preprocess import Scaling
+from napari_cas.engine.preprocess import Scaling, no_data
 from napari_cas.protocol import Box, Plane
 
 if TYPE_CHECKING:
@@ -41,11 +41,14 @@ class Source(Protocol):
     def read(self, plane: Plane, box: Box) -> Array:
         """Return (C, h, w) float32 on the 0–255 scale."""
 
+    def no_data(self, plane: Plane, box: Box) -> NDArray[np.bool_] | None:
+        """Return where (h, w) there are no data (NaN in all channels); None if nowhere."""
+
     def painted(self) -> Iterator[tuple[Plane, Box]]:
         """Yield boxes outside of which nothing is painted."""
 
     def regions(self, plane: Plane, box: Box) -> NDArray[np.int64]:
-        """Return region ids (h, w), 0 where unpainted."""
+        """Return region ids (h, w), 0 where unpainted and where there are no data."""
 
 
 def neighbours(source: Source, plane: Plane, reach: int) -> list[Plane]:
@@ -92,7 +95,7 @@ class ArraySource:
     name : str
         Any name.
     image : ndarray
-        (C, Y, X), any real dtype, finite.
+        (C, Y, X), any real dtype; NaN where there are no data.
     regions : ndarray, optional
         (Y, X) of integers, 0 where unpainted.
     """
@@ -113,6 +116,11 @@ class ArraySource:
         rows, columns = box.slices
         return self.scaling.apply(self._image[:, rows, columns])
 
+    def no_data(self, plane: Plane, box: Box) -> NDArray[np.bool_] | None:  # noqa: ARG002
+        """Return where (h, w) there are no data; None if nowhere."""
+        rows, columns = box.slices
+        return no_data(self._image[:, rows, columns])
+
     def painted(self) -> Iterator[tuple[Plane, Box]]:
         """Yield the bounding box of what is painted."""
         if self._regions is None:
@@ -121,11 +129,11 @@ class ArraySource:
         if len(rows):
             yield (), Box(int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1)
 
-    def regions(self, plane: Plane, box: Box) -> NDArray[np.int64]:  # noqa: ARG002
-        """Return region ids (h, w), 0 where unpainted."""
+    def regions(self, plane: Plane, box: Box) -> NDArray[np.int64]:
+        """Return region ids (h, w), 0 where unpainted and where there are no data."""
         if self._regions is None:
             return np.zeros(box.shape, np.int64)
-        return self._regions[box.slices].astype(np.int64)
+        return _on_data(self._regions[box.slices].astype(np.int64), self.no_data(plane, box))
 
 
 class EntrySource:
@@ -137,16 +145,28 @@ class EntrySource:
         self.channels = entry.n_channels
         self.depth = entry.planes_shape[-1] if entry.planes_shape else 1
         self.size = entry.plane_size
+        # Of images that were copied, every pixel was looked at.
+        self._complete = entry.dtype.kind != "f" or not (entry.refers or entry.intensity.missing)
         self.scaling = Scaling.of_range(entry.intensity.low, entry.intensity.high, entry.dtype)
 
     def read(self, plane: Plane, box: Box) -> Array:
         """Return (C, h, w) float32 on the 0–255 scale."""
         return self.scaling.apply(self._entry.read(plane, box))
 
+    def no_data(self, plane: Plane, box: Box) -> NDArray[np.bool_] | None:
+        """Return where (h, w) there are no data; None if nowhere."""
+        return None if self._complete else no_data(self._entry.read(plane, box))
+
     def painted(self) -> Iterator[tuple[Plane, Box]]:
         """Yield the chunks that exist on disk."""
         yield from self._entry.regions.painted_chunks()
 
     def regions(self, plane: Plane, box: Box) -> NDArray[np.int64]:
-        """Return region ids (h, w), 0 where unpainted."""
-        return np.asarray(self._entry.regions[(*plane, *box.slices)]).astype(np.int64)
+        """Return region ids (h, w), 0 where unpainted and where there are no data."""
+        painted = np.asarray(self._entry.regions[(*plane, *box.slices)]).astype(np.int64)
+        return _on_data(painted, self.no_data(plane, box) if painted.any() else None)
+
+
+def _on_data(painted: NDArray[np.int64], gaps: NDArray[np.bool_] | None) -> NDArray[np.int64]:
+    """Return what is painted (h, w), 0 where there are no data."""
+    return painted if gaps is None else np.where(gaps, 0, painted)

@@ -73,8 +73,17 @@ def add_images(
             raise error.saying(what=f"{image.name}: {error.what}") from error  # which of them
         if entry.name != image.name:
             warn(Message("info", f"Image {image.name!r} is called {entry.name!r} in the project."))
+        if entry.intensity.missing:
+            warn(_gaps(entry))
         names.append(entry.name)
     return tuple(names)
+
+
+def _gaps(entry: ImageEntry) -> Message:
+    """Return what is said of an image with pixels that hold no data."""
+    share = 100 * entry.intensity.missing
+    text = f"{max(share, 0.1):.1f} % of the values of image {entry.name!r} are no data (NaN)"
+    return Message("info", f"{text}: pixels without any are neither learnt from nor labelled.")
 
 
 def _take(project: Project, name: str, image: NewImage) -> ImageEntry:

@@ -103,6 +103,11 @@ class ImageEntry:
     def __repr__(self) -> str:
         return f"<ImageEntry {self.name!r} {self.axes} {self.shape} {self.dtype}>"
 
+    @property
+    def refers(self) -> bool:
+        """Whether the pixels are elsewhere and not in the project."""
+        return self.source != str(self.folder)
+
     # Geometry ---------------------------------------------------------------------------------
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -13,7 +13,7 @@ from zarr.codecs import ZstdCodec
 from napari_cas.errors import ImageError
 from napari_cas.store import metadata, pyramid
 from napari_cas.store.files import storing, write_group
-from napari_cas.store.sampling import Intensity, read_pixels, sample_intensity
+from napari_cas.store.sampling import Intensity, no_data, read_pixels, sample_intensity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -158,27 +158,31 @@ class _Tally:
 
     low: float = np.inf
     high: float = -np.inf
+    missing: int = 0
     bad: int = 0
     total: int = 0
 
     def add(self, block: NDArray[Any]) -> None:
         self.total += block.size
         if block.dtype.kind == "f":
-            finite = np.isfinite(block)
-            self.bad += int(block.size - np.count_nonzero(finite))
-            if self.bad:
-                return  # the image is refused; its range no longer matters
-        self.low = min(self.low, float(block.min()))
-        self.high = max(self.high, float(block.max()))
+            self.bad += int(np.count_nonzero(np.isinf(block)))
+            gaps = np.isnan(block)
+            self.missing += int(np.count_nonzero(gaps))
+            block = block[~gaps]
+        if block.size:
+            self.low = min(self.low, float(block.min()))
+            self.high = max(self.high, float(block.max()))
 
     def check(self) -> None:
         if self.bad:
             raise ImageError(
-                "The image has pixels that are not finite (NaN, infinite or beyond float32)",
-                expected="finite numbers",
+                "The image has infinite pixels, or beyond the range of float32",
+                expected="finite numbers, or NaN where there are no data",
                 got=f"{self.bad} of {self.total} pixels",
                 todo="Replace them, for example by numpy.nan_to_num.",
             )
+        if self.missing == self.total:
+            raise no_data(self.total)
         if self.low == self.high:
             raise ImageError(
                 "The image is constant, so nothing in it can be told apart",
@@ -217,7 +221,7 @@ def write_image(
     Raises
     ------
     ImageError
-        If pixels cannot be read, are not finite or all equal.
+        If pixels cannot be read, are infinite, all equal or all without data (NaN).
     StorageError
         If the file system refuses.
     """
@@ -242,7 +246,8 @@ def write_image(
             total.step()
         tally.check()
         pyramid.build(levels, pyramid.halve_mean, total.step)
-        intensity = sample_intensity(levels[0], source.canonical)
+        seen = sample_intensity(levels[0], source.canonical, (tally.low, tally.high))
+        intensity = replace(seen, missing=tally.missing / tally.total)
     entry = metadata.multiscales(name, source.canonical, paths, spacing, named_units)
     ome: dict[str, Any] = {"version": metadata.OME_VERSION, "multiscales": [entry]}
     limits = _limits(source.dtype, tally)

@@ -41,6 +41,8 @@ def level_shapes(shape: tuple[int, ...]) -> list[tuple[int, ...]]:
 def halve_mean(block: NDArray[Any]) -> NDArray[Any]:
     """Average 2 × 2 pixels; integers are rounded to the nearest, odd edges repeated.
 
+    Pixels without data (NaN) do not count; where all four have none, neither has the mean.
+
     Parameters
     ----------
     block : ndarray, shape (..., h, w)
@@ -52,6 +54,11 @@ def halve_mean(block: NDArray[Any]) -> NDArray[Any]:
         In the same type.
     """
     four = _quarters(block)
+    if block.dtype.kind == "f" and np.isnan(block).any():
+        known = [~np.isnan(part) for part in four]
+        count = np.sum(known, axis=0, dtype=block.dtype)
+        total = sum(np.where(k, part, 0) for k, part in zip(known, four, strict=True))
+        return np.asarray(np.divide(total, count, out=np.full_like(count, np.nan), where=count > 0))
     if block.dtype.kind == "f":
         mean = (four[0] * 0.25 + four[1] * 0.25) + (four[2] * 0.25 + four[3] * 0.25)
         return mean.astype(block.dtype, copy=False)

@@ -31,6 +31,9 @@ LAZY_BYTES = 256 << 20
 _MOST_COMPRESSED = 10_000
 """Bytes of pixels per byte of file; deflate reaches 1,032 at most."""
 
+_NODATA_TAG = 42113
+"""GDAL's tag of the value that stands for no data, as text."""
+
 _PROGRAMS = (b"%!PS", b"\xc5\xd0\xd3\xc6")
 """First bytes of PostScript, which Pillow has Ghostscript run whatever the file is called."""
 
@@ -189,7 +192,7 @@ def _read_tiff(path: Path) -> LoadedImage:
         pixels: Any = zarr.open(series.aszarr(level=0), mode="r") if lazy else series.asarray()
         if lazy:
             _check_chunks(pixels, str(path))
-        data, axes = _tiff_axes(pixels, series.axes)
+        data, axes = _tiff_axes(_without_nodata(pixels, file), series.axes)
         scale, units, names = _tiff_metadata(file)
         if lazy:
             # Stays open as long as the array is in use.
@@ -214,6 +217,33 @@ def _check_claim(claimed: int, path: Path) -> None:
         )
 
 
+def _without_nodata(data: Any, file: Any) -> Any:  # noqa: ANN401 - NumPy or Zarr, and tifffile
+    """Return rasters of GDAL with NaN where the value is the one that stands for no data.
+
+    Of floats and of signed integers up to 16 bits, such as elevations: there that value, often
+    -9999, is far from all others and would rule the range of the image.
+    """
+    tag = file.pages[0].tags.get(_NODATA_TAG)
+    small = data.dtype.kind == "f" or data.dtype in (np.int8, np.int16)
+    try:
+        value = float(str(tag.value).strip("\0 ")) if tag is not None and small else np.nan
+    except ValueError:
+        return data
+    if np.isnan(value):
+        return data
+    kind = np.result_type(data.dtype, np.float32)
+    value = data.dtype.type(value) if data.dtype.kind == "f" else value
+
+    def known(block: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        return np.where(block == value, kind.type(np.nan), block.astype(kind))
+
+    if isinstance(data, np.ndarray):
+        return known(data)
+    import dask.array as da
+
+    return da.from_zarr(data).map_blocks(known, dtype=kind)
+
+
 def _tiff_axes(data: Any, axes: str) -> tuple[Any, str]:  # noqa: ANN401 - NumPy, Zarr or Dask
     """Name TIFF's axes our way and drop those of length one that we have no name for."""
     letters = list(axes.upper())
@@ -226,7 +256,7 @@ def _tiff_axes(data: Any, axes: str) -> tuple[Any, str]:  # noqa: ANN401 - NumPy
         if not isinstance(data, np.ndarray):
             import dask.array as da
 
-            data = da.from_zarr(data)
+            data = data if isinstance(data, da.Array) else da.from_zarr(data)
         data = data.squeeze(axis=tuple(drop))
         letters = [letter for i, letter in enumerate(letters) if i not in drop]
     # Image files numbered without saying along what are taken as planes.

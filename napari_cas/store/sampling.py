@@ -30,14 +30,17 @@ class Intensity:
     ----------
     low, high : tuple of float
         0.1 and 99.9 percentile per channel, in the image's unit; high is above low.
+    missing : float
+        Share of the values looked at that are not a number, 0 to 1: pixels without data.
     """
 
     low: tuple[float, ...]
     high: tuple[float, ...]
+    missing: float = 0.0
 
-    def as_json(self) -> dict[str, list[float]]:
+    def as_json(self) -> dict[str, Any]:
         """Return the value as JSON."""
-        return {"low": list(self.low), "high": list(self.high)}
+        return {"low": list(self.low), "high": list(self.high), "missing": self.missing}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any] | None, channels: int, where: str) -> Intensity:
@@ -52,11 +55,12 @@ class Intensity:
             value = value or {}
             low = tuple(float(v) for v in value["low"])
             high = tuple(float(v) for v in value["high"])
-            valid = len(low) == len(high) == channels
+            missing = float(value.get("missing", 0.0))
+            valid = len(low) == len(high) == channels and 0 <= missing <= 1
             if valid and all(
                 np.isfinite(a) and a < b < np.inf for a, b in zip(low, high, strict=True)
             ):
-                return cls(low, high)
+                return cls(low, high, missing)
         except (KeyError, TypeError, ValueError, OverflowError):
             pass
         raise ProjectFormatError(
@@ -66,7 +70,9 @@ class Intensity:
         )
 
 
-def sample_intensity(array: ArrayLike, axes: str) -> Intensity:
+def sample_intensity(
+    array: ArrayLike, axes: str, whole: tuple[float, float] | None = None
+) -> Intensity:
     """Estimate the range of values from at most 48 squares of 256 pixels per channel.
 
     Parameters
@@ -75,11 +81,13 @@ def sample_intensity(array: ArrayLike, axes: str) -> Intensity:
         Full resolution, axes in the order of `axes`.
     axes : str
         Letters of t, c, z, y, x.
+    whole : tuple of float, optional
+        Lowest and highest value, where known, for channels without data (NaN) in those squares.
 
     Raises
     ------
     ImageError
-        If pixels cannot be read or are not finite.
+        If pixels cannot be read or are infinite, or if there are no data and `whole` is not given.
     """
     shape = tuple(array.shape)
     channel = axes.find("c")
@@ -89,8 +97,24 @@ def sample_intensity(array: ArrayLike, axes: str) -> Intensity:
         parts = [block] if channel < 0 else np.moveaxis(block, channel, 0)
         for values, part in zip(samples, parts, strict=True):
             values.append(np.ravel(part))
-    pairs = [_range(np.concatenate(values)) for values in samples]
-    return Intensity(tuple(low for low, _ in pairs), tuple(high for _, high in pairs))
+    flat = [np.concatenate(values) for values in samples]
+    found = [_known(values) for values in flat]
+    pairs = [_range(values) if len(values) else whole for values in found]
+    total = sum(map(len, flat))
+    known = [pair for pair in pairs if pair is not None]
+    if len(known) < len(pairs):
+        raise no_data(total)
+    missing = 1 - sum(map(len, found)) / total
+    return Intensity(tuple(low for low, _ in known), tuple(high for _, high in known), missing)
+
+
+def no_data(looked_at: int) -> ImageError:
+    """Return the error of an image without data."""
+    return ImageError(
+        "The image has no data",
+        expected="finite numbers",
+        got=f"NaN in all of {looked_at} pixels looked at",
+    )
 
 
 def read_pixels(array: ArrayLike, where: tuple[slice, ...]) -> NDArray[Any]:
@@ -131,15 +155,21 @@ def _places(shape: tuple[int, ...], axes: str) -> list[tuple[slice, ...]]:
     return places[::step]
 
 
+def _known(values: NDArray[Any]) -> NDArray[Any]:
+    """Return the values that are numbers."""
+    if values.dtype.kind != "f":
+        return values
+    bad = int(np.count_nonzero(np.isinf(values)))
+    if bad:
+        raise ImageError(
+            "The image has infinite pixels",
+            expected="finite numbers, or NaN where there are no data",
+            got=f"{bad} of {values.size} sampled pixels",
+        )
+    return np.asarray(values[~np.isnan(values)])
+
+
 def _range(values: NDArray[Any]) -> tuple[float, float]:
-    if values.dtype.kind == "f":
-        bad = int(np.count_nonzero(~np.isfinite(values)))
-        if bad:
-            raise ImageError(
-                "The image has pixels that are not finite",
-                expected="finite numbers",
-                got=f"{bad} of {values.size} sampled pixels",
-            )
     # method "nearest" sorts out two values instead of interpolating in float64.
     low, high = (float(v) for v in np.percentile(values, [0.1, 99.9], method="nearest"))
     if low == high:  # mostly background: take everything that was seen

@@ -143,13 +143,13 @@ def _with(array, value):
         ),
         pytest.param([IMAGE], [-PAINTED], RegionError, "negative ids.*-2", id="negative ids"),
         pytest.param(
-            [IMAGE, _with(IMAGE, np.nan)],
+            [IMAGE, _with(IMAGE, np.inf)],
             [PAINTED] * 2,
             ImageError,
-            r"images\[1\] is not finite.*3 that are NaN",
-            id="NaN",
+            r"images\[1\] is not finite.*3 that are infinite",
+            id="infinite",
         ),
-        pytest.param([_with(IMAGE, np.inf)], [PAINTED], ImageError, "not finite", id="infinite"),
+        pytest.param([IMAGE * np.nan], [PAINTED], ImageError, "no data", id="NaN alone"),
         pytest.param([IMAGE * 0 + 7], [PAINTED], ImageError, "constant.*7", id="constant"),
         pytest.param([IMAGE * 1j], [PAINTED], ImageError, "complex128", id="complex"),
         pytest.param([IMAGE[None]], [PAINTED], ImageError, "wrong shape", id="image in 4-D"),
@@ -171,13 +171,28 @@ def test_what_cannot_be_used_is_said_with_its_place(images, regions, error, word
     ("image", "words"),
     [
         (IMAGE[..., 0], "number of channels"),
-        (_with(IMAGE, np.nan), "not finite"),
+        (_with(IMAGE, np.inf), "not finite"),
         (IMAGE[0, 0], "wrong shape"),
     ],
 )
 def test_an_image_that_cannot_be_predicted_is_said(model, image, words):
     with pytest.raises(ImageError, match=words):
         predict(model, image)
+
+
+def test_pixels_without_data_are_not_learnt_from_and_get_no_label():
+    image, painted = IMAGE.astype(np.float32), PAINTED.copy()
+    image[48:] = np.nan
+    image[5, 5, 1] = np.nan  # one channel of three: the others have data
+    painted[56:] = 7
+    model = fine_tune([image], [painted], CHEAP)
+    found = predict(model, image)
+    assert not found.labels[48:].any()
+    assert not found.probabilities[:, 48:].any()
+    assert found.labels[:48].all()
+    assert np.allclose(found.probabilities[:, :48].sum(0), 1, atol=1e-5)
+    same = fine_tune([image], [np.where(painted == 7, 0, painted)], CHEAP)
+    assert np.array_equal(predict(same, image).probabilities, found.probabilities)
 
 
 def test_predictions_do_not_depend_on_what_was_predicted_before(model):

@@ -24,8 +24,9 @@ def test_axes_and_types():
         (np.random.default_rng(0).random((3, 60, 600)), "too many channels.*Move the channel"),
         (GOOD.astype(complex), "wrong dtype"),
         (np.array([["a", "b"]]), "wrong dtype"),
-        (np.where(GOOD == 3, np.nan, GOOD), "not finite.*got 1 that"),
-        (np.where(GOOD < 3, np.inf, GOOD), "got 3 that"),
+        (np.where(GOOD < 3, np.inf, GOOD), "not finite.*got 3 that"),
+        (np.where(GOOD < 3, np.nan, 7), "constant.*7.0 everywhere"),
+        (GOOD * np.nan, "no data.*NaN everywhere"),
         (np.full((4, 4), 7), "constant.*7 everywhere"),
     ],
 )

@@ -248,3 +248,16 @@ def test_tiles_of_a_whole_network_say_the_same_as_the_whole(name, width):
     spread = one.probabilities.max() - one.probabilities.min()
     assert np.abs(tiled.probabilities - one.probabilities).max() < 1e-5 * spread
     assert (tiled.labels != one.labels).mean() <= 0.001
+
+
+def test_tiles_without_data_are_not_looked_at():
+    image, _ = two_areas(*SIZE)
+    gaps = np.moveaxis(image.astype(np.float32), 2, 0).copy()
+    gaps[:, :, 130:] = np.nan
+    seen = Watched("a", gaps)
+    model = create_model(ModelSpec(weights="none", channels=4)).eval()
+    found = predict_box(model, seen, (), WHOLE, 64, FeatureCache())
+    assert found.labels[:, :130].all()
+    assert not found.labels[:, 130:].any()
+    assert not found.probabilities[:, :, 130:].any()
+    assert max(box.x0 for box in seen.boxes) < 130

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from napari_cas.engine.preprocess import Scaling, check_channels, principal_mixing
+from napari_cas.engine.preprocess import NEUTRAL, Scaling, check_channels, no_data, principal_mixing
 from napari_cas.errors import ImageError
 
 
@@ -58,3 +58,25 @@ def test_another_number_of_channels_is_named():
     check_channels(3, 3, "a")
     with pytest.raises(ImageError, match=r"'a'.*expected 3, got 1"):
         check_channels(3, 1, "a")
+
+
+def test_pixels_without_data_leave_the_range_alone_and_become_neutral():
+    image = np.random.default_rng(0).random((3, 40, 50))
+    gaps = image.copy()
+    gaps[:2, :10] = np.nan
+    gaps[2] = np.nan
+    scaling, known = Scaling.of_image(gaps), Scaling.of_image(image[:, 10:])
+    assert np.allclose(scaling.low[:2], known.low[:2], atol=1e-3)
+    assert np.allclose(scaling.high[:2], known.high[:2], atol=1e-3)
+    scaled = scaling.apply(gaps)
+    assert (scaled[:2, :10] == NEUTRAL).all()
+    assert (scaled[2] == NEUTRAL).all()
+    assert np.array_equal(scaled[:2, 10:], scaling.apply(image)[:2, 10:])
+
+
+def test_no_data_means_in_no_channel():
+    image = np.zeros((2, 3, 4), np.float32)
+    assert no_data(image) is None
+    image[0, 1, 1:] = image[1, 1, 2:] = np.nan
+    assert np.argwhere(no_data(image)).tolist() == [[1, 2], [1, 3]]
+    assert no_data(np.zeros((2, 3, 4), np.uint8)) is None

@@ -10,6 +10,7 @@ from napari_cas.engine.sampling import PixelSampler, check_regions, digest_of, p
 from napari_cas.engine.sources import ArraySource
 from napari_cas.errors import RegionError
 from napari_cas.models import create_model
+from napari_cas.protocol import Box
 
 
 @pytest.fixture(scope="module")
@@ -195,3 +196,19 @@ def test_parted_regions_keep_their_pixels_plane_and_id(model, copies):
     assert len(sampler.varied_count) == len(sampler.count) == len(ids) + 1
     assert sampler.varied_count.sum() == len(varied)
     assert len(sampler.batch(0).regions.count) == len(ids) + 1
+
+
+def test_nothing_is_drawn_where_there_are_no_data(model):
+    regions = painted()
+    image = np.random.default_rng(0).random((1, *regions.shape))
+    image[:, :, 100:] = np.nan
+    gappy = ArraySource("a", image, regions)
+    tiles = painted_tiles([gappy], 512)
+    assert not (tiles[0].regions[:, 100:]).any()
+    drawn = PixelSampler(model, tiles, FeatureCache(), 0)
+    assert drawn.ids.tolist() == [3, 7]  # region 9 lies where nothing is
+    brightness = drawn.probes[:, 0]
+    everywhere = PixelSampler(model, painted_tiles([source(regions)], 512), FeatureCache(), 0)
+    assert len(drawn.probes) == len(everywhere.probes)
+    neutral = gappy.read((), Box(0, 200, 1, 201)).item() / 255
+    assert not np.isclose(brightness, neutral, atol=1e-6).any()

@@ -99,3 +99,29 @@ def test_a_project_and_an_array_give_the_same_pixels(tmp_path):
         held = ArraySource("rgb", np.moveaxis(image, 2, 0))
         box = Box(3, 5, 90, 100)
         assert np.allclose(stored.read((), box), held.read((), box), atol=1e-3)
+
+
+def test_no_data_is_looked_for_only_where_it_may_be(tmp_path, monkeypatch):
+    gaps = np.random.default_rng(0).random((60, 80)).astype(np.float32)
+    whole = gaps.copy()
+    gaps[:, 50:] = np.nan
+    with Project.create(tmp_path / "p.zarr") as project:
+        entries = {
+            "whole": project.add_image("whole", whole, "yx"),
+            "gaps": project.add_image("gaps", gaps, "yx"),
+        }
+        entries["far"] = project.add_reference("far", entries["gaps"].folder)
+        for name, entry in entries.items():
+            entry.regions[10, 40:60] = 3
+            source = EntrySource(entry)
+            found = source.no_data((), Box(0, 40, 5, 60))
+            painted = source.regions((), Box(10, 40, 11, 60))[0]
+            if name == "whole":
+                monkeypatch.setattr(type(entry), "read", None)
+                assert source.no_data((), BOX) is found is None
+                monkeypatch.undo()
+                assert (painted == 3).all()
+            else:
+                assert not found[:, :10].any()
+                assert found[:, 10:].all()
+                assert painted.tolist() == [3] * 10 + [0] * 10

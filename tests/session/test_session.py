@@ -119,7 +119,8 @@ def test_names_that_are_taken_or_unsafe_get_another(opened):
 @pytest.mark.parametrize(
     ("data", "axes", "match"),
     [
-        (np.full((20, 20), np.nan), "yx", "finite|NaN"),
+        (np.full((20, 20), np.nan), "yx", "no data"),
+        (np.where(np.eye(20), np.inf, 1.0), "yx", "infinite"),
         (np.zeros((20, 20)), "yx", "."),
         (picture((4, 20, 20)), "yx", "axes|letters"),
         (None, "yx", "no pixels"),
@@ -130,6 +131,13 @@ def test_images_that_cannot_be_used_are_refused_with_a_reason(opened, data, axes
         opened.add_images([NewImage("bad", data, axes)])
     assert str(caught.value)
     assert opened.images == ("cells",)
+
+
+def test_pixels_without_data_are_said(opened):
+    picture_with_gaps = np.random.default_rng(0).random((20, 20))
+    picture_with_gaps[:5] = np.nan
+    opened.add_images([NewImage("raster", picture_with_gaps, "yx")])
+    assert any("25.0 % of the values of image 'raster'" in text for text in opened.heard.texts)
 
 
 def test_nothing_painted_is_a_message_that_says_what_to_do(opened):

@@ -44,7 +44,9 @@ def test_types_are_stored_as_documented(tmp_path, rng, dtype, stored):
         (np.zeros((0, 9)), "yx", "empty"),
         (np.zeros((9, 9)), "yx", "constant"),
         (np.full((2, 9, 9), 7, np.uint8), "cyx", "constant.*7 everywhere"),
-        (np.full((9, 9), np.nan), "yx", "81 of 81"),
+        (np.full((9, 9), np.nan), "yx", "NaN in all of 81"),
+        (np.where(np.eye(9) > 0, np.nan, 4.0), "yx", "constant.*4 everywhere"),
+        (np.where(np.eye(9) > 0, np.inf, np.nan), "yx", "9 of 81"),
         (np.array([[1e300, 0], [1, 2]]), "yx", "1 of 4"),
         (np.eye(9), "zy", "y and x"),
         (np.eye(9), "yxc", "3|letters"),
@@ -171,3 +173,30 @@ def test_pyramids_are_means(tmp_path, rng):
         ]
         mean = data[:, :1024].reshape(3, 512, 2, 350, 2).mean((2, 4))
         np.testing.assert_allclose(entry.levels[1][:, :512], mean, atol=0.5)
+
+
+def test_pixels_without_data_are_kept_and_do_not_touch_the_range(tmp_path, rng):
+    data = rng.normal(100, 10, (600, 700))
+    data[:, :300] = np.nan
+    with Project.create(tmp_path / "p.zarr") as project:
+        entry = project.add_image("raster", data, "yx")
+        np.testing.assert_array_equal(entry.levels[0][...], data.astype(np.float32))
+        assert entry.intensity.missing == pytest.approx(3 / 7)
+        assert entry.intensity.low[0] == pytest.approx(69, rel=0.05)
+        assert entry.intensity.high[0] == pytest.approx(131, rel=0.05)
+        coarse = entry.levels[1][...]
+        assert np.isnan(coarse[:, :150]).all()
+        assert not np.isnan(coarse[:, 150:]).any()
+    with Project.open(tmp_path / "p.zarr") as project:
+        assert project.image("raster").intensity == entry.intensity
+
+
+def test_the_range_is_known_where_the_squares_looked_at_hold_no_data(tmp_path):
+    data = np.full((4000, 4000), np.nan, np.float32)
+    data[600:700, 600:700] = np.linspace(5, 9, 10_000).reshape(100, 100)  # between the squares
+    with Project.create(tmp_path / "p.zarr") as project:
+        entry = project.add_image("island", data, "yx")
+        assert (entry.intensity.low, entry.intensity.high) == ((5.0,), (9.0,))
+        assert entry.intensity.missing == pytest.approx(1 - 1e4 / 16e6)
+        with pytest.raises(ImageError, match="no data"):
+            project.add_reference("far", entry.folder)

@@ -181,7 +181,7 @@ def test_a_failed_add_leaves_nothing(project, rng):
     with pytest.raises(KeyboardInterrupt):
         project.add_image("new", rng.random((2000, 2000)), "yx", progress=stop)
     bad = rng.random((50, 50))
-    bad[3, 4:7] = np.nan
+    bad[3, 4:7] = np.inf
     with pytest.raises(ImageError, match="3 of 2500"):
         project.add_image("new", bad, "yx")
     assert sorted(p.name for p in (project.path / "images").iterdir()) == before

@@ -59,3 +59,11 @@ def test_blocks_cover_everything_once():
     for where in blocks((2, 5, 7), 3):
         seen[where] += 1
     assert (seen == 1).all()
+
+
+def test_pixels_without_data_do_not_count_in_the_mean():
+    nan = np.nan
+    block = np.array([[1, nan, nan, nan, 5], [3, 5, nan, nan, nan]], np.float32)
+    expected = np.array([[3, nan, 5]], np.float32)
+    np.testing.assert_array_equal(halve_mean(block), expected)
+    assert halve_mean(block).dtype == np.float32
