@@ -20,6 +20,7 @@ import zarr
 from napari_cas.errors import CASError, ImageError
 from napari_cas.store import metadata
 from napari_cas.store.levels import how_to_reach, open_levels, readable
+from napari_cas.store.rasters import TIFF_SUFFIXES, known_pixels
 from napari_cas.store.regular import store_at
 
 if TYPE_CHECKING:
@@ -30,9 +31,6 @@ LAZY_BYTES = 256 << 20
 
 _MOST_COMPRESSED = 10_000
 """Bytes of pixels per byte of file; deflate reaches 1,032 at most."""
-
-_NODATA_TAG = 42113
-"""GDAL's tag of the value that stands for no data, as text."""
 
 _PROGRAMS = (b"%!PS", b"\xc5\xd0\xd3\xc6")
 """First bytes of PostScript, which Pillow has Ghostscript run whatever the file is called."""
@@ -91,7 +89,7 @@ def read_image(path: str | Path) -> LoadedImage:
             return _read_zarr(text)
         if suffix == ".npy":
             return _read_npy(Path(text))
-        if suffix in (".tif", ".tiff", ".btf", ".lsm", ".svs", ".ndpi", ".stk"):
+        if suffix in TIFF_SUFFIXES:
             return _read_tiff(Path(text))
         return _read_picture(Path(text))
     except CASError:
@@ -192,7 +190,7 @@ def _read_tiff(path: Path) -> LoadedImage:
         pixels: Any = zarr.open(series.aszarr(level=0), mode="r") if lazy else series.asarray()
         if lazy:
             _check_chunks(pixels, str(path))
-        data, axes = _tiff_axes(_without_nodata(pixels, file), series.axes)
+        data, axes = _tiff_axes(known_pixels(pixels, file), series.axes)
         scale, units, names = _tiff_metadata(file)
         if lazy:
             # Stays open as long as the array is in use.
@@ -215,33 +213,6 @@ def _check_claim(claimed: int, path: Path) -> None:
         raise ImageError(
             f"{path} is damaged", expected=f"{claimed} bytes of pixels", got=f"{size} bytes"
         )
-
-
-def _without_nodata(data: Any, file: Any) -> Any:  # noqa: ANN401 - NumPy or Zarr, and tifffile
-    """Return rasters of GDAL with NaN where the value is the one that stands for no data.
-
-    Of floats and of signed integers up to 16 bits, such as elevations: there that value, often
-    -9999, is far from all others and would rule the range of the image.
-    """
-    tag = file.pages[0].tags.get(_NODATA_TAG)
-    small = data.dtype.kind == "f" or data.dtype in (np.int8, np.int16)
-    try:
-        value = float(str(tag.value).strip("\0 ")) if tag is not None and small else np.nan
-    except ValueError:
-        return data
-    if np.isnan(value):
-        return data
-    kind = np.result_type(data.dtype, np.float32)
-    value = data.dtype.type(value) if data.dtype.kind == "f" else value
-
-    def known(block: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        return np.where(block == value, kind.type(np.nan), block.astype(kind))
-
-    if isinstance(data, np.ndarray):
-        return known(data)
-    import dask.array as da
-
-    return da.from_zarr(data).map_blocks(known, dtype=kind)
 
 
 def _tiff_axes(data: Any, axes: str) -> tuple[Any, str]:  # noqa: ANN401 - NumPy, Zarr or Dask

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_cas.session import NewImage
+from napari_cas.store.rasters import without_no_data
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -98,7 +99,7 @@ def new_image(layer: Image, axes: str = "") -> NewImage:
     axes = axes if axes in options else (options[0] if options else "yx")
     return NewImage(
         name=layer.name,
-        data=pixels(layer),
+        data=_with_gaps(layer),
         axes=axes,
         scale=_per_axis(layer.scale, axes, rgb=layer.rgb, fill=1.0),
         units=_units(layer, axes),
@@ -121,7 +122,7 @@ def new_image_of_channels(layers: Sequence[Image], axes: str = "") -> NewImage:
     first = new_image(layers[0], axes)
     arrays = [
         array if isinstance(array, da.Array) else da.from_array(array, name=False)
-        for array in map(pixels, layers)
+        for array in map(_with_gaps, layers)
     ]
     axes = first.axes.replace("c", "z") if "c" in first.axes else first.axes
     return NewImage(
@@ -133,6 +134,12 @@ def new_image_of_channels(layers: Sequence[Image], axes: str = "") -> NewImage:
         channel_names=tuple(layer.name for layer in layers),
         source=first.source if look_like_channels(layers) else None,
     )
+
+
+def _with_gaps(layer: Image) -> Any:
+    """Return the layer's array, NaN where the TIFF it was read from names a value of no data."""
+    data, path = pixels(layer), layer.source.path
+    return without_no_data(data, path) if path and isinstance(path, str) else data
 
 
 def _per_axis(values: Sequence[Any], axes: str, *, rgb: bool, fill: Any) -> tuple[Any, ...]:

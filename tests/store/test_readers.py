@@ -232,33 +232,3 @@ def test_guessed_axes(shape, axes):
 def test_axes_that_cannot_be_guessed(shape):
     with pytest.raises(ImageError):
         guess_axes(shape)
-
-
-@pytest.mark.parametrize("lazy", [False, True])
-@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int16])
-def test_rasters_say_which_value_is_no_data(tmp_path, rng, monkeypatch, lazy, dtype):
-    monkeypatch.setattr(readers, "LAZY_BYTES", 0 if lazy else 1 << 30)
-    data = (rng.random((600, 700)) * 3000).astype(dtype)
-    data[:100] = -9999
-    tag = [(42113, "s", 0, "-9999", True)]
-    tifffile.imwrite(tmp_path / "dem.tif", data, tile=(256, 256), extratags=tag)
-    image = read_image(tmp_path / "dem.tif")
-    assert image.axes == "yx"
-    assert image.data.dtype.kind == "f"
-    found = np.asarray(image.data)
-    assert np.isnan(found[:100]).all()
-    np.testing.assert_array_equal(found[100:], data[100:])
-    with Project.create(tmp_path / "p.zarr") as project:
-        entry = project.add_image("dem", image.data, image.axes)
-        assert entry.intensity.missing == pytest.approx(1 / 6)
-        assert entry.intensity.low[0] >= 0
-
-
-@pytest.mark.parametrize(("dtype", "value"), [(np.uint16, "0"), (np.float32, "nan"), (">f4", "?")])
-def test_other_values_of_no_data_leave_pixels_as_they_are(tmp_path, rng, dtype, value):
-    data = (rng.random((64, 64)) * 3000).astype(dtype)
-    tag = [(42113, "s", 0, value, True)]
-    tifffile.imwrite(tmp_path / "a.tif", data, extratags=tag)
-    found = read_image(tmp_path / "a.tif").data
-    assert found.dtype.kind == np.dtype(dtype).kind
-    np.testing.assert_array_equal(found, data)

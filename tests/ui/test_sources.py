@@ -5,6 +5,7 @@ from __future__ import annotations
 import dask.array as da
 import numpy as np
 import pytest
+import tifffile
 import zarr
 from napari.layers import Image
 from napari.layers._source import layer_source
@@ -118,3 +119,16 @@ def test_what_cannot_be_channels():
     assert not sources.same_shape([Image(grey)])
     assert not sources.same_shape([Image(colour, rgb=True), Image(colour, rgb=True)])
     assert not sources.look_like_channels([Image(grey), Image(grey)])
+
+
+def test_a_raster_opened_by_napari_has_nan_where_its_file_says_no_data(tmp_path):
+    data = np.random.default_rng(0).random((40, 50)).astype(np.float32)
+    data[:, 30:] = -9999
+    tag = [(42113, "s", 0, "-9999", True)]
+    tifffile.imwrite(tmp_path / "dem.tif", data, extratags=tag)
+    with layer_source(path=str(tmp_path / "dem.tif")):  # as napari notes it
+        layer = Image(data)
+    found = sources.new_image(layer)
+    assert found.axes == "yx"
+    assert np.isnan(found.data[:, 30:]).all()
+    np.testing.assert_array_equal(found.data[:, :30], data[:, :30])
