@@ -87,7 +87,7 @@ def sample_intensity(
     Raises
     ------
     ImageError
-        If pixels cannot be read or are infinite, or if there are no data and `whole` is not given.
+        If pixels cannot be read or are infinite, or no channel has data and `whole` is not given.
     """
     shape = tuple(array.shape)
     channel = axes.find("c")
@@ -99,13 +99,12 @@ def sample_intensity(
             values.append(np.ravel(part))
     flat = [np.concatenate(values) for values in samples]
     found = [_known(values) for values in flat]
-    pairs = [_range(values) if len(values) else whole for values in found]
     total = sum(map(len, flat))
-    known = [pair for pair in pairs if pair is not None]
-    if len(known) < len(pairs):
+    if whole is None and not any(map(len, found)):
         raise no_data(total)
+    pairs = [_range(values) if len(values) else whole or (0.0, 1.0) for values in found]
     missing = 1 - sum(map(len, found)) / total
-    return Intensity(tuple(low for low, _ in known), tuple(high for _, high in known), missing)
+    return Intensity(tuple(low for low, _ in pairs), tuple(high for _, high in pairs), missing)
 
 
 def no_data(looked_at: int) -> ImageError:

@@ -200,3 +200,8 @@ def test_the_range_is_known_where_the_squares_looked_at_hold_no_data(tmp_path):
         assert entry.intensity.missing == pytest.approx(1 - 1e4 / 16e6)
         with pytest.raises(ImageError, match="no data"):
             project.add_reference("far", entry.folder)
+        two = np.stack([data, np.linspace(0, 1, data.size).reshape(data.shape)])
+        stack = project.add_image("stack", two, "cyx")
+        far = project.add_reference("far stack", stack.folder)
+        assert far.intensity.low[0] == 0  # nothing better is known
+        assert far.intensity.high[1] == pytest.approx(1, abs=0.05)
