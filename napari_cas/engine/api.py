@@ -100,7 +100,8 @@ def fine_tune(
     Parameters
     ----------
     images : sequence of array_like
-        Each (Y, X) or (Y, X, C), any real dtype, finite. All with the same number of channels.
+        Each (Y, X) or (Y, X, C), any real dtype, NaN where there are no data. All with the same
+        number of channels.
     regions : sequence of array_like
         Each (Y, X), integers: 0 is unpainted and ignored; pixels of one other id are of one
         appearance. Ids mean nothing across images.
@@ -156,7 +157,7 @@ def predict(model: Model, image: ArrayLike) -> Prediction:
     Returns
     -------
     Prediction
-        labels (Y, X) uint8, 1..M, and probabilities (M, Y, X) float32.
+        labels (Y, X) uint8, 1..M, 0 where there are no data, and probabilities (M, Y, X) float32.
 
     Raises
     ------

@@ -61,7 +61,9 @@ def known_pixels(data: Any, file: Any) -> Any:  # noqa: ANN401 - NumPy, Zarr or 
     if np.isnan(value):
         return data
     kind = np.result_type(data.dtype, np.float32)
-    value = data.dtype.type(value) if data.dtype.kind == "f" else value
+    if data.dtype.kind == "f":  # as it is among the pixels, rounded
+        with np.errstate(over="ignore"):
+            value = data.dtype.type(value)
 
     def known(block: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         return np.where(block == value, kind.type(np.nan), block.astype(kind))

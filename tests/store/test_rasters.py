@@ -28,7 +28,9 @@ def test_rasters_say_which_value_is_no_data(tmp_path, rng, monkeypatch, lazy, dt
         assert entry.intensity.low[0] >= 0
 
 
-@pytest.mark.parametrize(("dtype", "value"), [(np.uint16, "0"), (np.float32, "nan"), (">f4", "?")])
+@pytest.mark.parametrize(
+    ("dtype", "value"), [(np.uint16, "0"), (np.float32, "nan"), (">f4", "?"), (np.float32, "1e300")]
+)
 def test_other_values_of_no_data_leave_pixels_as_they_are(tmp_path, rng, dtype, value):
     data = (rng.random((64, 64)) * 3000).astype(dtype)
     tag = [(42113, "s", 0, value, True)]
