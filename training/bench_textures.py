@@ -20,10 +20,9 @@ from training.report import Table
 from training.saliency.loop import train
 from training.saliency.runs import Place
 from training.table_regions import recipe_of
-from training.table_rwtd import BESIDE as BESIDE_TABLE
-from training.table_rwtd import COLUMNS, VARIANTS, read, score, superpixels_of, truths
+from training.table_rwtd import COLUMNS, VARIANTS, read, read_anew, score, superpixels_of, truths
 from training.table_rwtd import READINGS as TABLE
-from training.two_regions import drawn_anew, two_regions
+from training.two_regions import two_regions
 
 if TYPE_CHECKING:
     import argparse
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
     from training.saliency.recipe import Recipe
     from training.table_regions import Variant
     from training.table_rwtd import Labels, Reading
-    from training.two_regions import Parts
 
 FOLDS = 4
 FOLD_SEED = 7
@@ -44,19 +42,13 @@ WEIGHTS = ((0.0, 0.0), (1.0, 0.0), (2.0, 0.0), (2.0, 1.0), (2.0, 2.0), (2.0, 4.0
 BESIDE = {f"two regions, {c:g} × colour, {t:g} × filters": (c, t) for c, t in WEIGHTS}
 MARGINS = (3.0, 6.0, 12.0)
 """Of the border drawn anew after the table's reading, in pixels, that are compared."""
-
-
-def _anew(parts: Parts, maps: NDArray[np.float32], margin: float) -> Labels:
-    return drawn_anew(parts.image, two_regions(parts, maps, **BESIDE_TABLE), margin)
-
-
 READINGS: dict[str, Reading] = {
     "strongest channel": TABLE["strongest channel"],
     **{
         name: partial(two_regions, colour=colour, texture=texture)
         for name, (colour, texture) in BESIDE.items()
     },
-    **{f"the table's, drawn anew {m:g} px inside": partial(_anew, margin=m) for m in MARGINS},
+    **{f"the table's, drawn anew {m:g} px inside": partial(read_anew, margin=m) for m in MARGINS},
 }
 
 

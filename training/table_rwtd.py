@@ -45,13 +45,18 @@ VARIANTS = (
 )
 BESIDE = {"colour": 2.0, "texture": 1.0}
 """Weights beside the square roots of the channels; chosen on the training images alone."""
+
+
+def read_anew(parts: Parts, maps: NDArray[np.float32], margin: float = MARGIN) -> Labels:
+    """Part an image in two by channels, colour and filters, then draw the border anew."""
+    return drawn_anew(parts.image, two_regions(parts, maps, **BESIDE), margin)
+
+
 READINGS: dict[str, Reading] = {
     "strongest channel": lambda _, found: found.argmax(0) + 1,
     "two regions": two_regions,
     "two regions, colour and filters": lambda parts, found: two_regions(parts, found, **BESIDE),
-    "the same, drawn anew": lambda parts, found: drawn_anew(
-        parts.image, two_regions(parts, found, **BESIDE)
-    ),
+    "the same, drawn anew": read_anew,
 }
 """How a partition is made of an image's superpixels and channels (M, H, W)."""
 _ALONE = "colour and filters alone (ours measured)"
@@ -127,14 +132,10 @@ def read(
 
 def unlearnt(examples: Examples, colour: float, texture: float) -> dict[str, list[Labels]]:
     """Return the partitions of all images by their colours and filter energies alone."""
-    found: dict[str, list[Labels]] = {"two regions": [], "the same, drawn anew": []}
-    for parts in superpixels_of(examples):
-        first = two_regions(parts, None, colour, texture)
-        for one, partition in zip(
-            found.values(), (first, drawn_anew(parts.image, first)), strict=True
-        ):
-            one.append(partition)
-    return found
+    images = list(superpixels_of(examples))
+    first = [two_regions(parts, None, colour, texture) for parts in images]
+    again = [drawn_anew(parts.image, one) for parts, one in zip(images, first, strict=True)]
+    return {"two regions": first, "the same, drawn anew": again}
 
 
 def superpixels_of(examples: Examples) -> Iterator[Parts]:

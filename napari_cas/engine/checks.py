@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_cas.engine.preprocess import numbers
 from napari_cas.errors import ImageError, RegionError
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def as_image(image: ArrayLike, name: str) -> NDArray[np.generic]:
         raise ImageError(
             f"{name} has the wrong dtype", expected="a real dtype", got=str(array.dtype)
         )
-    known = array[~np.isnan(array)] if array.dtype.kind == "f" else array
+    known = numbers(array)
     if array.dtype.kind == "f" and np.isinf(known).any():
         raise ImageError(
             f"{name} is not finite",

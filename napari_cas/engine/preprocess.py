@@ -21,7 +21,7 @@ RANGE = -255.0, 510.0
 """Nothing on the 0–255 scale lies beyond."""
 
 NEUTRAL = 127.0
-"""What pixels without data (NaN) become: what the border of an image is padded with."""
+"""What pixels without data (NaN) become: zero to the quick network, as its own padding."""
 
 _SAMPLE = 1_000_000
 
@@ -56,11 +56,7 @@ class Scaling:
     def of_image(cls, image: NDArray[np.generic]) -> Scaling:
         """Return the scaling of an image (C, Y, X) from its own percentiles."""
         flat = image.reshape(image.shape[0], -1)
-        if image.dtype.kind == "f" and np.isnan(image).any():
-            pairs = np.array([_percentiles(values) for values in flat])
-            return cls.of_range(pairs[:, 0], pairs[:, 1], image.dtype)
-        step = max(1, flat.shape[1] // _SAMPLE)
-        low, high = np.percentile(flat[:, ::step].astype(np.float64), (LOW, HIGH), axis=1)
+        low, high = np.transpose([_percentiles(values) for values in flat])
         return cls.of_range(low, high, image.dtype)
 
     def apply(self, image: NDArray[np.generic]) -> NDArray[np.float32]:
@@ -81,12 +77,17 @@ class Scaling:
 
 def _percentiles(values: NDArray[np.generic]) -> tuple[float, float]:
     """Return the percentiles of a channel's numbers; 0 and 0 if there are none."""
-    known = values.astype(np.float64)
-    known = known[~np.isnan(known)]
+    known = numbers(values)
     if not len(known):
         return 0.0, 0.0
-    low, high = np.percentile(known[:: max(1, len(known) // _SAMPLE)], (LOW, HIGH))
+    some = known[:: max(1, len(known) // _SAMPLE)]
+    low, high = np.percentile(some.astype(np.float64), (LOW, HIGH))
     return float(low), float(high)
+
+
+def numbers(values: NDArray[np.generic]) -> NDArray[np.generic]:
+    """Return the values that are numbers, flat where some are not (NaN: no data)."""
+    return values[~np.isnan(values)] if values.dtype.kind == "f" else values
 
 
 def no_data(image: NDArray[np.generic]) -> NDArray[np.bool_] | None:

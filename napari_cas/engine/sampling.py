@@ -210,10 +210,8 @@ class PixelSampler:
 
     def find_mixed(self, head: Head) -> tuple[Mixed, ...]:
         """Return regions that show two kinds, as other planes tell."""
-        if (
-            teaching(planes_of(self.group, self.plane)) is None
-        ):  # as mostly; describing takes longer
-            return ()
+        if teaching(planes_of(self.group, self.plane)) is None:
+            return ()  # as mostly; describing takes longer
         features, neighbours = head.standardised(self.features), self.neighbours * head.scale
         painted = describe(features, self.count, self.plane, self.group, neighbours)
         return find_mixed(painted, self.group)

@@ -13,7 +13,7 @@ from zarr.codecs import ZstdCodec
 from napari_cas.errors import ImageError
 from napari_cas.store import metadata, pyramid
 from napari_cas.store.files import storing, write_group
-from napari_cas.store.sampling import Intensity, no_data, read_pixels, sample_intensity
+from napari_cas.store.sampling import Intensity, no_data_error, read_pixels, sample_intensity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -182,7 +182,7 @@ class _Tally:
                 todo="Replace them, for example by numpy.nan_to_num.",
             )
         if self.missing == self.total:
-            raise no_data(self.total)
+            raise no_data_error(self.total)
         if self.low == self.high:
             raise ImageError(
                 "The image is constant, so nothing in it can be told apart",

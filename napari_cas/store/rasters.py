@@ -38,10 +38,10 @@ def without_no_data(data: ArrayLike, path: str | Path) -> ArrayLike:
         elevations: there the value, often -9999, is far from all others and would rule the range of
         the image.
     """
-    import tifffile
-
     if Path(path).suffix.lower() not in TIFF_SUFFIXES or not Path(path).is_file():
         return data
+    import tifffile  # not for the sake of other files: a window may be waiting
+
     try:
         with tifffile.TiffFile(path) as file:
             found: ArrayLike = known_pixels(data, file)

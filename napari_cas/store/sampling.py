@@ -101,13 +101,13 @@ def sample_intensity(
     found = [_known(values) for values in flat]
     total = sum(map(len, flat))
     if whole is None and not any(map(len, found)):
-        raise no_data(total)
+        raise no_data_error(total)
     pairs = [_range(values) if len(values) else whole or (0.0, 1.0) for values in found]
     missing = 1 - sum(map(len, found)) / total
     return Intensity(tuple(low for low, _ in pairs), tuple(high for _, high in pairs), missing)
 
 
-def no_data(looked_at: int) -> ImageError:
+def no_data_error(looked_at: int) -> ImageError:
     """Return the error of an image without data."""
     return ImageError(
         "The image has no data",
