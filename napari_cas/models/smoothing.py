@@ -20,10 +20,16 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 BLOCK = 4
-RADIUS = 6
+RADIUS = 5
+SMALL_RADIUS = 2
 EPSILON = 1e-3
+UNEXPLAINED = (0.7, 0.9)
+"""Share of the variance that colours leave unexplained: windows shrink from here to there."""
+
 REACH = 64
 """No pixel depends on others further away than this: twice the window's radius and a block."""
+
+_LEAST = 1e-4
 
 
 def follow_edges(probabilities: Tensor, guide: Tensor) -> Tensor:
@@ -47,8 +53,7 @@ def follow_edges(probabilities: Tensor, guide: Tensor) -> Tensor:
     # The same pixels of both, so that the fit is consistent.
     seen = torch.cat([guide[:, step - 1 :: step, step - 1 :: step], probabilities])
     coarse = F.avg_pool2d(seen[None], BLOCK // step)[0]
-    slope, level = _fit(coarse[:guides], coarse[guides:])
-    coefficients = _window_mean(torch.cat([slope.flatten(0, 1), level]))
+    coefficients = _coefficients(coarse[:guides], coarse[guides:])
     fine = F.interpolate(
         coefficients[None], scale_factor=BLOCK, mode="bilinear", align_corners=False
     )[0]
@@ -60,8 +65,28 @@ def follow_edges(probabilities: Tensor, guide: Tensor) -> Tensor:
     return smooth / smooth.sum(0, keepdim=True).clamp(min=1e-6)
 
 
-def _fit(guide: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-    """Return slopes (G, M, h, w) and levels (M, h, w) of the affine fit in each window."""
+def _coefficients(guide: Tensor, values: Tensor) -> Tensor:
+    """Return slopes, then levels (G M + M, h, w): means over windows, smaller ones where due."""
+    wide, varies, unexplained = _fit(guide, values, RADIUS)
+    narrow, *_ = _fit(guide, values, SMALL_RADIUS)
+    wide, varies, unexplained = torch.split(
+        _window_mean(torch.cat([wide, varies[None], unexplained[None]]), RADIUS), [len(wide), 1, 1]
+    )
+    low, high = UNEXPLAINED
+    share = (unexplained / varies.clamp(min=_LEAST) - low) / (high - low)
+    return torch.lerp(wide, _window_mean(narrow, SMALL_RADIUS), share.clamp(0, 1))
+
+
+def _fit(guide: Tensor, values: Tensor, radius: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Fit values (M, h, w) by affine functions of a guide (G, h, w) in windows of `radius`.
+
+    Returns
+    -------
+    coefficients : Tensor
+        (G M + M, h, w) slopes, then levels.
+    varies, unexplained : Tensor
+        (h, w) variance of the values in each window, and what the fit leaves of it.
+    """
     guides, channels = len(guide), len(values)
     moments = _window_mean(
         torch.cat(
@@ -70,36 +95,41 @@ def _fit(guide: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
                 values,
                 (guide[:, None] * guide[None]).flatten(0, 1),
                 (guide[:, None] * values[None]).flatten(0, 1),
+                values.square().sum(0, keepdim=True),
             ]
-        )
+        ),
+        radius,
     )
-    sizes = [guides, channels, guides * guides, guides * channels]
-    mean, level, square, product = torch.split(moments, sizes)
+    sizes = [guides, channels, guides * guides, guides * channels, 1]
+    mean, level, square, product, power = torch.split(moments, sizes)
     covariance = square.view(guides, guides, *guide.shape[1:]) - mean[:, None] * mean[None]
     common = product.view(guides, channels, *guide.shape[1:]) - mean[:, None] * level[None]
     ridge = EPSILON * torch.eye(guides, device=guide.device, dtype=guide.dtype)
     slope = torch.linalg.solve(covariance.permute(2, 3, 0, 1) + ridge, common.permute(2, 3, 0, 1))
     slope = slope.permute(2, 3, 0, 1)
-    return slope, level - torch.einsum("gmhw,ghw->mhw", slope, mean)
+    varies = power[0] - level.square().sum(0)
+    unexplained = varies - (slope * common).sum((0, 1))
+    level = level - torch.einsum("gmhw,ghw->mhw", slope, mean)
+    return torch.cat([slope.flatten(0, 1), level]), varies, unexplained
 
 
-def _window_mean(values: Tensor) -> Tensor:
-    """Return the mean (N, h, w) over square windows of `RADIUS`, the border repeated."""
-    padded = F.pad(values[None], (RADIUS,) * 4, mode="replicate")[0]
-    return _running_sum(_running_sum(padded, 1), 2) / (2 * RADIUS + 1) ** 2
+def _window_mean(values: Tensor, radius: int) -> Tensor:
+    """Return the mean (N, h, w) over square windows of `radius`, the border repeated."""
+    width = 2 * radius + 1
+    padded = F.pad(values[None], (radius,) * 4, mode="replicate")[0]
+    return _running_sum(_running_sum(padded, 1, width), 2, width) / width**2
 
 
-def _running_sum(values: Tensor, dim: int) -> Tensor:
-    """Sum 2 `RADIUS` + 1 neighbours along a dimension.
+def _running_sum(values: Tensor, dim: int, width: int) -> Tensor:
+    """Sum so many neighbours along a dimension; an odd number.
 
     Put together from sums of 1, 2, 4, … neighbours, which takes a sixth of a pooling's time. Unlike
     with a cumulative sum, a result depends on its own neighbours alone: tiles fit together to the
     last bit.
     """
-    width = 2 * RADIUS + 1
     size = values.shape[dim] - width + 1
     power, length = values, 1
-    total, done = power.narrow(dim, 0, size), 1  # the width is odd
+    total, done = power.narrow(dim, 0, size), 1
     while 2 * length <= width:
         kept = power.shape[dim] - length
         power = power.narrow(dim, 0, kept) + power.narrow(dim, length, kept)

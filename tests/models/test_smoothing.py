@@ -52,3 +52,13 @@ def test_a_quarter_of_the_pixels_says_nearly_the_same(halves):
     guide, noisy = halves
     whole, some = follow_edges(noisy, guide), follow_edges(noisy[:, 1::2, 1::2], guide)
     assert ((whole[1] > 0.5) == (some[1] > 0.5)).float().mean() > 0.99
+
+
+def test_a_stripe_that_colours_do_not_show_survives():
+    # Two textures of the same colours: only the probabilities know where one ends.
+    guide = torch.rand(3, 128, 128, generator=torch.Generator().manual_seed(0))
+    stripe = torch.zeros(128, 128)
+    stripe[:, 52:76] = 1
+    sure = 0.2 + 0.6 * stripe
+    smooth = follow_edges(torch.stack([1 - sure, sure]), guide)
+    assert ((smooth[1] > 0.5) == (stripe > 0)).float().mean() > 0.92
