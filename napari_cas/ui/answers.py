@@ -289,6 +289,9 @@ class Answers:
     def _checkpoint(self, name: str | None) -> None:
         if name is None:
             self.panel.plot.clear()
+            self.layers.drop_results()
+            self.extras.forget()
+            self.layers.ensure_regions(writable=self.session.writable)
         self.refresh()
 
     def _regions(self) -> None:

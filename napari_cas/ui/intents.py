@@ -28,6 +28,11 @@ if TYPE_CHECKING:
     from napari_cas.ui.layers import LayerAdapter
     from napari_cas.ui.panel import Panel
 
+_PICK = (
+    "Point at a predicted segment and press A; or select the prediction layer, pick a label there, "
+    "and press the button."
+)
+
 
 class Intents:
     """Listens to views, keys and layers and asks the session.
@@ -233,10 +238,12 @@ class Intents:
         self._accept(*found)
 
     def accept_selected(self) -> None:
-        """Copy all of the prediction layer's selected label into the regions."""
+        """Copy all of the label picked in the prediction layer into the regions."""
         label = self.layers.predicted_label()
         if label:
             self._accept(label, None)
+        else:
+            self.answers.say(Message("warning", _PICK))
 
     def _accept(self, label: int, at: tuple[int, int] | None) -> None:
         self._look()

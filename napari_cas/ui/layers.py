@@ -101,11 +101,8 @@ class LayerAdapter:
     def image_layers(self) -> list[Image]:
         """Return all image layers that are not results of ours."""
         ours = set(map(id, self._results))
-        return [
-            layer
-            for layer in self._viewer.layers
-            if isinstance(layer, Image) and id(layer) not in ours
-        ]
+        images = (layer for layer in self._viewer.layers if isinstance(layer, Image))
+        return [layer for layer in images if id(layer) not in ours]
 
     def chosen(self) -> list[Image]:
         """Return the selected image layers in the list's order; the only one counts as selected."""
@@ -267,6 +264,12 @@ class LayerAdapter:
             if layer in self._viewer.layers:
                 self._viewer.layers.remove(layer)
 
+    def drop_results(self) -> None:
+        """Take away what a model said that is forgotten now."""
+        for layer in (self.prediction, *self._results):
+            if layer is not None:
+                self.remove(layer)
+
     def give(self, layer: Layer) -> None:
         """Add a layer on the image shown that is the annotator's from now on, under the strokes."""
         if self._entry is not None:
@@ -292,8 +295,9 @@ class LayerAdapter:
         return None if layer is None else where.label_at(layer, at, self.frame.origin)
 
     def predicted_label(self) -> int:
-        """Return the label selected in the prediction layer, 0 without one."""
-        return 0 if self.prediction is None else int(self.prediction.selected_label)
+        """Return the label picked in the prediction layer, 0 unless that layer is selected."""
+        layer, active = self.prediction, self._viewer.layers.selection.active
+        return 0 if layer is None or layer is not active else int(layer.selected_label)
 
     def choose_region(self, region: int) -> None:
         """Give the brush another region id, and make the regions layer active, brush in hand."""

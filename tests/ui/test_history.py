@@ -156,3 +156,28 @@ def test_an_accepted_segment_can_be_undone_and_redone(window):
     driver.key("Z", "Control")
     driver.key("Z", "Control")
     assert entry.regions.ids(()) == {}
+
+
+def test_the_button_accepts_only_a_label_that_was_picked(window):
+    _, widget, entry = window
+    widget.viewer.layers.selection.active = widget.layers.regions
+    widget.intents.accept_selected()
+    assert entry.regions.ids(()) == {}
+    assert "press A" in widget.panel.train.status.text()
+    widget.viewer.layers.selection.active = widget.layers.prediction
+    widget.layers.prediction.selected_label = 2
+    widget.intents.accept_selected()
+    assert entry.regions.ids(()) == {1: SIZE * SIZE}
+
+
+def test_what_a_forgotten_model_said_goes_out_of_sight(window):
+    driver, widget, entry = window
+    entry.prediction.flush()
+    widget.session._work.use("learnt")
+    widget.intents.reset_model()
+    driver.process(0.1)
+    assert widget.layers.prediction is None
+    assert "prediction" not in widget.viewer.layers
+    assert widget.viewer.layers.selection.active is widget.layers.regions
+    predict(widget, 3)  # the next model's
+    assert (shown(widget) == 3).all()
