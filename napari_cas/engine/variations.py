@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 COPIES = 2
 """Copies of each painted tile."""
 
+_CONTEXT = 64
 _MOST = 32
 _SPREAD = 0.2
 
@@ -137,7 +138,7 @@ def varied_features(
     variation = Variation.draw(source.channels, rng)
     y, x = pixels
     around = Box(int(y.min()), int(x.min()), int(y.max()) + 1, int(x.max()) + 1)
-    box = with_halo(around, model.halo, source.size)
+    box = with_halo(around, _CONTEXT, source.size)
     own, *others = (
         model.features(_tensor(variation.apply(source.read(p, box)), model))
         for p in (plane, *neighbours(source, plane, model.context))
