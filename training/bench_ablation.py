@@ -134,7 +134,10 @@ VARIANTS: Mapping[str, Variant] = {
     "the first answer: closed form and one step": Variant(
         Config(fit=FitConfig(max_rounds=1)), {f"{_TRAINER}.fit": _one_step}
     ),
-    "all 12 rounds": Variant(replaced={f"{_TRAINER}._ENOUGH": float("inf")}),
+    "4 rounds": Variant(Config(fit=FitConfig(max_rounds=4))),
+    "all 12 rounds": Variant(
+        replaced={f"{_TRAINER}._ENOUGH": float("inf"), f"{_TRAINER}._ALONE": float("inf")}
+    ),
     "looked at from one side": Variant(replaced={f"{_QUICK}.from_two_sides": _one_side}),
     "no varied copies": Variant(replaced={f"{_TRAINER}.COPIES": 0}),
     "held on one plane, too": Variant(replaced={f"{_TRAINER}.hold_on": _always_hold}),

@@ -297,7 +297,7 @@ def test_a_loss_that_is_never_finite_ends_with_a_sentence(trainer):
 
 
 def test_on_one_plane_it_ends_after_so_many_steps_on_the_same_paint(trainer, monkeypatch):
-    monkeypatch.setattr("napari_cas.engine.trainer._ENOUGH", 60)
+    monkeypatch.setattr("napari_cas.engine.trainer._ALONE", 60)
     found = [trainer.train([source()], steps=n).converged for n in (1, 29, 29, 1)]
     assert found == [False, False, False, True]
     # What is painted anew gets as many, also after a restart.

@@ -17,7 +17,8 @@ def two_stripes(monkeypatch):
     image = rng.normal(90, 10, (64, 96, 3)) + 60.0 * (truth[..., None] == 2)
     item = Labelled("stripes", image.clip(0, 255).astype(np.uint8), truth)
     monkeypatch.setattr(bench_ablation, "singles", lambda *_: iter([item]))
-    monkeypatch.setattr(trainer, "_ENOUGH", 100)  # a round
+    for limit in ("_ENOUGH", "_ALONE"):
+        monkeypatch.setattr(trainer, limit, 100)  # a round
 
 
 @pytest.mark.parametrize(
