@@ -90,11 +90,20 @@ def numbers(values: NDArray[np.generic]) -> NDArray[np.generic]:
     return values[~np.isnan(values)] if values.dtype.kind == "f" else values
 
 
-def no_data(image: NDArray[np.generic]) -> NDArray[np.bool_] | None:
-    """Return where (h, w) no channel of an image (C, h, w) is a number; None if nowhere."""
-    if image.dtype.kind != "f":
+def no_data(image: NDArray[np.generic], value: int | None = None) -> NDArray[np.bool_] | None:
+    """Return where (h, w) an image (C, h, w) has no data; None if nowhere.
+
+    Parameters
+    ----------
+    image : ndarray
+        Floats have no data where no channel is a number.
+    value : int, optional
+        Integers have none where all channels are this.
+    """
+    if image.dtype.kind != "f" and value is None:
         return None
-    found: NDArray[np.bool_] = np.isnan(image).all(axis=0)
+    missing = np.isnan(image) if image.dtype.kind == "f" else image == value
+    found: NDArray[np.bool_] = missing.all(axis=0)
     return found if found.any() else None
 
 

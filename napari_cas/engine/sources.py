@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import numpy as np
 
-from napari_cas.engine.preprocess import Scaling, no_data
+from napari_cas.engine.preprocess import NEUTRAL, Scaling, no_data
 from napari_cas.protocol import Box, Plane
 
 if TYPE_CHECKING:
@@ -146,16 +146,24 @@ class EntrySource:
         self.depth = entry.planes_shape[-1] if entry.planes_shape else 1
         self.size = entry.plane_size
         # Of images that were copied, every pixel was looked at.
-        self._complete = entry.dtype.kind != "f" or not (entry.refers or entry.intensity.missing)
+        may_miss = entry.dtype.kind == "f" or entry.intensity.no_data is not None
+        self._complete = not (may_miss and (entry.refers or entry.intensity.missing))
         self.scaling = Scaling.of_range(entry.intensity.low, entry.intensity.high, entry.dtype)
 
     def read(self, plane: Plane, box: Box) -> Array:
         """Return (C, h, w) float32 on the 0–255 scale."""
-        return self.scaling.apply(self._entry.read(plane, box))
+        pixels = self._entry.read(plane, box)
+        scaled = self.scaling.apply(pixels)
+        if pixels.dtype.kind != "f" and (gaps := self._gaps(pixels)) is not None:
+            scaled[:, gaps] = NEUTRAL
+        return scaled
 
     def no_data(self, plane: Plane, box: Box) -> NDArray[np.bool_] | None:
         """Return where (h, w) there are no data; None if nowhere."""
-        return None if self._complete else no_data(self._entry.read(plane, box))
+        return None if self._complete else self._gaps(self._entry.read(plane, box))
+
+    def _gaps(self, pixels: NDArray[np.generic]) -> NDArray[np.bool_] | None:
+        return None if self._complete else no_data(pixels, self._entry.intensity.no_data)
 
     def painted(self) -> Iterator[tuple[Plane, Box]]:
         """Yield the chunks that exist on disk."""

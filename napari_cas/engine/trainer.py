@@ -49,9 +49,9 @@ _PREDICTED = 1 << 28
 _STILL = 0.005
 _FLAT = 0.02
 _ENOUGH, _ALONE = 400, 600
-"""Steps of the quick network on the same paint, of several planes and of a single one. Varied copies
-have long come in by then. On a single plane, where nothing holds the perceptron, textures get better
-for as long, and natural images no more than a little worse."""
+"""Steps of the quick network on the same paint, of several planes and of a single one. Varied
+copies have long come in by then. On a single plane, where nothing holds the perceptron, textures
+get better for as long, and natural images no more than a little worse."""
 
 
 class RoundResult(NamedTuple):

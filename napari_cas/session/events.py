@@ -51,6 +51,8 @@ class NewImage:
         Unit of each axis, such as ``"micrometer"``.
     channel_names : sequence of str, optional
         Names of the channels.
+    no_data : int, optional
+        Of integers: pixels that are this in all channels hold no data.
     source : str, optional
         Path or URL of an existing OME-Zarr image to refer to instead of copying.
     """
@@ -61,6 +63,7 @@ class NewImage:
     scale: Sequence[float] | None = None
     units: Sequence[str] | None = None
     channel_names: Sequence[str] | None = None
+    no_data: int | None = None
     source: str | None = None
 
 

@@ -82,7 +82,9 @@ def add_images(
 def _gaps(entry: ImageEntry) -> Message:
     """Return what is said of an image with pixels that hold no data."""
     share = 100 * entry.intensity.missing
-    text = f"{max(share, 0.1):.1f} % of the values of image {entry.name!r} are no data (NaN)"
+    value = entry.intensity.no_data
+    which = "NaN" if value is None else f"{value} in all channels"
+    text = f"{max(share, 0.1):.1f} % of the values of image {entry.name!r} are no data ({which})"
     return Message("info", f"{text}: pixels without any are neither learnt from nor labelled.")
 
 
@@ -104,6 +106,7 @@ def _take(project: Project, name: str, image: NewImage) -> ImageEntry:
         scale=image.scale,
         units=image.units,
         channel_names=image.channel_names,
+        no_data=image.no_data,
     )
 
 

@@ -13,7 +13,13 @@ from zarr.codecs import ZstdCodec
 from napari_cas.errors import ImageError
 from napari_cas.store import metadata, pyramid
 from napari_cas.store.files import storing, write_group
-from napari_cas.store.sampling import Intensity, no_data_error, read_pixels, sample_intensity
+from napari_cas.store.sampling import (
+    Intensity,
+    no_data_error,
+    read_pixels,
+    sample_intensity,
+    with_data,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -156,6 +162,8 @@ def stored_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
 class _Tally:
     """What was seen of an image while copying it."""
 
+    channel: int
+    no_data: int | None
     low: float = np.inf
     high: float = -np.inf
     missing: int = 0
@@ -169,6 +177,10 @@ class _Tally:
             gaps = np.isnan(block)
             self.missing += int(np.count_nonzero(gaps))
             block = block[~gaps]
+        elif self.no_data is not None:
+            parts = block[None] if self.channel < 0 else np.moveaxis(block, self.channel, 0)
+            block = with_data(parts, self.no_data)
+            self.missing += parts.size - block.size
         if block.size:
             self.low = min(self.low, float(block.min()))
             self.high = max(self.high, float(block.max()))
@@ -182,7 +194,7 @@ class _Tally:
                 todo="Replace them, for example by numpy.nan_to_num.",
             )
         if self.missing == self.total:
-            raise no_data_error(self.total)
+            raise no_data_error(self.total, self.no_data)
         if self.low == self.high:
             raise ImageError(
                 "The image is constant, so nothing in it can be told apart",
@@ -199,6 +211,7 @@ def write_image(
     scale: Sequence[float] | None = None,
     units: Sequence[str | None] | None = None,
     channel_names: Sequence[str] | None = None,
+    no_data: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
     """Write `source` as a multiscale OME-Zarr 0.5 image.
@@ -215,18 +228,21 @@ def write_image(
         Pixel size and its unit per axis, in the order of the axes as given.
     channel_names : sequence of str, optional
         One per channel.
+    no_data : int, optional
+        Of integers: pixels that are this in all channels hold no data.
     progress : callable, optional
         Called with blocks done and blocks in total; it may raise to stop.
 
     Raises
     ------
     ImageError
-        If pixels cannot be read, are infinite, all equal or all without data (NaN).
+        If pixels cannot be read, are infinite, all equal or all without data.
     StorageError
         If the file system refuses.
     """
     spacing, named_units = _per_axis(source, scale, units)
     names = _names(source, channel_names)
+    no_data = no_data if source.dtype.kind in "iu" else None
     shapes = pyramid.level_shapes(source.shape)
     paths = [str(level) for level in range(len(shapes))]
     total = _Counter(_count(source, shapes), progress)
@@ -236,7 +252,7 @@ def write_image(
             create_level(folder / path, shape, source.dtype, source.canonical)
             for path, shape in zip(paths, shapes, strict=True)
         ]
-        tally = _Tally()
+        tally = _Tally(source.canonical.find("c"), no_data)
         for where, block in source.blocks():
             with np.errstate(over="ignore", invalid="ignore"):
                 stored = block.astype(source.dtype, copy=False)
@@ -246,7 +262,8 @@ def write_image(
             total.step()
         tally.check()
         pyramid.build(levels, pyramid.halve_mean, total.step)
-        seen = sample_intensity(levels[0], source.canonical, (tally.low, tally.high))
+        whole = tally.low, tally.high
+        seen = sample_intensity(levels[0], source.canonical, whole, no_data)
         intensity = replace(seen, missing=tally.missing / tally.total)
     entry = metadata.multiscales(name, source.canonical, paths, spacing, named_units)
     ome: dict[str, Any] = {"version": metadata.OME_VERSION, "multiscales": [entry]}

@@ -5,14 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from napari_cas.errors import (
-    CASError,
-    ProjectError,
-    StorageError,
-)
+from napari_cas.errors import CASError, ProjectError, StorageError
 from napari_cas.store.files import (
     check_name,
     recover_directories,
@@ -261,6 +258,7 @@ class Project(ProjectRoot):
         scale: Sequence[float] | None = None,
         units: Sequence[str | None] | None = None,
         channel_names: Sequence[str] | None = None,
+        no_data: int | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> ImageEntry:
         """Copy an image into the project, block by block, with its resolution pyramid.
@@ -278,6 +276,8 @@ class Project(ProjectRoot):
             Pixel size and its unit per dimension of `data`.
         channel_names : sequence of str, optional
             One per channel.
+        no_data : int, optional
+            Of integers: pixels that are this in all channels hold no data.
         progress : callable, optional
             Called with blocks done and blocks in total; it may raise to stop, and nothing is left.
 
@@ -290,20 +290,16 @@ class Project(ProjectRoot):
         StorageError
             If the file system refuses.
         """
-        source = Source(as_array(data), axes)
-
-        def fill(draft: Path, unique: str) -> None:
-            write_image(
-                draft,
-                unique,
-                source,
-                scale=scale,
-                units=units,
-                channel_names=channel_names,
-                progress=progress,
-            )
-
-        return self._add(name, fill)
+        write = partial(
+            write_image,
+            source=Source(as_array(data), axes),
+            scale=scale,
+            units=units,
+            channel_names=channel_names,
+            no_data=no_data,
+            progress=progress,
+        )
+        return self._add(name, write)
 
     def add_reference(self, name: str, url: str | Path) -> ImageEntry:
         """Refer to an existing OME-Zarr image (0.4 or 0.5); only labels are kept in the project.

@@ -1,4 +1,9 @@
-"""Pixels without data in the rasters of GDAL: GeoTIFF names the value that stands for them."""
+"""Pixels without data in the rasters of GDAL: GeoTIFF names the value that stands for them.
+
+Floats and small signed integers, such as elevations, become floats with NaN there: the value, often
+-9999, is far from all others. Other integers, such as photographs with a black border, stay what
+they are, and the value is remembered beside them (:attr:`Intensity.no_data`).
+"""
 
 from __future__ import annotations
 
@@ -8,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from napari_cas.store.arraylike import ArrayLike
 
 TIFF_SUFFIXES = (".tif", ".tiff", ".btf", ".lsm", ".svs", ".ndpi", ".stk")
@@ -20,8 +27,8 @@ _AT_ONCE = 16 << 20
 """Arrays of more bytes are looked at only while they are copied: a window may be waiting."""
 
 
-def without_no_data(data: ArrayLike, path: str | Path) -> ArrayLike:
-    """Return a raster with NaN where GDAL's tag says that there are no data.
+def without_no_data(data: ArrayLike, path: str | Path) -> tuple[ArrayLike, int | None]:
+    """Return a raster with NaN where GDAL's tag says that there are no data, or the value.
 
     Parameters
     ----------
@@ -33,33 +40,47 @@ def without_no_data(data: ArrayLike, path: str | Path) -> ArrayLike:
 
     Returns
     -------
-    array-like
-        NumPy or Dask, of floats, where floats or signed integers up to 16 bits were given, such as
-        elevations: there the value, often -9999, is far from all others and would rule the range of
-        the image.
+    data : array-like
+        NumPy or Dask, of floats, where floats or signed integers up to 16 bits were given.
+    no_data : int or None
+        The value, of other integers.
     """
     if Path(path).suffix.lower() not in TIFF_SUFFIXES or not Path(path).is_file():
-        return data
+        return data, None
     import tifffile  # not for the sake of other files: a window may be waiting
 
     try:
         with tifffile.TiffFile(path) as file:
-            found: ArrayLike = known_pixels(data, file)
-            return found
+            return known_pixels(data, file)
     except Exception:  # tifffile raises whatever the damage leads to; the pixels are here already
-        return data
+        return data, None
 
 
-def known_pixels(data: Any, file: Any) -> Any:  # noqa: ANN401 - NumPy, Zarr or Dask, and tifffile
-    """Return the pixels of an open TIFF as :func:`without_no_data` does."""
+def known_pixels(data: Any, file: Any) -> tuple[Any, int | None]:  # noqa: ANN401 - NumPy, Zarr or Dask, and tifffile
+    """Return what :func:`without_no_data` does, of the pixels of an open TIFF."""
+    value, dtype = _value(file), np.dtype(data.dtype)
+    if value is None:
+        return data, None
+    if dtype.kind == "f" or dtype in (np.int8, np.int16):
+        return _with_nan(data, value), None
+    whole = dtype.kind in "iu" and value.is_integer()
+    if whole and np.iinfo(dtype).min <= value <= np.iinfo(dtype).max:
+        return data, int(value)
+    return data, None
+
+
+def _value(file: Any) -> float | None:  # noqa: ANN401 - tifffile's
+    """Return what GDAL's tag says; None without a number there."""
     tag = file.pages[0].tags.get(_TAG)
-    small = data.dtype.kind == "f" or data.dtype in (np.int8, np.int16)
     try:
-        value = float(str(tag.value).strip("\0 ")) if tag is not None and small else np.nan
+        value = np.nan if tag is None else float(str(tag.value).strip("\0 "))
     except ValueError:
-        return data
-    if np.isnan(value):
-        return data
+        return None
+    return None if np.isnan(value) else value
+
+
+def _with_nan(data: Any, value: float) -> Any:  # noqa: ANN401 - NumPy, Zarr or Dask
+    """Return the pixels with NaN in the place of a value, lazily where there are many."""
     kind = np.result_type(data.dtype, np.float32)
     if data.dtype.kind == "f":  # as it is among the pixels, rounded
         with np.errstate(over="ignore"):
@@ -72,6 +93,6 @@ def known_pixels(data: Any, file: Any) -> Any:  # noqa: ANN401 - NumPy, Zarr or 
         return known(data)
     import dask.array as da
 
-    make = da.from_array if isinstance(data, np.ndarray) else da.from_zarr
+    make: Callable[..., Any] = da.from_array if isinstance(data, np.ndarray) else da.from_zarr
     lazy = data if isinstance(data, da.Array) else make(data)
     return lazy.map_blocks(known, dtype=kind)

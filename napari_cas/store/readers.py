@@ -56,6 +56,8 @@ class LoadedImage:
         A name for it.
     source : str or None
         Path or URL, if it is OME-Zarr and can be referred to instead of copied.
+    no_data : int or None
+        Of integers: pixels that are this in all channels hold no data.
     """
 
     data: ArrayLike
@@ -65,6 +67,7 @@ class LoadedImage:
     channel_names: tuple[str, ...] | None
     name: str
     source: str | None = None
+    no_data: int | None = None
 
 
 def read_image(path: str | Path) -> LoadedImage:
@@ -190,7 +193,8 @@ def _read_tiff(path: Path) -> LoadedImage:
         pixels: Any = zarr.open(series.aszarr(level=0), mode="r") if lazy else series.asarray()
         if lazy:
             _check_chunks(pixels, str(path))
-        data, axes = _tiff_axes(known_pixels(pixels, file), series.axes)
+        known, no_data = known_pixels(pixels, file)
+        data, axes = _tiff_axes(known, series.axes)
         scale, units, names = _tiff_metadata(file)
         if lazy:
             # Stays open as long as the array is in use.
@@ -203,6 +207,7 @@ def _read_tiff(path: Path) -> LoadedImage:
         scale=tuple(scale.get(axis, 1.0) for axis in axes),
         units=tuple(units.get(axis) for axis in axes),
         channel_names=names or None,
+        no_data=no_data,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,16 +31,19 @@ class Intensity:
     low, high : tuple of float
         0.1 and 99.9 percentile per channel, in the image's unit; high is above low.
     missing : float
-        Share of the values looked at that are not a number, 0 to 1: pixels without data.
+        Share of the values that are not a number, or `no_data`, 0 to 1: pixels without data.
+    no_data : int or None
+        Of integers: pixels that are this in all channels hold no data.
     """
 
     low: tuple[float, ...]
     high: tuple[float, ...]
     missing: float = 0.0
+    no_data: int | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Return the value as JSON."""
-        return {"low": list(self.low), "high": list(self.high), "missing": self.missing}
+        return asdict(self)
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any] | None, channels: int, where: str) -> Intensity:
@@ -56,11 +59,13 @@ class Intensity:
             low = tuple(float(v) for v in value["low"])
             high = tuple(float(v) for v in value["high"])
             missing = float(value.get("missing", 0.0))
+            marker = value.get("no_data")
+            no_data = None if marker is None else int(marker)
             valid = len(low) == len(high) == channels and 0 <= missing <= 1
             if valid and all(
                 np.isfinite(a) and a < b < np.inf for a, b in zip(low, high, strict=True)
             ):
-                return cls(low, high, missing)
+                return cls(low, high, missing, no_data)
         except (KeyError, TypeError, ValueError, OverflowError):
             pass
         raise ProjectFormatError(
@@ -71,7 +76,10 @@ class Intensity:
 
 
 def sample_intensity(
-    array: ArrayLike, axes: str, whole: tuple[float, float] | None = None
+    array: ArrayLike,
+    axes: str,
+    whole: tuple[float, float] | None = None,
+    no_data: int | None = None,
 ) -> Intensity:
     """Estimate the range of values from at most 48 squares of 256 pixels per channel.
 
@@ -82,7 +90,9 @@ def sample_intensity(
     axes : str
         Letters of t, c, z, y, x.
     whole : tuple of float, optional
-        Lowest and highest value, where known, for channels without data (NaN) in those squares.
+        Lowest and highest value, where known, for channels without data in those squares.
+    no_data : int, optional
+        Of integers: pixels that are this in all channels hold no data.
 
     Raises
     ------
@@ -92,28 +102,38 @@ def sample_intensity(
     shape = tuple(array.shape)
     channel = axes.find("c")
     samples: list[list[NDArray[Any]]] = [[] for _ in range(shape[channel] if channel >= 0 else 1)]
+    total = 0
     for where in _places(shape, axes):
         block = read_pixels(array, where)
-        parts = [block] if channel < 0 else np.moveaxis(block, channel, 0)
-        for values, part in zip(samples, parts, strict=True):
+        total += block.size
+        parts = block[None] if channel < 0 else np.moveaxis(block, channel, 0)
+        for values, part in zip(samples, with_data(parts, no_data), strict=True):
             values.append(np.ravel(part))
-    flat = [np.concatenate(values) for values in samples]
-    found = [_known(values) for values in flat]
-    total = sum(map(len, flat))
+    found = [_known(np.concatenate(values)) for values in samples]
     if whole is None and not any(map(len, found)):
-        raise no_data_error(total)
+        raise no_data_error(total, no_data)
     pairs = [_range(values) if len(values) else whole or (0.0, 1.0) for values in found]
     missing = 1 - sum(map(len, found)) / total
-    return Intensity(tuple(low for low, _ in pairs), tuple(high for _, high in pairs), missing)
+    return Intensity(
+        tuple(low for low, _ in pairs), tuple(high for _, high in pairs), missing, no_data
+    )
 
 
-def no_data_error(looked_at: int) -> ImageError:
+def no_data_error(looked_at: int, no_data: int | None = None) -> ImageError:
     """Return the error of an image without data."""
     return ImageError(
         "The image has no data",
         expected="finite numbers",
-        got=f"NaN in all of {looked_at} pixels looked at",
+        got=f"{'NaN' if no_data is None else no_data} in all of {looked_at} pixels looked at",
     )
+
+
+def with_data(block: NDArray[Any], no_data: int | None) -> NDArray[Any]:
+    """Return the pixels (C, N) of a block (C, ...) that are not `no_data` in all channels.
+
+    Without such a value, the block is returned as it is.
+    """
+    return block if no_data is None else block[:, (block != no_data).any(axis=0)]
 
 
 def read_pixels(array: ArrayLike, where: tuple[slice, ...]) -> NDArray[Any]:

@@ -96,13 +96,15 @@ def new_image(layer: Image, axes: str = "") -> NewImage:
         What its dimensions mean; by default the likeliest reading.
     """
     options = readings(layer)
+    data, no_data = _with_gaps(layer)
     axes = axes if axes in options else (options[0] if options else "yx")
     return NewImage(
         name=layer.name,
-        data=_with_gaps(layer),
+        data=data,
         axes=axes,
         scale=_per_axis(layer.scale, axes, rgb=layer.rgb, fill=1.0),
         units=_units(layer, axes),
+        no_data=no_data,
         source=_ome_zarr_source(layer),
     )
 
@@ -120,9 +122,10 @@ def new_image_of_channels(layers: Sequence[Image], axes: str = "") -> NewImage:
     import dask.array as da
 
     first = new_image(layers[0], axes)
+    known = [_with_gaps(layer) for layer in layers]
     arrays = [
         array if isinstance(array, da.Array) else da.from_array(array, name=False)
-        for array in map(_with_gaps, layers)
+        for array, _ in known
     ]
     axes = first.axes.replace("c", "z") if "c" in first.axes else first.axes
     return NewImage(
@@ -132,14 +135,15 @@ def new_image_of_channels(layers: Sequence[Image], axes: str = "") -> NewImage:
         scale=None if first.scale is None else (1.0, *first.scale),
         units=None if first.units is None else ("", *first.units),
         channel_names=tuple(layer.name for layer in layers),
+        no_data=first.no_data if len({value for _, value in known}) == 1 else None,
         source=first.source if look_like_channels(layers) else None,
     )
 
 
-def _with_gaps(layer: Image) -> Any:
-    """Return the layer's array, NaN where the TIFF it was read from names a value of no data."""
+def _with_gaps(layer: Image) -> tuple[Any, int | None]:
+    """Return the layer's array, and what the TIFF it was read from says is no data."""
     data, path = pixels(layer), layer.source.path
-    return without_no_data(data, path) if path and isinstance(path, str) else data
+    return without_no_data(data, path) if path and isinstance(path, str) else (data, None)
 
 
 def _per_axis(values: Sequence[Any], axes: str, *, rgb: bool, fill: Any) -> tuple[Any, ...]:

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from napari_cas.engine.preprocess import NEUTRAL
 from napari_cas.engine.sources import ArraySource, EntrySource
 from napari_cas.protocol import Box
 from napari_cas.store import Project
@@ -125,3 +126,22 @@ def test_no_data_is_looked_for_only_where_it_may_be(tmp_path, monkeypatch):
                 assert not found[:, :10].any()
                 assert found[:, 10:].all()
                 assert painted.tolist() == [3] * 10 + [0] * 10
+
+
+def test_a_value_of_no_data_is_neither_seen_nor_painted(tmp_path):
+    image = np.random.default_rng(0).integers(30, 200, (60, 80, 3)).astype(np.uint8)
+    image[:, 50:] = 0
+    image[:5, :, 1] = 0  # one channel: a colour
+    whole = Box(0, 0, 60, 80)
+    with Project.create(tmp_path / "p.zarr") as project:
+        entry = project.add_image("photograph", image, "yxc", no_data=0)
+        entry.regions[10, 40:60] = 3
+        source = EntrySource(entry)
+        found = source.no_data((), whole)
+        assert found[:, 50:].all()
+        assert not found[:, :50].any()
+        assert (source.read((), whole)[:, :, 50:] == NEUTRAL).all()
+        assert source.regions((), Box(10, 40, 11, 60))[0].tolist() == [3] * 10 + [0] * 10
+        plain = EntrySource(project.add_image("as it is", image, "yxc"))
+        assert plain.no_data((), whole) is None
+        assert (plain.read((), whole)[:, 5:, 50:] < 10).all()

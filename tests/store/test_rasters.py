@@ -3,6 +3,7 @@ import pytest
 import tifffile
 import zarr
 
+from napari_cas.errors import ImageError
 from napari_cas.store import Project, readers
 from napari_cas.store.rasters import without_no_data
 from napari_cas.store.readers import read_image
@@ -29,15 +30,23 @@ def test_rasters_say_which_value_is_no_data(tmp_path, rng, monkeypatch, lazy, dt
 
 
 @pytest.mark.parametrize(
-    ("dtype", "value"), [(np.uint16, "0"), (np.float32, "nan"), (">f4", "?"), (np.float32, "1e300")]
+    ("dtype", "value"),
+    [
+        (np.uint16, "0.5"),
+        (np.uint8, "-9999"),
+        (np.float32, "nan"),
+        (">f4", "?"),
+        (np.float32, "1e300"),
+    ],
 )
 def test_other_values_of_no_data_leave_pixels_as_they_are(tmp_path, rng, dtype, value):
     data = (rng.random((64, 64)) * 3000).astype(dtype)
     tag = [(42113, "s", 0, value, True)]
     tifffile.imwrite(tmp_path / "a.tif", data, extratags=tag)
-    found = read_image(tmp_path / "a.tif").data
-    assert found.dtype.kind == np.dtype(dtype).kind
-    np.testing.assert_array_equal(found, data)
+    image = read_image(tmp_path / "a.tif")
+    assert image.data.dtype.kind == np.dtype(dtype).kind
+    assert image.no_data is None
+    np.testing.assert_array_equal(image.data, data)
 
 
 def test_layers_of_a_raster_are_masked_by_its_file(tmp_path, rng):
@@ -45,10 +54,12 @@ def test_layers_of_a_raster_are_masked_by_its_file(tmp_path, rng):
     data[:8] = -9999
     tag = [(42113, "s", 0, "-9999", True)]
     tifffile.imwrite(tmp_path / "a.tif", data, extratags=tag)
-    assert np.isnan(without_no_data(data, tmp_path / "a.tif")[:8]).all()
+    found, no_data = without_no_data(data, tmp_path / "a.tif")
+    assert np.isnan(found[:8]).all()
+    assert no_data is None
     large = np.broadcast_to(data, (1000, 64, 80))
     for lazy in (zarr.array(data, chunks=(32, 32)), large):
-        found = without_no_data(lazy, tmp_path / "a.tif")
+        found, _ = without_no_data(lazy, tmp_path / "a.tif")
         assert hasattr(found, "compute")
         assert np.isnan(np.asarray(found[..., :8, :])).all()
 
@@ -58,4 +69,31 @@ def test_what_is_no_raster_is_left_as_it_is(tmp_path, rng):
     (tmp_path / "a.tif").write_bytes(b"II*\0 no more than this")
     (tmp_path / "a.png").write_bytes(b"")
     for name in ("a.tif", "a.png", "missing.tif", ""):
-        assert without_no_data(data, tmp_path / name) is data
+        assert without_no_data(data, tmp_path / name) == (data, None)
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_a_black_border_of_a_photograph_is_no_data(tmp_path, rng, monkeypatch, lazy):
+    monkeypatch.setattr(readers, "LAZY_BYTES", 0 if lazy else 1 << 30)
+    data = rng.integers(40, 200, (600, 700, 3), np.uint8)
+    data[:100] = 0
+    data[100:200, :, 0] = 0  # red alone is missing: that is a colour
+    tag = [(42113, "s", 0, "0", True)]
+    tifffile.imwrite(tmp_path / "a.tif", data, tile=(256, 256), photometric="rgb", extratags=tag)
+    image = read_image(tmp_path / "a.tif")
+    assert (image.no_data, image.data.dtype) == (0, np.uint8)
+    with Project.create(tmp_path / "p.zarr") as project:
+        made = project.add_image("a", image.data, image.axes, no_data=image.no_data)
+        assert made.intensity.missing == pytest.approx(1 / 6)
+        assert made.intensity.low == (0, 40, 40)
+    with Project.open(tmp_path / "p.zarr", "r") as project:
+        entry = project.image("a")
+        assert entry.intensity == made.intensity
+        assert entry.dtype == np.uint8
+
+
+def test_a_raster_of_nothing_but_no_data_is_refused(tmp_path):
+    with Project.create(tmp_path / "p.zarr") as project:
+        with pytest.raises(ImageError, match="no data"):
+            project.add_image("a", np.full((64, 64), 7, np.uint16), "yx", no_data=7)
+        assert project.images == ()

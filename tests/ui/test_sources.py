@@ -132,3 +132,18 @@ def test_a_raster_opened_by_napari_has_nan_where_its_file_says_no_data(tmp_path)
     assert found.axes == "yx"
     assert np.isnan(found.data[:, 30:]).all()
     np.testing.assert_array_equal(found.data[:, :30], data[:, :30])
+
+
+def test_a_photograph_opened_by_napari_keeps_its_colours_and_knows_its_border(tmp_path):
+    data = np.random.default_rng(0).integers(1, 200, (40, 50, 3)).astype(np.uint8)
+    data[:, 30:] = 0
+    tag = [(42113, "s", 0, "0", True)]
+    tifffile.imwrite(tmp_path / "ortho.tif", data, photometric="rgb", extratags=tag)
+    with layer_source(path=str(tmp_path / "ortho.tif")):
+        layer = Image(data, rgb=True)
+        channels = [Image(data[..., i], name=str(i)) for i in range(3)]
+    found = sources.new_image(layer)
+    assert (found.no_data, found.axes) == (0, "yxc")
+    assert found.data is layer.data
+    assert sources.new_image_of_channels(channels).no_data == 0
+    assert sources.new_image_of_channels([channels[0], Image(data[..., 1])]).no_data is None
