@@ -25,6 +25,7 @@ from napari_cas.engine.sampling import (
 )
 from napari_cas.engine.sources import read_stacked
 from napari_cas.engine.variations import COPIES
+from napari_cas.errors import RegionError
 from napari_cas.losses import cas_terms
 from napari_cas.models import QuickModel, create_model
 
@@ -201,7 +202,7 @@ class Trainer:
         self, sources: Sequence[Source], steps: int, seconds: float, start: float
     ) -> RoundResult:
         tiles = painted_tiles(sources, self._tile)
-        self._regions = check_regions(tiles)
+        self._regions = _check(tiles, sources)
         for tile in tiles:
             check_channels(self.in_channels, tile.source.channels, tile.source.name)
         self._set_mixing(tiles)
@@ -356,6 +357,17 @@ class Trainer:
             except (MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error) or not self._shrink():
                     raise
+
+
+def _check(tiles: Sequence[PaintedTile], sources: Sequence[Source]) -> int:
+    """Return the number of painted regions, or say what is missing and what may be the reason."""
+    try:
+        return check_regions(tiles)
+    except RegionError as error:
+        if any(s.no_data(plane, box) is not None for s in sources for plane, box in s.painted()):
+            hint = "Paint where the image has no data does not count."
+            raise error.saying(todo=f"{error.todo} {hint}") from None
+        raise
 
 
 def _sizes(config: Config) -> tuple[int, int, int]:

@@ -186,6 +186,13 @@ def test_what_cannot_teach_is_said(trainer):
         trainer.train([source(painted=strokes(TRUTH, (3, 3)))])
 
 
+def test_paint_where_there_are_no_data_is_named_as_a_reason(trainer):
+    image = np.moveaxis(two_areas()[0], 2, 0).astype(np.float32)
+    image[:, np.equal(TRUTH, TRUTH[0, 0])] = np.nan
+    with pytest.raises(RegionError, match=r"Only one region.*no data does not count"):
+        trainer.train([ArraySource("a", image, strokes(TRUTH))])
+
+
 def test_images_of_other_channels_are_refused(trainer):
     grey = ArraySource("grey", IMAGE[None, ..., 0], strokes(TRUTH))
     with pytest.raises(ImageError, match="'grey'"):
