@@ -36,6 +36,8 @@ COPIES = 2
 """Copies of each painted tile."""
 
 _CONTEXT = 64
+"""Pixels around the painted ones that are looked at for their features."""
+
 _MOST = 32
 _SPREAD = 0.2
 
