@@ -17,11 +17,11 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
-from napari_cas.config import Config
+from napari_cas.config import Config, ModelName, ModelSpec
 from napari_cas.protocol import Box, RoundReport, RoundRequest, Tile, TilesRequest
 from training.memory import PeakMemory
 
@@ -38,9 +38,8 @@ if TYPE_CHECKING:
 
 VIEW = 1024
 """Side of what is looked at: the most that a round predicts."""
-_ALIGN = 512
-_NAME = "image"
-_MILLION = 1e6
+_SETTINGS = ("sample", "network", "weights", "rounds", "tiles", "batch", "nice")
+_ALIGN, _NAME, _MILLION = 512, "image", 1e6
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,6 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--sizes", type=int, nargs="+", default=[2048, 8192, 20480], help="sides in pixels"
     )
     parser.add_argument("--sample", default="tissue", help="texture, one of the sample images")
+    parser.add_argument("--network", choices=get_args(ModelName), default="quick")
+    parser.add_argument("--weights", default="default", help="'none': random; or a file")
     parser.add_argument("--rounds", type=int, default=8, help="warm rounds that are timed")
     parser.add_argument(
         "--tiles", type=int, default=24, help="tiles predicted on each size, spread over the plane"
@@ -119,7 +120,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         for plane in planes:
             bench.predict(plane)
     result = summarise(planes) | {
-        "settings": {k: getattr(args, k) for k in ("sample", "rounds", "tiles", "batch", "nice")},
+        "settings": {k: getattr(args, k) for k in _SETTINGS},
         "machine": machine | {"device": bench.device, "load after": describe_machine()["load"]},
     }
     if args.results is not None:
@@ -142,7 +143,7 @@ class Bench:
 
     def __init__(self, args: argparse.Namespace, folder: Path, stack: ExitStack) -> None:
         self.args, self.folder, self.stack = args, folder, stack
-        self.config = Config()
+        self.config = Config(model=ModelSpec(name=args.network, weights=args.weights))
         self.device = ""
         # Not the product's workers: the network alone must not add to their memory.
         self.alone, _ = self._worker()
@@ -196,7 +197,7 @@ class Bench:
 
     def predict(self, plane: Size) -> None:
         """Predict tiles through the product and by the network alone, in turns."""
-        tiles = choose(plane.side, self.args.tiles, self.config.predict.tile_size, plane.view)
+        tiles = choose(plane.side, self.args.tiles, self.config.tile_side, plane.view)
         seconds = dict.fromkeys(("product", "network", "network_without_halo"), 0.0)
         with PeakMemory() as own, PeakMemory(plane.pid) as worker:
             for first in range(0, len(tiles), self.args.batch):
@@ -212,7 +213,7 @@ class Bench:
                     seconds[name] += value
         pixels = sum(h * w for h, w in (tile.box.shape for tile in tiles)) / _MILLION
         plane.figures |= {"tiles": len(tiles), "worker_mib": worker.peak, "own_mib": own.peak}
-        plane.figures["of_tiles"] = (-(-plane.side // self.config.predict.tile_size)) ** 2
+        plane.figures["of_tiles"] = (-(-plane.side // self.config.tile_side)) ** 2
         plane.figures |= {f"{name}_mpx_s": pixels / value for name, value in seconds.items()}
         plane.figures["efficiency"] = seconds["network"] / seconds["product"]
 
@@ -276,6 +277,7 @@ def network_alone(request: TilesRequest) -> dict[str, float]:
     from napari_cas.engine.sources import EntrySource
     from napari_cas.engine.tiling import with_halo
     from napari_cas.engine.trainer import Trainer
+    from napari_cas.models import QuickModel
     from napari_cas.store import Project
 
     set_threads()
@@ -285,7 +287,9 @@ def network_alone(request: TilesRequest) -> dict[str, float]:
         trainer.model.eval()
         source = EntrySource(project.image(_NAME))
         for _, plane, box in request.tiles:
-            around = with_halo(feature_box(box, source.size), trainer.model.halo, source.size)
+            quick = isinstance(trainer.model, QuickModel)
+            kept = feature_box(box, source.size) if quick else box
+            around = with_halo(kept, trainer.model.halo, source.size)
             seconds["network"] += _timed(trainer, Held(source, plane, around), box)
             whole = Box(0, 0, *box.shape)
             seconds["network_without_halo"] += _timed(
@@ -299,11 +303,10 @@ def _timed(trainer: Trainer, held: Held, box: Box) -> float:
     from napari_cas.engine.features import FeatureCache
     from napari_cas.engine.predict import predict_box
 
-    predict, nothing = trainer.config.predict, FeatureCache(limit=0)
+    config, nothing = trainer.config, FeatureCache(limit=0)
+    smooth = config.predict.follow_edges
     start = time.perf_counter()
-    predict_box(
-        trainer.model, held, (), box, predict.tile_size, nothing, smooth=predict.follow_edges
-    )
+    predict_box(trainer.model, held, (), box, config.tile_side, nothing, smooth=smooth)
     return time.perf_counter() - start
 
 
@@ -351,15 +354,17 @@ _COLUMNS = (
 
 
 def write(result: dict[str, Any], folder: Path) -> None:
-    """Write ``scale.md``, ``scale.csv`` and ``scale.json``."""
+    """Write ``scale.md``, ``scale.csv`` and ``scale.json``, of other networks under their names."""
     from training.report import Column, Table
 
     columns = [Column(key, title, digits) for key, title, digits in _COLUMNS]
     rows = [{key: row[key] for key, _, _ in _COLUMNS} for row in result["planes"]]
-    table = Table("scale", "Any size: rounds, memory and throughput", columns, rows, notes(result))
-    table.write(folder)
+    network = result["settings"]["network"]
+    name = "scale" if network == "quick" else f"scale-{network}"
+    title = f"Any size: rounds, memory and throughput ({network})"
+    Table(name, title, columns, rows, notes(result)).write(folder)
     text = json.dumps(result, indent=2, ensure_ascii=False) + "\n"
-    (folder / "scale.json").write_text(text, encoding="utf-8")
+    (folder / f"{name}.json").write_text(text, encoding="utf-8")
 
 
 def notes(result: dict[str, Any]) -> list[str]:
