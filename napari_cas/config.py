@@ -131,7 +131,7 @@ class PredictConfig(_Settings):
         le=4096,
         multiple_of=64,
         title="Tile size",
-        description="Side of a tile, in pixels; twice that for networks that are fine-tuned whole.",
+        description="Side of a tile, in pixels.",
     )
     follow_edges: bool = Field(
         True,
@@ -159,15 +159,6 @@ class Config(_Settings):
         "auto", title="Device", description="'auto' takes CUDA, then Apple's MPS, then the CPU."
     )
     seed: int = Field(0, ge=0, lt=2**31, title="Seed", description="Seed of all random choices.")
-
-    @property
-    def tile_side(self) -> int:
-        """Side of a tile in pixels: whole networks see wide context around each, so few and large.
-
-        At 512 pixels DeepLabV3 on ResNet-101 would see 11 times the pixels that it labels, at 1024
-        it sees 5 times as many.
-        """
-        return self.predict.tile_size * (1 if self.model.name == "quick" else 2)
 
 
 class ClusterSettings(_Settings):

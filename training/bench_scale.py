@@ -197,7 +197,7 @@ class Bench:
 
     def predict(self, plane: Size) -> None:
         """Predict tiles through the product and by the network alone, in turns."""
-        tiles = choose(plane.side, self.args.tiles, self.config.tile_side, plane.view)
+        tiles = choose(plane.side, self.args.tiles, self.config.predict.tile_size, plane.view)
         seconds = dict.fromkeys(("product", "network", "network_without_halo"), 0.0)
         with PeakMemory() as own, PeakMemory(plane.pid) as worker:
             for first in range(0, len(tiles), self.args.batch):
@@ -213,7 +213,7 @@ class Bench:
                     seconds[name] += value
         pixels = sum(h * w for h, w in (tile.box.shape for tile in tiles)) / _MILLION
         plane.figures |= {"tiles": len(tiles), "worker_mib": worker.peak, "own_mib": own.peak}
-        plane.figures["of_tiles"] = (-(-plane.side // self.config.tile_side)) ** 2
+        plane.figures["of_tiles"] = (-(-plane.side // self.config.predict.tile_size)) ** 2
         plane.figures |= {f"{name}_mpx_s": pixels / value for name, value in seconds.items()}
         plane.figures["efficiency"] = seconds["network"] / seconds["product"]
 
@@ -303,10 +303,11 @@ def _timed(trainer: Trainer, held: Held, box: Box) -> float:
     from napari_cas.engine.features import FeatureCache
     from napari_cas.engine.predict import predict_box
 
-    config, nothing = trainer.config, FeatureCache(limit=0)
-    smooth = config.predict.follow_edges
+    predict, nothing = trainer.config.predict, FeatureCache(limit=0)
     start = time.perf_counter()
-    predict_box(trainer.model, held, (), box, config.tile_side, nothing, smooth=smooth)
+    predict_box(
+        trainer.model, held, (), box, predict.tile_size, nothing, smooth=predict.follow_edges
+    )
     return time.perf_counter() - start
 
 

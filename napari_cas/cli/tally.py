@@ -54,7 +54,7 @@ class Tally:
 
     def _tiles(self, entry: ImageEntry) -> list[Tile]:
         """Return all tiles of an image."""
-        side = self._session.config.tile_side
+        side = self._session.config.predict.tile_size
         planes = (PlaneWork(entry.name, plane, entry.plane_size) for plane in entry.planes())
         return [tile for work in planes for tile in tiles_of(work, side)]
 

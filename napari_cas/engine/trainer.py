@@ -372,7 +372,7 @@ def _check(tiles: Sequence[PaintedTile], sources: Sequence[Source]) -> int:
 
 def _sizes(config: Config) -> tuple[int, int, int]:
     """Return crop, batch and tile size: what memory must suffice for."""
-    return config.fit.crop_size, config.fit.batch_size, config.tile_side
+    return config.fit.crop_size, config.fit.batch_size, config.predict.tile_size
 
 
 def _is_flat(losses: Sequence[LossPoint]) -> bool:

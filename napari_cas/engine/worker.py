@@ -157,7 +157,7 @@ def _tiles_of_planes(project: Project, request: TilesRequest) -> int:
     for name, plane in tuple(planes):
         source, reach = EntrySource(project.image(name)), request.config.model.context_planes
         planes |= {(name, other) for other in neighbours(source, plane, reach)}
-    side = request.config.tile_side
+    side = request.config.predict.tile_size
     return sum(len(grid(project.image(name).plane_size, side)) for name, _ in planes)
 
 

@@ -74,7 +74,7 @@ class TileQueue:
         self._focus: Tile | None = None
         self._jobs: list[RetriedJob] = []
         self._batch = 1
-        self._side = _side(request.config.tile_side)
+        self._side = _side(request.config.predict.tile_size)
         self._total = sum(_count(work, self._side) for work in planes)
         self._finished_tiles: set[Tile] = set()
         self._sent: set[Tile] = set()

@@ -64,9 +64,9 @@ class WholeModel(SegmentationModel):
     nine such means in a row. Far pixels count for little, so the context is that at which random
     weights, whose channels are nearly equally probable, label at most 0.1 % of the pixels
     differently than one go (docs/results/tiles.md, also on why overlaps are cut and not blended);
-    for FCN on ResNet-50, all of the reach. Context costs time, so tiles of these networks are twice
-    as large as the quick one's: they see 2.3 (FCN on ResNet-50) to 4.8 times (DeepLabV3 on
-    ResNet-101) the pixels that they label. Planes of up to two such tiles a side go in one piece.
+    for FCN on ResNet-50, all of the reach. Context costs time: at the default tile size the
+    networks see 4 (FCN) to 11 times (DeepLabV3 on ResNet-101) the pixels that they label, less with
+    larger tiles. Planes of up to two tiles a side are predicted in one go.
 
     References
     ----------
