@@ -394,7 +394,8 @@ def notes(result: dict[str, Any]) -> list[str]:
         f"load {machine['load']} before and {machine['load after']} after"
     )
     end = ": others used the machine, so ratios count, seconds do not." if shared else "."
-    return [rounds, tiles, setting, where + end]
+    others = [tiles, setting, where + end]
+    return [rounds, *others] if len(result["planes"]) > 1 else others
 
 
 def describe(result: dict[str, Any]) -> str:

@@ -5,6 +5,10 @@ colours, and the fits of all windows over a pixel are averaged [1]_. Noise insid
 out; where the image has an edge, so has the result. The coefficients vary slowly, so they are
 computed on blocks of pixels and interpolated [2]_, which makes the cost small beside the network's.
 
+Not all borders are edges: between two textures, colours vary as much within either as across, and
+a fit to colours takes one's dark spots for the other. How much of what varies the colours explain,
+the fit itself says; where that is next to nothing, windows are small.
+
 What it is worth on real images: `python -m training bench ablation`, the table in docs/loss.md.
 
 References
@@ -67,8 +71,18 @@ def follow_edges(probabilities: Tensor, guide: Tensor) -> Tensor:
 
 def _coefficients(guide: Tensor, values: Tensor) -> Tensor:
     """Return slopes, then levels (G M + M, h, w): means over windows, smaller ones where due."""
-    wide, varies, unexplained = _fit(guide, values, RADIUS)
-    narrow, *_ = _fit(guide, values, SMALL_RADIUS)
+    guides, channels = len(guide), len(values)
+    products = torch.cat(
+        [
+            guide,
+            values,
+            (guide[:, None] * guide[None]).flatten(0, 1),
+            (guide[:, None] * values[None]).flatten(0, 1),
+            values.square().sum(0, keepdim=True),
+        ]
+    )
+    wide, varies, unexplained = _fit(products, guides, channels, RADIUS)
+    narrow, *_ = _fit(products, guides, channels, SMALL_RADIUS)
     wide, varies, unexplained = torch.split(
         _window_mean(torch.cat([wide, varies[None], unexplained[None]]), RADIUS), [len(wide), 1, 1]
     )
@@ -77,8 +91,20 @@ def _coefficients(guide: Tensor, values: Tensor) -> Tensor:
     return torch.lerp(wide, _window_mean(narrow, SMALL_RADIUS), share.clamp(0, 1))
 
 
-def _fit(guide: Tensor, values: Tensor, radius: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Fit values (M, h, w) by affine functions of a guide (G, h, w) in windows of `radius`.
+def _fit(
+    products: Tensor, guides: int, channels: int, radius: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Fit M values by affine functions of a guide of G channels in windows of `radius`.
+
+    Parameters
+    ----------
+    products : Tensor
+        (N, h, w): guide, values, all products of two guides and of guide and value, and the sum of
+        the values' squares, whose means over windows are all that a fit depends on.
+    guides, channels : int
+        G and M.
+    radius : int
+        Of the windows.
 
     Returns
     -------
@@ -87,24 +113,12 @@ def _fit(guide: Tensor, values: Tensor, radius: int) -> tuple[Tensor, Tensor, Te
     varies, unexplained : Tensor
         (h, w) variance of the values in each window, and what the fit leaves of it.
     """
-    guides, channels = len(guide), len(values)
-    moments = _window_mean(
-        torch.cat(
-            [
-                guide,
-                values,
-                (guide[:, None] * guide[None]).flatten(0, 1),
-                (guide[:, None] * values[None]).flatten(0, 1),
-                values.square().sum(0, keepdim=True),
-            ]
-        ),
-        radius,
-    )
+    size = products.shape[1:]
     sizes = [guides, channels, guides * guides, guides * channels, 1]
-    mean, level, square, product, power = torch.split(moments, sizes)
-    covariance = square.view(guides, guides, *guide.shape[1:]) - mean[:, None] * mean[None]
-    common = product.view(guides, channels, *guide.shape[1:]) - mean[:, None] * level[None]
-    ridge = EPSILON * torch.eye(guides, device=guide.device, dtype=guide.dtype)
+    mean, level, square, product, power = torch.split(_window_mean(products, radius), sizes)
+    covariance = square.view(guides, guides, *size) - mean[:, None] * mean[None]
+    common = product.view(guides, channels, *size) - mean[:, None] * level[None]
+    ridge = EPSILON * torch.eye(guides, device=products.device, dtype=products.dtype)
     slope = torch.linalg.solve(covariance.permute(2, 3, 0, 1) + ridge, common.permute(2, 3, 0, 1))
     slope = slope.permute(2, 3, 0, 1)
     varies = power[0] - level.square().sum(0)

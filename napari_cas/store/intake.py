@@ -178,9 +178,9 @@ class _Tally:
             self.missing += int(np.count_nonzero(gaps))
             block = block[~gaps]
         elif self.no_data is not None:
-            parts = block[None] if self.channel < 0 else np.moveaxis(block, self.channel, 0)
-            block = with_data(parts, self.no_data)
-            self.missing += parts.size - block.size
+            known = with_data(block, self.channel, self.no_data)
+            self.missing += block.size - known.size
+            block = known
         if block.size:
             self.low = min(self.low, float(block.min()))
             self.high = max(self.high, float(block.max()))

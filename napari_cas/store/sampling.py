@@ -106,8 +106,7 @@ def sample_intensity(
     for where in _places(shape, axes):
         block = read_pixels(array, where)
         total += block.size
-        parts = block[None] if channel < 0 else np.moveaxis(block, channel, 0)
-        for values, part in zip(samples, with_data(parts, no_data), strict=True):
+        for values, part in zip(samples, with_data(block, channel, no_data), strict=True):
             values.append(np.ravel(part))
     found = [_known(np.concatenate(values)) for values in samples]
     if whole is None and not any(map(len, found)):
@@ -128,12 +127,22 @@ def no_data_error(looked_at: int, no_data: int | None = None) -> ImageError:
     )
 
 
-def with_data(block: NDArray[Any], no_data: int | None) -> NDArray[Any]:
-    """Return the pixels (C, N) of a block (C, ...) that are not `no_data` in all channels.
+def with_data(block: NDArray[Any], channel: int, no_data: int | None) -> NDArray[Any]:
+    """Return a block's pixels that are not `no_data` in all channels, (C, N).
 
-    Without such a value, the block is returned as it is.
+    Without such a value, all pixels are returned, (C, ...).
+
+    Parameters
+    ----------
+    block : ndarray
+        Any part of an image.
+    channel : int
+        The axis of the channels; negative without one.
+    no_data : int or None
+        The value.
     """
-    return block if no_data is None else block[:, (block != no_data).any(axis=0)]
+    parts = block[None] if channel < 0 else np.moveaxis(block, channel, 0)
+    return parts if no_data is None else parts[:, (parts != no_data).any(axis=0)]
 
 
 def read_pixels(array: ArrayLike, where: tuple[slice, ...]) -> NDArray[Any]:

@@ -122,7 +122,7 @@ def new_image_of_channels(layers: Sequence[Image], axes: str = "") -> NewImage:
     import dask.array as da
 
     first = new_image(layers[0], axes)
-    known = [_with_gaps(layer) for layer in layers]
+    known = [(first.data, first.no_data), *map(_with_gaps, layers[1:])]
     arrays = [
         array if isinstance(array, da.Array) else da.from_array(array, name=False)
         for array, _ in known
