@@ -27,7 +27,7 @@ from training.memory import PeakMemory
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
@@ -230,7 +230,7 @@ def choose(side: int, number: int, tile: int, view: Box) -> list[Tile]:
 
 
 class Held:
-    """Part of a source in memory, as a source of its own (`engine.sources.Source`).
+    """Part of an image in memory, as an image of its own (`engine.sources.Image`).
 
     Parameters
     ----------
@@ -256,14 +256,6 @@ class Held:
 
     def no_data(self, plane: Plane, box: Box) -> None:
         """Return that there are data everywhere."""
-
-    def painted(self) -> Iterator[tuple[Plane, Box]]:
-        """Yield nothing."""
-        return iter(())
-
-    def regions(self, plane: Plane, box: Box) -> NDArray[np.int64]:  # noqa: ARG002
-        """Return unpainted regions."""
-        return np.zeros(box.shape, np.int64)
 
 
 def network_alone(request: TilesRequest) -> dict[str, float]:

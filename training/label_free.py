@@ -87,7 +87,8 @@ def _train_by_name(trainer: Trainer, sources: Sequence[ArraySource], copies: int
     import torch
     from torch.nn import functional as nnf
 
-    from napari_cas.engine.sampling import PixelSampler, painted_tiles
+    from napari_cas.engine.painting import painted_tiles
+    from napari_cas.engine.sampling import PixelSampler
 
     config, model = trainer.config, _quick(trainer)
     tiles = painted_tiles(sources, config.predict.tile_size)

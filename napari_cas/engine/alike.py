@@ -7,10 +7,16 @@ are taken as one by the loss, and the annotator is told.
 How far two regions i, j are from each other is measured by the squared distance of their mean
 features in units of their scatter, ``‖μi − μj‖² / (tr Σi + tr Σj)``: 0 for samples of one
 distribution, about 1 where most pixels are nearer to their own region's mean.
+
+The more of a texture is painted, the more its pixels scatter, while its mean stays: large regions
+seem nearer than strokes in them. So those that are large enough are compared by the means of their
+parts as well, ``‖μi − μj‖² / (tr Vi + tr Vj)`` with the variance V of parts' means: whether they
+differ more from each other than each does from place to place.
 """
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,12 +30,18 @@ if TYPE_CHECKING:
 NEAR_LOCAL, NEAR_ALL = 0.08, 0.25
 """Alike: nearer than this in features of up to 8 pixels' reach, and in all features."""
 
+PARTS_LOCAL, PARTS_ALL = 0.3, 0.4
+"""Alike: nearer than this by the means of parts, too, in the same features."""
+
+_SIDE = 32
+_PARTS, _FEWEST_PARTS, _FEWEST_IN_PART = 4, 4, 8
+_EXACT = "donot_use_mm_for_euclid_dist"
 _FEWEST_PIXELS = 12
 _MOST_REGIONS = 1500
 
 
 def group_alike(
-    features: Tensor, count: Tensor, plane: Tensor, *, local: int, channels: int
+    features: Tensor, count: Tensor, plane: Tensor, at: Tensor, *, local: int, channels: int
 ) -> Tensor:
     """Give each region a number that alike regions of its plane share.
 
@@ -41,6 +53,8 @@ def group_alike(
         (R,) pixels of each region.
     plane : Tensor
         (R,) plane of each region.
+    at : Tensor
+        (P, 2) row and column of each pixel on its plane.
     local : int
         The first features, which see a small neighbourhood only.
     channels : int
@@ -51,8 +65,7 @@ def group_alike(
     Tensor
         (R,) int64, unique over all planes.
     """
-    means, scatter = _moments(features, count)
-    near = _Nearness(means, scatter, local)
+    near = _Nearness(features, count, at, local)
     group = torch.empty_like(count)
     first = 0
     for number in plane.unique():  # type: ignore[no-untyped-call]
@@ -66,30 +79,71 @@ def group_alike(
 def _moments(features: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
     """Return (R, D) means and variances of each region."""
     index = torch.repeat_interleave(torch.arange(len(count)), count).to(features.device)
-    number = count.to(features)[:, None]
+    number = count.to(features)[:, None].clamp(min=1)
     zeros = features.new_zeros(len(count), features.shape[1])
     means = zeros.index_add(0, index, features) / number
     scatter = zeros.index_add(0, index, (features - means[index]).square()) / number
     return means.cpu(), scatter.cpu()
 
 
+def _parts(features: Tensor, count: Tensor, at: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the mean features of parts of regions, sorted by region, and the (R,) parts of each.
+
+    Parts are the cells of a grid over the region, 32 pixels a side or, where it extends over more
+    than 4 cells, a quarter of it. Those with a few pixels only are left out.
+    """
+    region = torch.repeat_interleave(torch.arange(len(count)), count)
+    index = region[:, None].expand(-1, 2)
+    zeros = torch.zeros(len(count), 2, dtype=torch.int64)
+    first = zeros.scatter_reduce(0, index, at, "amin", include_self=False)
+    extent = zeros.scatter_reduce(0, index, at, "amax", include_self=False) - first + 1
+    side = (-(-extent // _PARTS)).clamp(min=_SIDE)
+    row, column = ((at - first[region]) // side[region]).T
+    cell = (region * _PARTS + row) * _PARTS + column
+    known, part, pixels = torch.unique(cell, return_inverse=True, return_counts=True)
+    zeros = features.new_zeros(len(known), features.shape[1])
+    means = zeros.index_add(0, part.to(features.device), features).cpu() / pixels[:, None]
+    kept = pixels >= _FEWEST_IN_PART
+    return means[kept], torch.bincount(known[kept] // _PARTS**2, minlength=len(count))
+
+
 class _Nearness:
     """Distances between regions, in units in which alike ones are nearer than 1."""
 
-    def __init__(self, means: Tensor, scatter: Tensor, local: int) -> None:
-        self._means, self._scatter, self._local = means, scatter, local
+    def __init__(self, features: Tensor, count: Tensor, at: Tensor, local: int) -> None:
+        self._painted = features, count, at
+        self._means, self._scatter = _moments(features, count)
+        self._local = local
 
-    def _ratio(self, own: Tensor, stop: int) -> Tensor:
-        means, scatter = self._means[own, :stop], self._scatter[own, :stop].sum(1)
-        squared = torch.cdist(means, means, compute_mode="donot_use_mm_for_euclid_dist").square()
-        return squared / (scatter[:, None] + scatter[None]).clamp(min=1e-6)
+    @cached_property
+    def _of_parts(self) -> tuple[Tensor, Tensor]:
+        """(R, D) variances of parts' means, and (R,) whether there are enough parts."""
+        means, number = _parts(*self._painted)
+        unbiased = number / (number - 1).clamp(min=1)
+        return _moments(means, number)[1] * unbiased[:, None], number >= _FEWEST_PARTS
+
+    def _ratio(self, own: Tensor, scatter: Tensor, near: tuple[float, float]) -> Tensor:
+        """Return (K, K) distances of means in units of scatter and of what is near."""
+        ratios = []
+        for stop, unit in zip((self._local, scatter.shape[1]), near, strict=True):
+            means, total = self._means[own, :stop], scatter[own, :stop].sum(1)
+            squared = torch.cdist(means, means, compute_mode=_EXACT).square()
+            ratios.append(squared / (total[:, None] + total[None]).clamp(min=1e-6) / unit)
+        return torch.maximum(*ratios)
+
+    def _by_parts(self, own: Tensor) -> Tensor:
+        """Return (K, K) distances by the means of parts, 0 where parts are too few."""
+        scatter, enough = self._of_parts
+        ratio = self._ratio(own, scatter, (PARTS_LOCAL, PARTS_ALL))
+        return ratio * (enough[own, None] & enough[None, own])
 
     def cluster(self, own: Tensor, count: Tensor, channels: int) -> Tensor:
         """Return group numbers from 0 of the regions `own` of one plane."""
         if not 2 <= len(own) <= _MOST_REGIONS:
             return torch.arange(len(own))
-        local = self._ratio(own, self._local) / NEAR_LOCAL
-        distance = torch.maximum(local, self._ratio(own, self._means.shape[1]) / NEAR_ALL)
+        distance = self._ratio(own, self._scatter, (NEAR_LOCAL, NEAR_ALL))
+        if len(own) > channels or bool((distance.fill_diagonal_(1.0) < 1).any()):
+            distance = torch.maximum(distance, self._by_parts(own))
         if len(own) <= channels:
             # A handful of pixels says too little about a region to overrule who painted it.
             small = count < _FEWEST_PIXELS

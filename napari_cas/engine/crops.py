@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from napari_cas.engine.device import generator
-from napari_cas.engine.sampling import Batch, PaintedTile, digest_of
+from napari_cas.engine.painting import PaintedTile, digest_of
+from napari_cas.engine.sampling import Batch
 from napari_cas.engine.sources import read_stacked
 from napari_cas.losses import index_regions
 from napari_cas.protocol import Box, Plane

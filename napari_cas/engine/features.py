@@ -16,7 +16,7 @@ from napari_cas.models.smoothing import REACH
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator
 
-    from napari_cas.engine.sources import Source
+    from napari_cas.engine.sources import Image
     from napari_cas.models.pyramid import Pyramid
     from napari_cas.models.quick import QuickModel
     from napari_cas.protocol import Box, Plane
@@ -111,7 +111,7 @@ def feature_box(tile: Box, size: tuple[int, int]) -> Box:
 
 
 def tile_features(
-    model: QuickModel, source: Source, plane: Plane, tile: Box, cache: FeatureCache
+    model: QuickModel, source: Image, plane: Plane, tile: Box, cache: FeatureCache
 ) -> Pyramid:
     """Return the features of a tile's :func:`feature_box`, from the cache where possible.
 
@@ -126,7 +126,7 @@ def tile_features(
 
 
 def _plane_features(
-    model: QuickModel, source: Source, plane: Plane, tile: Box, cache: FeatureCache
+    model: QuickModel, source: Image, plane: Plane, tile: Box, cache: FeatureCache
 ) -> Pyramid:
     """Return the features of one plane alone."""
     key = ("features", source.name, plane, tile)

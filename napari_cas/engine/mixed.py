@@ -24,12 +24,13 @@ from napari_cas.engine.appearances import (
     linear,
     only,
 )
+from napari_cas.engine.painting import name_regions
 from napari_cas.engine.twins import FEWEST_PLANES, told_apart
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from napari_cas.protocol import Plane
+    from napari_cas.engine.painting import Region
 
 _SHARE = 0.2
 """Of a region's pixels more than this are of each kind, and at most as many of others."""
@@ -126,23 +127,10 @@ class _Poor(NamedTuple):
         return found
 
 
-def sentence(regions: Sequence[tuple[str, Plane, int]], most: int = 3) -> str:
-    """Return what the annotator is told of mixed regions.
-
-    Parameters
-    ----------
-    regions : sequence of (str, tuple of int, int)
-        Image, plane and painted id of each.
-    most : int
-        Regions that are named at most.
-    """
-    named = [
-        f"{id_} of {image}" + (f", plane {', '.join(map(str, plane))}" if plane else "")
-        for image, plane, id_ in regions[:most]
-    ]
-    listed = "; ".join(named) + ("; …" if len(regions) > most else "")
-    which = f"Regions {listed} show" if len(regions) > 1 else f"Region {listed} shows"
+def sentence(regions: Sequence[Region]) -> str:
+    """Return what the annotator is told of mixed regions: image, plane and painted id of each."""
+    verb = "show" if len(regions) > 1 else "shows"
     return (
-        f"{which} two kinds that other planes tell apart: learnt as two. "
+        f"{name_regions(regions)} {verb} two kinds that other planes tell apart: learnt as two. "
         "Paint the two kinds under two numbers to make sure."
     )

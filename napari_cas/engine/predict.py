@@ -18,7 +18,7 @@ from napari_cas.models.smoothing import REACH, follow_edges
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from napari_cas.engine.sources import Source
+    from napari_cas.engine.sources import Image
     from napari_cas.protocol import Box, Plane
 
 
@@ -45,7 +45,7 @@ class Prediction(NamedTuple):
 @torch.no_grad()
 def predict_box(
     model: SegmentationModel,
-    source: Source,
+    source: Image,
     plane: Plane,
     box: Box,
     tile: int,
@@ -60,7 +60,7 @@ def predict_box(
     ----------
     model : SegmentationModel
         In evaluation mode.
-    source : Source
+    source : Image
         Where pixels come from.
     plane, box
         What to predict, inside the plane.
@@ -120,7 +120,7 @@ def contrast(image: NDArray[np.float32]) -> float:
 
 def _probabilities(
     model: SegmentationModel,
-    source: Source,
+    source: Image,
     plane: Plane,
     tile: Box,
     part: Box,
@@ -146,7 +146,7 @@ def _probabilities(
 
 
 def _whole(
-    model: SegmentationModel, source: Source, plane: Plane, tile: Box, cache: FeatureCache
+    model: SegmentationModel, source: Image, plane: Plane, tile: Box, cache: FeatureCache
 ) -> Tensor:
     """Return the probabilities (M, h, w) of a tile by a network without features of its own."""
     key = ("probabilities", source.name, plane, tile)

@@ -10,14 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from napari_cas.engine import places
 from napari_cas.engine.alike import group_alike
 from napari_cas.engine.device import generator
 from napari_cas.engine.discriminant import OUTSIDE, describe, planes_of
 from napari_cas.engine.features import FeatureCache, feature_box, tile_features
 from napari_cas.engine.mixed import Mixed, find_mixed, teaching
-from napari_cas.engine.tiling import grid, overlapping
+from napari_cas.engine.painting import digest_of
 from napari_cas.engine.variations import shared_out, varied_features
-from napari_cas.errors import RegionError
 from napari_cas.losses import RegionIndex, index_regions
 from napari_cas.models.pyramid import gather, indices
 from napari_cas.protocol import Alike
@@ -25,9 +25,9 @@ from napari_cas.protocol import Alike
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from napari_cas.engine.sources import Source
+    from napari_cas.engine.painting import PaintedTile
     from napari_cas.models.quick import Head, QuickModel
-    from napari_cas.protocol import Box, Plane
+    from napari_cas.protocol import Plane
 
 PIXELS_PER_STEP = 4096
 REGIONS_PER_STEP = 128
@@ -35,7 +35,6 @@ _POOL = 65_536
 _PER_REGION = (32, 1024)
 _PROBES = 2048
 _LOCAL_LEVELS = 3
-_BESIDE = 8
 
 
 class Batch(NamedTuple):
@@ -53,61 +52,12 @@ class Batch(NamedTuple):
     regions: RegionIndex
 
 
-class PaintedTile(NamedTuple):
-    """A tile of the prediction grid that holds paint."""
-
-    source: Source
-    plane: Plane
-    box: Box
-    regions: np.ndarray[tuple[int, int], np.dtype[np.int64]]
-
-
-def painted_tiles(sources: Sequence[Source], tile: int) -> list[PaintedTile]:
-    """Find the tiles with paint; only painted chunks are looked at."""
-    found = []
-    for source in sources:
-        tiles = grid(source.size, tile)
-        wanted = {(plane, t) for plane, box in source.painted() for t in overlapping(tiles, box)}
-        for plane, box in sorted(wanted):
-            regions = source.regions(plane, box)
-            if regions.any():
-                found.append(PaintedTile(source, plane, box, regions))
-    return found
-
-
-def check_regions(tiles: Sequence[PaintedTile]) -> int:
-    """Return the number of painted regions over all planes.
-
-    Raises
-    ------
-    RegionError
-        If nothing is painted, or no plane has two regions to tell apart.
-    """
-    ids: dict[tuple[str, Plane], set[int]] = {}
-    for t in tiles:
-        found = ids.setdefault((t.source.name, t.plane), set())
-        found.update(np.unique(t.regions[t.regions != 0]).tolist())
-    total = sum(map(len, ids.values()))
-    if not total:
-        raise RegionError(
-            "Nothing is painted yet",
-            todo="Paint a stroke on each of two areas that look different.",
-        )
-    if max(map(len, ids.values())) < 2:
-        raise RegionError(
-            "Only one region is painted",
-            expected="two or more regions on one plane",
-            got=f"{total} region{'s' if total > 1 else ''}, no two on one plane",
-            todo="Start a new region and paint something that looks different.",
-        )
-    return total
-
-
 @dataclass(frozen=True)
 class _TileSample:
-    """Pixels drawn from one tile, independent of all other tiles."""
+    """Pixels drawn from one tile, independent of all other tiles; `at` is (P, 2), on the plane."""
 
     ids: Tensor
+    at: Tensor
     features: Tensor
     probes: Tensor
 
@@ -169,7 +119,9 @@ class PixelSampler:
         plane = torch.cat([torch.full_like(i, n) for i, n in zip(ids, planes, strict=True)])
         regions = index_regions(torch.cat(ids)[None], plane[None])
         painted = sum(len(s.ids) for s in samples)
-        self.features, self.count = _by_region(features[: len(tiles)], regions.index[0, :painted])
+        index = regions.index[0, :painted]
+        self.features, self.count = _by_region(features[: len(tiles)], index)
+        self._at, _ = _by_region([s.at for s in samples], index)
         self.varied, self.varied_count = self.features, self.count
         self.copies = copies if extra else 0
         if extra:
@@ -205,7 +157,7 @@ class PixelSampler:
         standard = head.standardised(self.features)
         local = sum(head.widths[:_LOCAL_LEVELS])
         self.group = group_alike(
-            standard, self.count, self.plane, local=local, channels=model.channels
+            standard, self.count, self.plane, self._at, local=local, channels=model.channels
         )
 
     def find_mixed(self, head: Head) -> tuple[Mixed, ...]:
@@ -311,15 +263,16 @@ def _draw(
         if sample is None:
             pyramid = tile_features(model, tile.source, plane, box, cache)
             rng = np.random.default_rng([seed, *map(int, box), *plane])
-            y, x = _pick(tile.regions, limit, rng)
-            qy, qx = _pairs(box.shape, probes // 2, rng)
+            y, x = places.pick(tile.regions, limit, rng)
+            qy, qx = places.pairs(box.shape, probes // 2, rng)
             if (gaps := tile.source.no_data(plane, box)) is not None:
-                qy, qx = _on_data(qy, qx, gaps, rng)
+                qy, qx = places.on_data((qy, qx), gaps, rng)
             inner = feature_box(box, tile.source.size)
             down, right = box.y0 - inner.y0, box.x0 - inner.x0
             device = pyramid[0].device
             sample = _TileSample(
                 torch.from_numpy(tile.regions[y, x]),
+                torch.from_numpy(np.stack([y + box.y0, x + box.x0], axis=1)),
                 gather(pyramid, *indices(y + down, x + right, device)),
                 gather(pyramid, *indices(qy + down, qx + right, device)),
             )
@@ -337,61 +290,14 @@ def _vary(
     if held is not None:
         return held
     place = [seed, copy, *map(int, tile.box)]
-    y, x = _pick(tile.regions, limit, np.random.default_rng([*place, *tile.plane]))
+    y, x = places.pick(tile.regions, limit, np.random.default_rng([*place, *tile.plane]))
     on_plane = y + tile.box.y0, x + tile.box.x0
     features = varied_features(model, tile.source, tile.plane, on_plane, place)
-    sample = _TileSample(torch.from_numpy(tile.regions[y, x]), features, features[:0])
+    at = torch.from_numpy(np.stack(on_plane, axis=1))
+    sample = _TileSample(torch.from_numpy(tile.regions[y, x]), at, features, features[:0])
     cache.put(key, sample, 4 * features.numel())
     return sample
 
 
 def _digest(tile: PaintedTile) -> str:
     return hashlib.blake2b(tile.regions.tobytes(), digest_size=8).hexdigest()
-
-
-def _pairs(
-    shape: tuple[int, int], number: int, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return rows and columns of random pixels, then of one neighbour of each."""
-    limits = np.array(shape)[:, None]
-    first = rng.integers(limits, size=(2, number))
-    beside = first + rng.integers(-_BESIDE, _BESIDE + 1, size=(2, number))
-    y, x = np.concatenate([first, np.clip(beside, 0, limits - 1)], axis=1)
-    return y, x
-
-
-def _on_data(
-    y: np.ndarray, x: np.ndarray, gaps: np.ndarray, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return pairs as of :func:`_pairs`, those without data replaced by random ones with data."""
-    pairs = np.stack([y, x]).reshape(2, 2, -1)
-    bad = gaps[tuple(pairs)].any(axis=0)
-    good = np.flatnonzero(~bad)
-    if len(good):
-        pairs[..., bad] = pairs[..., rng.choice(good, np.count_nonzero(bad))]
-    y, x = pairs.reshape(2, -1)
-    return y, x
-
-
-def _pick(
-    regions: np.ndarray, limit: int, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return rows and columns of at most `limit` random pixels per region."""
-    flat = regions.ravel()
-    painted = np.flatnonzero(flat)
-    painted = painted[rng.permutation(len(painted))]
-    order = np.argsort(flat[painted], kind="stable")
-    painted = painted[order]
-    _, start, count = np.unique(flat[painted], return_index=True, return_counts=True)
-    rank = np.arange(len(painted)) - np.repeat(start, count)
-    rows, columns = np.unravel_index(painted[rank < limit], regions.shape)
-    return rows, columns
-
-
-def digest_of(tiles: Sequence[PaintedTile]) -> str:
-    """Return a digest of where what is painted."""
-    total = hashlib.blake2b(digest_size=16)
-    for t in tiles:
-        total.update(repr((t.source.name, t.plane, tuple(t.box))).encode())
-        total.update(t.regions.tobytes())
-    return total.hexdigest()

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 Array: TypeAlias = "NDArray[np.float32]"
 
 
-class Source(Protocol):
-    """One image: planes of (C, Y, X) pixels, some of them painted."""
+class Image(Protocol):
+    """Planes of (C, Y, X) pixels."""
 
     @property
     def name(self) -> str:
@@ -44,14 +44,21 @@ class Source(Protocol):
     def no_data(self, plane: Plane, box: Box) -> NDArray[np.bool_] | None:
         """Return where (h, w) there are no data (NaN in all channels); None if nowhere."""
 
+
+class Source(Image, Protocol):
+    """An image of which something may be painted."""
+
     def painted(self) -> Iterator[tuple[Plane, Box]]:
         """Yield boxes outside of which nothing is painted."""
 
     def regions(self, plane: Plane, box: Box) -> NDArray[np.int64]:
         """Return region ids (h, w), 0 where unpainted and where there are no data."""
 
+    def off_data(self, plane: Plane, box: Box) -> NDArray[np.int64]:
+        """Return the ids (N,) that are painted where there are no data."""
 
-def neighbours(source: Source, plane: Plane, reach: int) -> list[Plane]:
+
+def neighbours(source: Image, plane: Plane, reach: int) -> list[Plane]:
     """Return the planes up to `reach` before and after a plane along the last leading axis."""
     if not plane or not reach:
         return []
@@ -60,12 +67,12 @@ def neighbours(source: Source, plane: Plane, reach: int) -> list[Plane]:
     return [(*plane[:-1], i) for i in around if i != here]
 
 
-def read_stacked(source: Source, plane: Plane, box: Box, reach: int) -> Array:
+def read_stacked(source: Image, plane: Plane, box: Box, reach: int) -> Array:
     """Return a plane between its neighbours as one image.
 
     Parameters
     ----------
-    source : Source
+    source : Image
         Where pixels come from.
     plane, box
         What to read.
@@ -135,6 +142,13 @@ class ArraySource:
             return np.zeros(box.shape, np.int64)
         return _on_data(self._regions[box.slices].astype(np.int64), self.no_data(plane, box))
 
+    def off_data(self, plane: Plane, box: Box) -> NDArray[np.int64]:
+        """Return the ids (N,) that are painted where there are no data."""
+        gaps = self.no_data(plane, box)
+        if gaps is None or self._regions is None:
+            return np.zeros(0, np.int64)
+        return _ids(self._regions[box.slices][gaps])
+
 
 class EntrySource:
     """An image of a project on disk."""
@@ -171,10 +185,24 @@ class EntrySource:
 
     def regions(self, plane: Plane, box: Box) -> NDArray[np.int64]:
         """Return region ids (h, w), 0 where unpainted and where there are no data."""
-        painted = np.asarray(self._entry.regions[(*plane, *box.slices)]).astype(np.int64)
+        painted = self._painting(plane, box)
         return _on_data(painted, self.no_data(plane, box) if painted.any() else None)
+
+    def off_data(self, plane: Plane, box: Box) -> NDArray[np.int64]:
+        """Return the ids (N,) that are painted where there are no data."""
+        gaps = self.no_data(plane, box)
+        return np.zeros(0, np.int64) if gaps is None else _ids(self._painting(plane, box)[gaps])
+
+    def _painting(self, plane: Plane, box: Box) -> NDArray[np.int64]:
+        return np.asarray(self._entry.regions[(*plane, *box.slices)]).astype(np.int64)
 
 
 def _on_data(painted: NDArray[np.int64], gaps: NDArray[np.bool_] | None) -> NDArray[np.int64]:
     """Return what is painted (h, w), 0 where there are no data."""
     return painted if gaps is None else np.where(gaps, 0, painted)
+
+
+def _ids(painted: NDArray[np.generic]) -> NDArray[np.int64]:
+    """Return which ids (N,) are painted anywhere."""
+    found = np.unique(painted).astype(np.int64)
+    return found[found > 0]

@@ -15,14 +15,16 @@ from napari_cas.engine.device import is_out_of_memory, resolve_device
 from napari_cas.engine.features import FeatureCache
 from napari_cas.engine.fit import Learner, fit
 from napari_cas.engine.mixed import sentence
+from napari_cas.engine.painting import (
+    PaintedTile,
+    check_regions,
+    name_regions,
+    painted_tiles,
+    regions_off_data,
+)
 from napari_cas.engine.predict import Prediction, predict_box
 from napari_cas.engine.preprocess import check_channels, principal_mixing
-from napari_cas.engine.sampling import (
-    PaintedTile,
-    PixelSampler,
-    check_regions,
-    painted_tiles,
-)
+from napari_cas.engine.sampling import PixelSampler
 from napari_cas.engine.sources import read_stacked
 from napari_cas.engine.variations import COPIES
 from napari_cas.errors import RegionError
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from napari_cas.config import Config
     from napari_cas.engine.discriminant import Discriminant
     from napari_cas.engine.mixed import Mixed
+    from napari_cas.engine.painting import Region
     from napari_cas.engine.sources import Source
     from napari_cas.models import SegmentationModel
     from napari_cas.models.quick import Head
@@ -97,7 +100,7 @@ class Trainer:
         self._copies, self._since = 0, 0
         self._found: Discriminant | None = None
         self._mixed: tuple[Mixed, ...] = ()
-        self._said_mixed: tuple[tuple[str, Plane, int], ...] = ()
+        self._said: set[str] = set()
         self._alike: tuple[Alike, ...] = ()
         self._starved = ""
         self._take_sizes()
@@ -196,13 +199,16 @@ class Trainer:
                 if not is_out_of_memory(error) or not self._shrink():
                     raise
                 self.learner.warnings.clear()  # the next try says them again
-                self._said_mixed = ()
+                self._said.clear()
 
     def _train(
         self, sources: Sequence[Source], steps: int, seconds: float, start: float
     ) -> RoundResult:
         tiles = painted_tiles(sources, self._tile)
-        self._regions = _check(tiles, sources)
+        off_data = regions_off_data(tiles, sources)
+        self._regions = _check(tiles, off_data)
+        if off_data:
+            self._say_once(_off_data_sentence(off_data))
         for tile in tiles:
             check_channels(self.in_channels, tile.source.channels, tile.source.name)
         self._set_mixing(tiles)
@@ -313,9 +319,14 @@ class Trainer:
         """Take regions that show two kinds as two, and say so once."""
         self._mixed = sampler.find_mixed(head)
         sampler.part(self._mixed, head)
-        if sampler.mixed and sampler.mixed != self._said_mixed:
-            self.learner.warnings.append(sentence(sampler.mixed))
-        self._said_mixed = sampler.mixed
+        if sampler.mixed:
+            self._say_once(sentence(sampler.mixed))
+
+    def _say_once(self, text: str) -> None:
+        """Tell the annotator with this round's result what was not told before."""
+        if text not in self._said:
+            self._said.add(text)
+            self.learner.warnings.append(text)
 
     def _copies_now(self) -> int:
         """Return how many varied copies of the paint are looked at: none at first, for haste."""
@@ -359,15 +370,20 @@ class Trainer:
                     raise
 
 
-def _check(tiles: Sequence[PaintedTile], sources: Sequence[Source]) -> int:
+def _check(tiles: Sequence[PaintedTile], off_data: Sequence[Region]) -> int:
     """Return the number of painted regions, or say what is missing and what may be the reason."""
     try:
         return check_regions(tiles)
     except RegionError as error:
-        if any(s.no_data(plane, box) is not None for s in sources for plane, box in s.painted()):
-            hint = "Paint where the image has no data does not count."
-            raise error.saying(todo=f"{error.todo} {hint}") from None
+        if off_data:
+            raise error.saying(todo=f"{error.todo} {_off_data_sentence(off_data)}") from None
         raise
+
+
+def _off_data_sentence(regions: Sequence[Region]) -> str:
+    verb = "are" if len(regions) > 1 else "is"
+    where = "painted only where the image has no data"
+    return f"{name_regions(regions)} {verb} {where}: that does not count."
 
 
 def _sizes(config: Config) -> tuple[int, int, int]:

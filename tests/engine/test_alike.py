@@ -13,7 +13,23 @@ def regions(centres, per=100, features=20, seed=0):
 def groups(centres, plane=None, channels=8):
     features, count = regions(centres)
     plane = torch.zeros(len(centres), dtype=torch.int64) if plane is None else torch.tensor(plane)
-    return group_alike(features, count, plane, local=10, channels=channels).tolist()
+    at = torch.zeros(len(features), 2, dtype=torch.int64)
+    return group_alike(features, count, plane, at, local=10, channels=channels).tolist()
+
+
+def filled(centres, spread, side, seed=0):
+    """Return groups of filled squares whose every 32 pixels lie around a centre of their own."""
+    generator = torch.Generator().manual_seed(seed)
+    features, at = [], []
+    for centre in centres:
+        own = centre + spread * torch.randn(side // 32, side // 32, 20, generator=generator)
+        y, x = torch.randint(side, (2, 1024), generator=generator)
+        features.append(own[y // 32, x // 32] + torch.randn(1024, 20, generator=generator))
+        at.append(torch.stack([y, x], dim=1) + 1000)
+    count, plane = torch.tensor([1024] * len(centres)), torch.zeros(len(centres), dtype=torch.int64)
+    return group_alike(
+        torch.cat(features), count, plane, torch.cat(at), local=10, channels=8
+    ).tolist()
 
 
 def test_samples_of_one_distribution_are_one_and_others_are_not():
@@ -39,5 +55,26 @@ def test_more_regions_than_channels_share_by_likeness():
 def test_a_few_pixels_overrule_nobody():
     features, _ = regions([0.0, 0.0], per=5)
     count = torch.tensor([5, 5])
-    plane = torch.zeros(2, dtype=torch.int64)
-    assert len(set(group_alike(features, count, plane, local=10, channels=8).tolist())) == 2
+    plane, at = torch.zeros(2, dtype=torch.int64), torch.zeros(10, 2, dtype=torch.int64)
+    assert len(set(group_alike(features, count, plane, at, local=10, channels=8).tolist())) == 2
+
+
+def test_a_small_difference_all_over_large_regions_is_respected():
+    assert groups([0.0, 0.3])[0] == groups([0.0, 0.3])[1]
+    one, other = filled([0.0, 0.3], spread=0.05, side=128)
+    assert one != other
+
+
+def test_large_regions_that_differ_as_each_does_from_place_to_place_are_one():
+    one, other, third = filled([0.0, 0.2, 3.0], spread=0.4, side=128)
+    assert one == other != third
+
+
+def test_parts_grow_with_the_region():
+    one, other = filled([0.0, 0.3], spread=0.05, side=512)
+    assert one != other
+
+
+def test_regions_too_small_for_parts_are_told_apart_by_their_pixels_alone():
+    one, other = filled([0.0, 0.3], spread=0.0, side=32)
+    assert one == other

@@ -5,7 +5,8 @@ import torch
 from napari_cas.config import ModelSpec
 from napari_cas.engine.anchor import Anchor, hold_on, start_from_discriminant
 from napari_cas.engine.features import FeatureCache
-from napari_cas.engine.sampling import PixelSampler, painted_tiles
+from napari_cas.engine.painting import painted_tiles
+from napari_cas.engine.sampling import PixelSampler
 from napari_cas.engine.sources import ArraySource
 from napari_cas.models import create_model
 

@@ -3,7 +3,7 @@ import torch
 
 from napari_cas.engine.crops import CropSampler
 from napari_cas.engine.features import FeatureCache
-from napari_cas.engine.sampling import painted_tiles
+from napari_cas.engine.painting import painted_tiles
 from napari_cas.engine.sources import ArraySource
 
 

@@ -5,8 +5,9 @@ import torch
 from napari_cas.config import Config, FitConfig, ModelSpec
 from napari_cas.engine.anchor import start_from_discriminant
 from napari_cas.engine.features import FeatureCache
+from napari_cas.engine.painting import painted_tiles
 from napari_cas.engine.predict import contrast, predict_box
-from napari_cas.engine.sampling import PixelSampler, painted_tiles
+from napari_cas.engine.sampling import PixelSampler
 from napari_cas.engine.sources import ArraySource
 from napari_cas.engine.trainer import Trainer
 from napari_cas.models import create_model

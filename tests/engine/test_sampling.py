@@ -6,9 +6,9 @@ from napari_cas.config import ModelSpec
 from napari_cas.engine.crops import CropSampler
 from napari_cas.engine.features import FeatureCache
 from napari_cas.engine.mixed import Mixed
-from napari_cas.engine.sampling import PixelSampler, check_regions, digest_of, painted_tiles
+from napari_cas.engine.painting import painted_tiles
+from napari_cas.engine.sampling import PixelSampler
 from napari_cas.engine.sources import ArraySource
-from napari_cas.errors import RegionError
 from napari_cas.models import create_model
 from napari_cas.protocol import Box
 
@@ -27,26 +27,6 @@ def painted(height=200, width=300):
     regions = np.zeros((height, width), int)
     regions[10:20, 10:200], regions[100:103, 50:60], regions[150:160, 250:280] = 7, 3, 9
     return regions
-
-
-def test_tiles_without_paint_are_not_touched():
-    regions = np.zeros((1024, 1024), int)
-    regions[600, 600:700] = 5
-    tiles = painted_tiles([source(regions), source(np.zeros((50, 50), int), "b")], 256)
-    assert [t.source.name for t in tiles] == ["a"]
-    assert sum(int((t.regions == 5).sum()) for t in tiles) == 100
-
-
-def test_what_cannot_teach_is_said():
-    with pytest.raises(RegionError, match="Nothing is painted"):
-        check_regions([])
-    one = painted_tiles([source(painted() == 7)], 512)
-    with pytest.raises(RegionError, match="Only one region"):
-        check_regions(one)
-    apart = painted_tiles([source(painted() == 7), source(painted() == 3, "b")], 512)
-    with pytest.raises(RegionError, match="no two on one plane"):
-        check_regions(apart)
-    assert check_regions(painted_tiles([source(painted())], 512)) == 3
 
 
 def test_each_region_gives_the_same_number_of_pixels(model):
@@ -138,13 +118,6 @@ def test_copies_add_pixels_to_the_same_regions_and_are_drawn_with_them(model):
     # Where copies do not count, steps are those without them.
     sampler.settle(sampler.group, varied=False)
     assert torch.equal(sampler.batch(0).inputs, plain.batch(0).inputs)
-
-
-def test_the_digest_follows_the_paint():
-    first, moved = painted(), painted()
-    moved[10, 10] = 0
-    digests = [digest_of(painted_tiles([source(r)], 512)) for r in (first, first.copy(), moved)]
-    assert digests[0] == digests[1] != digests[2]
 
 
 def test_crops_hold_different_regions_of_their_planes():

@@ -189,8 +189,19 @@ def test_what_cannot_teach_is_said(trainer):
 def test_paint_where_there_are_no_data_is_named_as_a_reason(trainer):
     image = np.moveaxis(two_areas()[0], 2, 0).astype(np.float32)
     image[:, np.equal(TRUTH, TRUTH[0, 0])] = np.nan
-    with pytest.raises(RegionError, match=r"Only one region.*no data does not count"):
+    with pytest.raises(RegionError, match=r"Only one region.*Region \d of a is .*no data"):
         trainer.train([ArraySource("a", image, strokes(TRUTH))])
+
+
+def test_a_region_that_does_not_count_is_told_once(trainer):
+    image = np.moveaxis(two_areas()[0], 2, 0).astype(np.float32)
+    painted = strokes(TRUTH)
+    painted[0, :10] = 9
+    image[:, 0] = np.nan
+    gappy = ArraySource("a", image, painted)
+    text = "Region 9 of a is painted only where the image has no data: that does not count."
+    assert text in trainer.train([gappy], steps=5).warnings
+    assert text not in trainer.train([gappy], steps=5).warnings
 
 
 def test_images_of_other_channels_are_refused(trainer):

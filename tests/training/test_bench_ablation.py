@@ -31,6 +31,7 @@ def two_stripes(monkeypatch):
         "alike regions told apart",
         "twins told apart",
         "held on one plane, too",
+        "every pixel painted",
         "cross-entropy, true names, varied copies",
     ],
 )

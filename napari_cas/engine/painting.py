@@ -1,0 +1,104 @@
+"""What is painted: which tiles hold paint, and whether it says enough to learn from."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+import numpy as np
+
+from napari_cas.engine.tiling import grid, overlapping
+from napari_cas.errors import RegionError
+from napari_cas.protocol import Plane
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari_cas.engine.sources import Source
+    from napari_cas.protocol import Box
+
+Region: TypeAlias = tuple[str, Plane, int]
+"""Image, plane and painted id."""
+
+_MOST_NAMED = 3
+
+
+class PaintedTile(NamedTuple):
+    """A tile of the prediction grid that holds paint."""
+
+    source: Source
+    plane: Plane
+    box: Box
+    regions: np.ndarray[tuple[int, int], np.dtype[np.int64]]
+
+
+def painted_tiles(sources: Sequence[Source], tile: int) -> list[PaintedTile]:
+    """Find the tiles with paint; only painted chunks are looked at."""
+    found = []
+    for source in sources:
+        tiles = grid(source.size, tile)
+        wanted = {(plane, t) for plane, box in source.painted() for t in overlapping(tiles, box)}
+        for plane, box in sorted(wanted):
+            regions = source.regions(plane, box)
+            if regions.any():
+                found.append(PaintedTile(source, plane, box, regions))
+    return found
+
+
+def check_regions(tiles: Sequence[PaintedTile]) -> int:
+    """Return the number of painted regions over all planes.
+
+    Raises
+    ------
+    RegionError
+        If nothing is painted, or no plane has two regions to tell apart.
+    """
+    ids: dict[tuple[str, Plane], set[int]] = {}
+    for t in tiles:
+        found = ids.setdefault((t.source.name, t.plane), set())
+        found.update(np.unique(t.regions[t.regions != 0]).tolist())
+    total = sum(map(len, ids.values()))
+    if not total:
+        raise RegionError(
+            "Nothing is painted yet",
+            todo="Paint a stroke on each of two areas that look different.",
+        )
+    if max(map(len, ids.values())) < 2:
+        raise RegionError(
+            "Only one region is painted",
+            expected="two or more regions on one plane",
+            got=f"{total} region{'s' if total > 1 else ''}, no two on one plane",
+            todo="Start a new region and paint something that looks different.",
+        )
+    return total
+
+
+def regions_off_data(tiles: Sequence[PaintedTile], sources: Sequence[Source]) -> list[Region]:
+    """Return regions that are painted only where there are no data, and therefore do not count."""
+    off = {
+        (source.name, plane, id_)
+        for source in sources
+        for plane, box in source.painted()
+        for id_ in source.off_data(plane, box).tolist()
+    }
+    seen = {(t.source.name, t.plane, id_) for t in tiles for id_ in np.unique(t.regions).tolist()}
+    return sorted(off - seen)
+
+
+def name_regions(regions: Sequence[Region]) -> str:
+    """Return how a sentence about some regions begins, naming the first of them."""
+    named = [
+        f"{id_} of {image}" + (f", plane {', '.join(map(str, plane))}" if plane else "")
+        for image, plane, id_ in regions[:_MOST_NAMED]
+    ]
+    rest = "; …" if len(regions) > _MOST_NAMED else ""
+    return f"Region{'s' if len(regions) > 1 else ''} {'; '.join(named)}{rest}"
+
+
+def digest_of(tiles: Sequence[PaintedTile]) -> str:
+    """Return a digest of where what is painted."""
+    total = hashlib.blake2b(digest_size=16)
+    for t in tiles:
+        total.update(repr((t.source.name, t.plane, tuple(t.box))).encode())
+        total.update(t.regions.tobytes())
+    return total.hexdigest()

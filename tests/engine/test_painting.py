@@ -1,0 +1,66 @@
+import numpy as np
+import pytest
+
+from napari_cas.engine.painting import (
+    check_regions,
+    digest_of,
+    name_regions,
+    painted_tiles,
+    regions_off_data,
+)
+from napari_cas.engine.sources import ArraySource
+from napari_cas.errors import RegionError
+
+
+def source(regions, name="a", seed=0):
+    image = np.random.default_rng(seed).random((1, *np.shape(regions)))
+    return ArraySource(name, image, np.asarray(regions))
+
+
+def painted(height=200, width=300):
+    regions = np.zeros((height, width), int)
+    regions[10:20, 10:200], regions[100:103, 50:60], regions[150:160, 250:280] = 7, 3, 9
+    return regions
+
+
+def test_tiles_without_paint_are_not_touched():
+    regions = np.zeros((1024, 1024), int)
+    regions[600, 600:700] = 5
+    tiles = painted_tiles([source(regions), source(np.zeros((50, 50), int), "b")], 256)
+    assert [t.source.name for t in tiles] == ["a"]
+    assert sum(int((t.regions == 5).sum()) for t in tiles) == 100
+
+
+def test_what_cannot_teach_is_said():
+    with pytest.raises(RegionError, match="Nothing is painted"):
+        check_regions([])
+    one = painted_tiles([source(painted() == 7)], 512)
+    with pytest.raises(RegionError, match="Only one region"):
+        check_regions(one)
+    apart = painted_tiles([source(painted() == 7), source(painted() == 3, "b")], 512)
+    with pytest.raises(RegionError, match="no two on one plane"):
+        check_regions(apart)
+    assert check_regions(painted_tiles([source(painted())], 512)) == 3
+
+
+def test_the_digest_follows_the_paint():
+    first, moved = painted(), painted()
+    moved[10, 10] = 0
+    digests = [digest_of(painted_tiles([source(r)], 512)) for r in (first, first.copy(), moved)]
+    assert digests[0] == digests[1] != digests[2]
+
+
+def test_regions_painted_only_where_there_are_no_data_are_found():
+    image = np.random.default_rng(0).random((1, 200, 300))
+    image[:, 5:30], image[:, 100:102] = np.nan, np.nan
+    gappy = ArraySource("a", image, painted())
+    whole = source(painted(), "b")
+    tiles = painted_tiles([gappy, whole], 64)
+    assert regions_off_data(tiles, [gappy, whole]) == [("a", (), 7)]
+    assert check_regions(tiles) == 5
+
+
+def test_some_regions_are_named():
+    assert name_regions([("cells", (2, 0), 7)]) == "Region 7 of cells, plane 2, 0"
+    many = name_regions([("a", (), n) for n in range(1, 6)])
+    assert many == "Regions 1 of a; 2 of a; 3 of a; …"
