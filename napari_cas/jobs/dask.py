@@ -132,12 +132,26 @@ class DaskExecutor:
         return max(len(self.workers), 1)
 
     @property
+    def awaited(self) -> tuple[str, ...]:
+        """Say that no worker offers what is asked for, where so: jobs would wait in silence."""
+        if self.workers:
+            return ()
+        wanted = " ".join(f"{name}={number:g}" for name, number in self._resources.items())
+        offer = f" that offers {wanted}" if wanted else ""
+        which = f"at {self._address}{offer} ({len(self._connected)} connected)"
+        return (f"Waiting for a Dask worker {which}. Start one, or cancel.",)
+
+    @property
+    def _connected(self) -> dict[str, Any]:
+        found: dict[str, Any] = self._client.scheduler_info(n_workers=-1)["workers"]
+        return found
+
+    @property
     def workers(self) -> list[str]:
         """The addresses of the workers that offer what is asked for, in a fixed order."""
-        found: dict[str, Any] = self._client.scheduler_info(n_workers=-1)["workers"]
         return sorted(
             address
-            for address, worker in found.items()
+            for address, worker in self._connected.items()
             if all(worker["resources"].get(k, 0) >= v for k, v in self._resources.items())
         )
 

@@ -28,6 +28,10 @@ class Executor(Protocol):
     def slots(self) -> int:
         """How many jobs run side by side."""
 
+    @property
+    def awaited(self) -> tuple[str, ...]:
+        """What jobs wait for before the first can run, in sentences; mostly nothing."""
+
     def submit(self, function: str, *args: Any) -> Future[Any]:  # noqa: ANN401
         """Run ``"module:function"`` with `args` in a worker; the name is looked up there."""
 
@@ -50,6 +54,7 @@ class LocalExecutor:
     """
 
     slots = 1
+    awaited = ()
 
     def __init__(self, nice: int = 10) -> None:
         self._nice = nice

@@ -181,7 +181,9 @@ def s_measure(saliency: ArrayLike, truth: ArrayLike, alpha: float = 0.5) -> floa
 
 
 def e_measure(found: ArrayLike, truth: ArrayLike) -> float:
-    """Return the enhanced-alignment measure of a binary mask [4]_, 0 to 1.
+    """Return the enhanced-alignment measure of a binary mask [4]_, 0 to N / (N − 1), N the pixels.
+
+    Published code divides by N − 1, so that a perfect mask scores a little more than 1.
 
     Parameters
     ----------

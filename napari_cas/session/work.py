@@ -102,6 +102,7 @@ class Work:
         callbacks = Callbacks(self._warmed, self._warm_failed, lambda _: None)
         self._warming = self._job(callbacks, WARM_UP, self._session.config)
         self._warming.start()
+        self._warn(self.executor.awaited)
         self.update_state()
 
     def run_on(self, executor: Executor | None) -> None:
@@ -187,6 +188,7 @@ class Work:
             on_finished=self._chain_finished,
         )
         self._chain.start(self.checkpoint)
+        self._warn(self.executor.awaited)
         self._tell_rounds()
         self.update_state()
 
@@ -322,6 +324,7 @@ class Work:
         )
         self._tell("tiles", *self._tiles.progress)
         self._tiles.start(self._session.view)
+        self._warn(self.executor.awaited)
         self.update_state()
 
     def _warn(self, sentences: Iterable[str]) -> None:

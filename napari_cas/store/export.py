@@ -93,7 +93,7 @@ def export(
     include : sequence of {"images", "regions", "prediction"}
         What to write. The prediction has the corrections applied.
     overwrite : bool
-        Whether an existing directory at `path` is replaced, once the new one is complete.
+        Whether an existing data set at `path` is replaced, once the new one is complete.
     progress : callable, optional
         Called with blocks done and blocks in total.
     cancelled : callable, optional
@@ -109,7 +109,8 @@ def export(
     InputError
         If there is nothing to export.
     ProjectError
-        If something is at `path` already or an image is unknown.
+        If something is at `path` already, if it is to be replaced and is not a data set, or if an
+        image is unknown.
     StorageError
         If the file system refuses; nothing is left behind.
     """
@@ -122,8 +123,7 @@ def export(
             expected=f"images and some of {', '.join(PARTS)}",
             got=f"{len(entries)} images, {', '.join(map(str, include)) or 'no parts'}",
         )
-    if target.exists() and not overwrite:
-        raise ProjectError(f"{target} exists already", todo="Choose another name.")
+    _refuse_existing(target, overwrite=overwrite)
     _refuse_inside(target, project.path)
     ticker = _Ticker(progress, cancelled)
     ticker.total = sum(_count(entry, part) for entry in entries for part in parts)
@@ -140,6 +140,29 @@ def export(
         shutil.rmtree(draft, ignore_errors=True)
         raise
     return target
+
+
+def _refuse_existing(target: Path, *, overwrite: bool) -> None:
+    """Raise where something is in the way; only what an export may have written is replaced."""
+    if not target.exists():
+        return
+    if not overwrite:
+        raise ProjectError(f"{target} exists already", todo="Choose another name.")
+    try:
+        ours = "ome" in read_group(target) and all(map(_is_part, target.iterdir()))
+    except ProjectFormatError:
+        ours = target.is_dir() and not any(target.iterdir())
+    if not ours:
+        raise ProjectError(
+            f"{target} is not replaced",
+            expected="an OME-Zarr data set with nothing else in it, or an empty folder",
+            got="a folder with other files" if target.is_dir() else "a file",
+            todo="Choose another name, or remove it yourself.",
+        )
+
+
+def _is_part(path: Path) -> bool:
+    return path.name == "zarr.json" or (path / "zarr.json").is_file() or path.name == "OME"
 
 
 def _refuse_inside(target: Path, project: Path) -> None:

@@ -54,6 +54,13 @@ def test_errors_travel_as_they_do_from_the_local_worker(dask):
     assert "in divide" in caught.value.details
 
 
+def test_what_jobs_wait_for_is_said(cluster, dask):
+    assert dask.awaited == ()
+    with DaskExecutor(cluster.address, resources={"TPU": 2}) as tpu:
+        (said,) = tpu.awaited
+    assert "offers TPU=2 (2 connected)" in said
+
+
 def test_only_workers_with_the_resource_are_used(cluster, dask):
     with DaskExecutor(cluster.address, resources={"GPU": 1}) as gpu:
         assert gpu.slots == 1

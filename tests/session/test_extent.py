@@ -17,6 +17,7 @@ class Noting:
     """An executor that does rounds and batches at once: marks tiles as predicted, keeps a list."""
 
     slots = 1
+    awaited = ()
 
     def __init__(self):
         self.views, self.tiles = [], []
@@ -50,6 +51,14 @@ def session(tmp_path, monkeypatch):
     session.create_project(tmp_path / "p.zarr", [NewImage("huge", texture, "yx")])
     yield session
     session.close()
+
+
+def test_what_jobs_wait_for_is_told_when_they_start(session, monkeypatch):
+    heard = []
+    session.messaged.connect(heard.append)
+    monkeypatch.setattr(Noting, "awaited", ("Waiting for somebody.",))
+    train(session)
+    assert [m.text for m in heard if m.level == "warning"].count("Waiting for somebody.") >= 1
 
 
 def train(session):

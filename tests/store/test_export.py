@@ -187,6 +187,24 @@ def test_an_existing_export_is_kept_unless_asked(painted, tmp_path):
     assert zarr.open_array(str(out / "0"), mode="r").shape == (3, 700, 1100)
 
 
+def test_only_an_export_is_replaced(painted, tmp_path):
+    (tmp_path / "empty").mkdir()
+    export(painted, tmp_path / "empty", images=["plain"], overwrite=True)
+    export(painted, tmp_path / "many.zarr")
+    export(painted, tmp_path / "many.zarr", overwrite=True)
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (precious / "thesis.txt").write_text("years")
+    mixed = export(painted, tmp_path / "mixed.zarr", images=["plain"])
+    (mixed / "notes.txt").write_text("days")
+    (tmp_path / "file").write_text("x")
+    for target in (precious, mixed, tmp_path / "file"):
+        with pytest.raises(ProjectError, match="is not replaced"):
+            export(painted, target, images=["plain"], overwrite=True)
+    assert (precious / "thesis.txt").exists()
+    assert (mixed / "notes.txt").exists()
+
+
 @pytest.mark.parametrize("options", [{"images": []}, {"include": []}, {"include": ["pixels"]}])
 def test_refuses_to_export_nothing(painted, tmp_path, options):
     with pytest.raises(InputError, match="Nothing to export"):

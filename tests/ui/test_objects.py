@@ -21,6 +21,7 @@ class NoWorker:
     """Never answers: nothing here needs a worker."""
 
     slots = 1
+    awaited = ()
 
     def submit(self, *_):
         return Future()
