@@ -160,7 +160,7 @@ def measure(path: Path, args: argparse.Namespace) -> dict[str, Any]:
             driver.process(args.idle)
         start = time.perf_counter()
         with PeakMemory() as memory, Gaps() as gaps:
-            widget.intents.split()
+            widget.intents.splitting.split()
             driver.wait(lambda: f"{_NAME} objects" in viewer.layers or bool(told), args.wait)
             seconds = time.perf_counter() - start
             driver.process(1.0)

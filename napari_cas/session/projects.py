@@ -71,12 +71,27 @@ def add_images(
             if len(images) == 1:
                 raise
             raise error.saying(what=f"{image.name}: {error.what}") from error  # which of them
+        _refuse_other_channels(project, entry)
         if entry.name != image.name:
             warn(Message("info", f"Image {image.name!r} is called {entry.name!r} in the project."))
         if entry.intensity.missing:
             warn(_gaps(entry))
         names.append(entry.name)
     return tuple(names)
+
+
+def _refuse_other_channels(project: Project, entry: ImageEntry) -> None:
+    """Take an image out again that one network cannot learn together with the others."""
+    first = project.image(project.images[0])
+    if entry.n_channels == first.n_channels:
+        return
+    project.remove_image(entry.name)
+    raise ImageError(
+        f"Image {entry.name!r} has another number of channels than {first.name!r}",
+        expected=str(first.n_channels),
+        got=str(entry.n_channels),
+        todo="Keep images of different kinds in different projects.",
+    )
 
 
 def _gaps(entry: ImageEntry) -> Message:

@@ -7,6 +7,7 @@ and all signals are emitted there. What finishes in the worker reaches the owner
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_cas.errors import ProjectError, RegionError, StorageError
@@ -21,7 +22,6 @@ from napari_cas.session.work import Work
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from concurrent.futures import Future
-    from pathlib import Path
 
     from napari_cas.config import Config
     from napari_cas.jobs import Executor
@@ -106,13 +106,17 @@ class Session(AnnotatingSession):
     def open_project(self, path: str | Path) -> None:
         """Open a project and everything in it: images, strokes, settings, model and predictions.
 
-        A project that another process is writing to opens read-only, with a message.
+        A project that another process is writing to opens read-only, with a message. The one that
+        is open for writing already stays as it is.
 
         Raises
         ------
         ProjectError
             There is no project at `path`, or a damaged or newer one.
         """
+        if self.writable and self._opened().path.resolve() == Path(path).resolve():
+            self._warn(Message("info", "This project is open already."))
+            return
         self._adopt(projects.open_for_session(path, self._warn))
 
     def add_images(self, images: Sequence[NewImage]) -> tuple[str, ...]:
@@ -147,6 +151,29 @@ class Session(AnnotatingSession):
         self._view = self._seen = projects.first_view(self._image, VIEW_LIMIT)
         self._remember()
         self.image_changed.emit(self._image)
+
+    def remove_image(self, name: str) -> None:
+        """Remove an image from the project, with its strokes and its prediction; another is shown.
+
+        Raises
+        ------
+        ProjectError
+            No project is open, it is read-only, has no such image, or no other.
+        StorageError
+            The file system refuses.
+        """
+        project = self._opened(writing=True)
+        others = [other for other in project.images if other != name]
+        if name in project.images and not others:
+            raise ProjectError(
+                "The only image of a project stays in it", todo="Close the project instead."
+            )
+        self._work.stop_all()
+        if self._image is not None and self._image.name == name:
+            index = min(project.images.index(name), len(others) - 1)
+            self.select_image(others[index])
+        project.remove_image(name)
+        self.images_changed.emit(self.images)
 
     def close_project(self) -> None:
         """Save and close the project; the worker stays warm for the next one.

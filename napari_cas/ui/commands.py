@@ -66,7 +66,7 @@ def accept(viewer: Viewer) -> None:
 
 def split(viewer: Viewer) -> None:
     """Show the connected pieces of the prediction as a new Labels layer."""
-    panel_of(viewer).intents.split()
+    panel_of(viewer).intents.splitting.split()
 
 
 def predict_all(viewer: Viewer) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 RUN_KEY = "Ctrl+Enter"
+FLAT = "Painting goes plane by plane: go back to the 2-D view of y and x."
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,7 @@ def next_step(facts: Facts) -> str:
     if not facts.regions_layer:
         return "The regions layer was removed: press N to bring it back and paint."
     if not facts.flat:
-        return "Painting goes plane by plane: go back to the 2-D view of y and x."
+        return FLAT
     if facts.cut:
         return "Zoom in to paint: of an image this large, strokes show only inside the frame."
     if facts.busy and not facts.live:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from napari.layers import Labels
-
 from napari_cas.session import Message, State, machine, transfer
-from napari_cas.ui import display, paths, samples, sources
+from napari_cas.ui import paths, samples, sources
+from napari_cas.ui.guide import FLAT
 from napari_cas.ui.seen import Seen
+from napari_cas.ui.splitting import Splitting
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from napari_cas.protocol import Box, Plane
     from napari_cas.session import NewImage
     from napari_cas.session.background import BackgroundSession
-    from napari_cas.session.objects import Objects
-    from napari_cas.store import ImageEntry
     from napari_cas.ui.answers import Answers
     from napari_cas.ui.layers import LayerAdapter
     from napari_cas.ui.panel import Panel
@@ -48,7 +46,7 @@ class Intents:
     ) -> None:
         self.session, self.layers, self.panel, self.answers = session, layers, panel, answers
         self.seen = Seen(session)
-        self._splitting: Future[Objects] | None = None
+        self.splitting = Splitting(session, layers, answers)
 
     def connect(self) -> None:
         """Listen to the views and to painting."""
@@ -67,6 +65,7 @@ class Intents:
         images.selected.connect(self.select_image)
         images.stepped.connect(self.step_image)
         images.add_requested.connect(self.add_images)
+        project.remove_image_requested.connect(self.remove_image)
         train.new_region_requested.connect(self.new_region)
         train.run_requested.connect(self.fine_tune)
         train.cancel_requested.connect(self.cancel)
@@ -74,7 +73,7 @@ class Intents:
         train.device_chosen.connect(self.choose_device)
         self.panel.alike.merge_requested.connect(self.merge_alike)
         results.accept_requested.connect(self.accept_selected)
-        results.split_requested.connect(self.split)
+        results.split_requested.connect(self.splitting.split)
         results.predict_all_requested.connect(self.predict_all)
         results.probabilities_toggled.connect(lambda on: self.show_extra("probabilities", on=on))
         results.uncertainty_toggled.connect(lambda on: self.show_extra("uncertainty", on=on))
@@ -167,6 +166,12 @@ class Intents:
         self.session.close_project()
         self.seen.forget()
 
+    def remove_image(self) -> None:
+        """Remove the image that is shown from the project, after asking."""
+        entry = self.session.image
+        if entry is not None and self.panel.project.confirm_removal(entry.name):
+            self.answers.attempt(lambda: self.session.remove_image(entry.name))
+
     def open_sample(self, name: str) -> None:
         """Open a sample that comes with the package."""
         for data, options, _kind in self.answers.attempt(lambda: samples.sample_layers(name)) or ():
@@ -231,6 +236,8 @@ class Intents:
 
     def accept_under_cursor(self) -> None:
         """Copy the predicted segment under the cursor into the regions."""
+        if not self._is_flat():
+            return
         found = self.layers.under_cursor()
         if found is None:
             self.answers.say(Message("warning", "Point at a predicted segment, then press A."))
@@ -240,10 +247,19 @@ class Intents:
     def accept_selected(self) -> None:
         """Copy all of the label picked in the prediction layer into the regions."""
         label = self.layers.predicted_label()
+        if not self._is_flat():
+            return
         if label:
             self._accept(label, None)
         else:
             self.answers.say(Message("warning", _PICK))
+
+    def _is_flat(self) -> bool:
+        """Whether a plane is shown as it is painted on; says so if not."""
+        if self.session.image is None or self.layers.view() is not None:
+            return True
+        self.answers.say(Message("warning", FLAT))
+        return False
 
     def _accept(self, label: int, at: tuple[int, int] | None) -> None:
         self._look()
@@ -337,33 +353,6 @@ class Intents:
             self.answers.extras.update(self.session.image)
             if self.session.checkpoint is not None and self.session.writable:
                 self.predict_view()
-
-    def split(self) -> None:
-        """Show the connected pieces of the prediction as a new Labels layer."""
-        entry = self.session.image
-        if self._splitting is not None and not self._splitting.done():
-            self.answers.show_status("Still splitting into objects…")
-        elif entry is not None:
-            self._splitting = self.session.split_into_objects_later()
-            self._splitting.add_done_callback(
-                lambda done: None if done.exception() else self._show_objects(entry, done.result())
-            )
-
-    def _show_objects(self, entry: ImageEntry, objects: Objects) -> None:
-        if self.session.image is not entry:
-            again = f"Go back to {entry.name} and split again to see its objects."
-            self.answers.show_status(f"Another image is shown by now. {again}")
-            return
-        data = [objects.labels, *objects.coarser] if objects.coarser else objects.labels
-        layer = Labels(
-            data,
-            name=f"{entry.name} objects",
-            **display.place(entry),
-            visible=False,  # until it is in the viewer: drawn once, not at each step
-        )
-        self.layers.give(layer)
-        layer.visible = True
-        self.answers.show_status(f"{objects.count} objects, in a Labels layer of their own.")
 
     # -- model and export -----------------------------------------------------------------------
 

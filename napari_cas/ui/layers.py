@@ -84,14 +84,24 @@ class LayerAdapter:
         for event, listener in self._sources:
             event.connect(listener)
 
-    def close(self) -> None:
-        """Stop listening. Layers stay where they are, but nothing painted there would be saved."""
+    def close(self, *, leave: bool = True) -> None:
+        """Stop listening.
+
+        Parameters
+        ----------
+        leave : bool
+            Whether regions and prediction stay in the viewer, as is right where its window closes,
+            too. Else they would hide those of the project when it is opened again.
+        """
         for event, listener in self._sources:
             event.disconnect(listener)
         self._sources.clear()
         for layer in (self.regions, self.prediction):
             if layer is not None and layer in self._viewer.layers:
                 layer.editable = False
+        if not leave:
+            self._added = []
+            self._take_away()
         self._forget(self.regions)
         self._forget(self.prediction)
         self._entry = None

@@ -129,7 +129,7 @@ class AnnotationWidget(QWidget):
         self.viewer.events.theme.disconnect(self._follow_theme)
         self.keys.remove()
         self.answers.close()
-        self.layers.close()
+        self.layers.close(leave=self._window is None or not self._window.isVisible())
         self.dispatch.close()
         self.session.close()
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from napari_cas.config import Config, ModelSpec
-from napari_cas.errors import CheckpointError, ProjectError, RegionError
+from napari_cas.errors import CheckpointError, ImageError, ProjectError, RegionError
 from napari_cas.protocol import Box, Tile
 from napari_cas.session import Message, NewImage, Session, State
 from napari_cas.store import Project
@@ -51,6 +51,38 @@ def predict_by_hand(project, name, plane, labels):
         entry = writing.image(name)
         entry.prediction[plane] = labels
         entry.prediction.flush()
+
+
+def test_a_project_that_is_open_is_not_opened_again(opened, tmp_path):
+    before = opened.project
+    opened.open_project(os.path.relpath(tmp_path / "p.zarr"))
+    assert opened.project is before
+    assert opened.writable
+    assert opened.heard.texts == ["This project is open already."]
+
+
+def test_an_image_is_removed_and_the_next_one_shown(opened, tmp_path):
+    opened.add_images([NewImage(name, picture(seed=k), "yx") for k, name in enumerate("ab")])
+    opened.select_image("a")
+    opened.image.regions[3:5, 3:5] = 1
+    opened.remove_image("a")
+    assert (opened.images, opened.image.name) == (("cells", "b"), "b")
+    opened.remove_image("b")
+    assert (opened.images, opened.image.name) == (("cells",), "cells")
+    with pytest.raises(ProjectError, match="only image"):
+        opened.remove_image("cells")
+    with pytest.raises(ProjectError, match="No image 'a'"):
+        opened.remove_image("a")
+    opened.close_project()
+    with Project.open(tmp_path / "p.zarr") as project:
+        assert project.images == ("cells",)
+
+
+def test_images_that_one_network_cannot_learn_are_refused(opened):
+    coffee = NewImage("coffee", picture((80, 100, 3)), "yxc")
+    with pytest.raises(ImageError, match=r"another number of channels than 'cells'.*expected 1"):
+        opened.add_images([coffee])
+    assert opened.images == opened.project.images == ("cells",)
 
 
 def test_nothing_is_open_at_first(session):

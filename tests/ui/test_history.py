@@ -170,6 +170,18 @@ def test_the_button_accepts_only_a_label_that_was_picked(window):
     assert entry.regions.ids(()) == {1: SIZE * SIZE}
 
 
+def test_nothing_is_accepted_into_a_plane_that_is_not_seen(window):
+    _, widget, entry = window
+    widget.viewer.layers.selection.active = widget.layers.prediction
+    widget.layers.prediction.selected_label = 2
+    widget.viewer.dims.ndisplay = 3
+    widget.intents.accept_selected()
+    widget.intents.accept_under_cursor()
+    assert entry.regions.ids(()) == {}
+    assert "go back to the 2-D view" in widget.panel.train.status.text()
+    widget.viewer.dims.ndisplay = 2
+
+
 def test_what_a_forgotten_model_said_goes_out_of_sight(window):
     driver, widget, entry = window
     entry.prediction.flush()

@@ -46,8 +46,8 @@ def widget(qtbot, model_viewer, tmp_path, ramp):
 
 
 def split(widget, qtbot):
-    widget.intents.split()
-    qtbot.waitUntil(lambda: "objects, in" in widget.panel.train.status.text(), timeout=20_000)
+    widget.intents.splitting.split()
+    qtbot.waitUntil(lambda: widget.panel.train.status.text()[:1].isdigit(), timeout=20_000)
 
 
 @pytest.mark.parametrize("held", [0, objects.HELD_BYTES])
@@ -56,7 +56,10 @@ def test_objects_are_counted_shown_and_can_be_painted(
 ):
     monkeypatch.setattr(objects, "HELD_BYTES", held)
     split(widget, qtbot)
-    assert widget.panel.train.status.text() == "2 objects, in a Labels layer of their own."
+    assert widget.panel.train.status.text() == (
+        "2 objects on the 36 % of the image that is predicted. "
+        "For the rest, press Predict all and split again."
+    )
     layer = model_viewer.layers["stack objects"]
     assert isinstance(layer.data, LabelArray) == (held == 0)
     assert np.array_equal(np.asarray(layer.data), LABELS)
@@ -68,6 +71,14 @@ def test_objects_are_counted_shown_and_can_be_painted(
     assert layer.data[1, 100, 100] == 7
     layer.undo()
     assert np.array_equal(np.asarray(layer.data), LABELS)
+
+
+def test_objects_of_a_whole_prediction_are_not_said_to_be_of_a_part(widget, qtbot):
+    with Project.open(widget.session.project.path, mode="worker") as project:
+        project.image("other").prediction[...] = 1
+    widget.session.select_image("other")
+    split(widget, qtbot)
+    assert widget.panel.train.status.text() == "1 object, in a Labels layer of their own."
 
 
 def test_objects_of_huge_planes_have_levels(widget, qtbot, model_viewer, monkeypatch):
@@ -92,8 +103,8 @@ def test_objects_of_an_image_that_is_left_are_not_laid_over_another(
         return real(*arguments, **options)
 
     monkeypatch.setattr(objects, "split", slow)
-    widget.intents.split()
-    widget.intents.split()
+    widget.intents.splitting.split()
+    widget.intents.splitting.split()
     assert "Still splitting" in widget.panel.train.status.text()
     widget.session.select_image("other")
     may_go_on.set()

@@ -7,7 +7,8 @@ import pytest
 from qtpy.QtCore import Qt
 
 from napari_cas.config import ClusterSettings
-from napari_cas.session import Message, machine
+from napari_cas.session import Message, NewImage, machine
+from napari_cas.store import Project
 from napari_cas.ui.widget import AnnotationWidget, open_panels
 
 
@@ -72,3 +73,25 @@ def test_shutting_down_twice_is_fine_and_gives_the_keys_back(widget, model_viewe
     assert widget not in open_panels()
     assert not model_viewer.keymap
     model_viewer.add_image(np.zeros((8, 8)))  # nobody listens any more
+
+
+def test_a_panel_closed_in_a_window_that_goes_on_takes_its_layers_away(
+    widget, model_viewer, tmp_path, ramp, monkeypatch
+):
+    widget.session.create_project(tmp_path / "p.zarr", [NewImage("a", ramp(40, 50), "yx")])
+    entry, regions = widget.session.image, widget.layers.regions
+    entry.regions[5:9, 5:9] = 1
+    widget.layers.ensure_prediction()
+    monkeypatch.setattr(widget, "_window", Shown())
+    widget.shut_down()
+    assert [layer.name for layer in model_viewer.layers] == ["a"]
+    assert regions not in model_viewer.layers
+    with Project.open(tmp_path / "p.zarr", mode="r") as project:
+        assert project.image("a").regions.ids(()) == {1: 16}
+
+
+class Shown:
+    """A window that stays."""
+
+    def isVisible(self):  # noqa: N802 - Qt's name
+        return True

@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QMenu, QToolButton, QWidget
+from qtpy.QtWidgets import (
+    QFileDialog,
+    QHBoxLayout,
+    QMenu,
+    QMessageBox,
+    QToolButton,
+    QWidget,
+)
 from superqt import QElidingLabel
 
 
@@ -17,6 +24,7 @@ class ProjectView(QWidget):
     save_model_requested(path: str)
     load_model_requested(path: str)
     reset_model_requested()
+    remove_image_requested()
     export_requested(path: str)
     """
 
@@ -25,6 +33,7 @@ class ProjectView(QWidget):
     save_model_requested = Signal(str)
     load_model_requested = Signal(str)
     reset_model_requested = Signal()
+    remove_image_requested = Signal()
     export_requested = Signal(str)
 
     def __init__(self, parent: QWidget | None = None) -> None:
@@ -46,6 +55,7 @@ class ProjectView(QWidget):
         menu.setToolTipsVisible(True)
         for text, ask in (
             ("Export…", self.ask_export),
+            ("Remove this image…", self.remove_image_requested.emit),
             (None, None),
             ("Save model…", self.ask_save_model),
             ("Load model…", self.ask_load_model),
@@ -95,6 +105,21 @@ class ProjectView(QWidget):
         path = QFileDialog.getExistingDirectory(self, title, self._folder)
         if path:
             self.load_model_requested.emit(path)
+
+    def confirm_removal(self, name: str) -> bool:
+        """Ask whether an image is to go, with all that was painted on it.
+
+        Parameters
+        ----------
+        name : str
+            Of the image.
+        """
+        text = f"Remove {name} from the project, with its strokes and its prediction?"
+        choices = QMessageBox.StandardButton
+        answer = QMessageBox.question(
+            self, "Remove image", text, choices.Yes | choices.Cancel, choices.Cancel
+        )
+        return bool(answer == choices.Yes)
 
     def ask_open(self) -> None:
         """Ask for a project's directory."""

@@ -1,0 +1,87 @@
+"""Connected pieces of the prediction, as a Labels layer of the annotator's own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from napari.layers import Labels
+
+from napari_cas.ui import display
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from napari_cas.session.background import BackgroundSession
+    from napari_cas.session.objects import Objects
+    from napari_cas.store import ImageEntry
+    from napari_cas.ui.answers import Answers
+    from napari_cas.ui.layers import LayerAdapter
+
+_ALL = 0.99
+"""From this share of an image on, all of it counts as predicted."""
+
+
+class Splitting:
+    """Splits in a thread and shows what was found.
+
+    Parameters
+    ----------
+    session, layers, answers : BackgroundSession, LayerAdapter, Answers
+        Who is asked, where the objects go, and who tells.
+    """
+
+    def __init__(self, session: BackgroundSession, layers: LayerAdapter, answers: Answers) -> None:
+        self.session, self.layers, self.answers = session, layers, answers
+        self._under_way: Future[Objects] | None = None
+
+    def split(self) -> None:
+        """Show the connected pieces of the prediction as a new Labels layer."""
+        entry = self.session.image
+        if self._under_way is not None and not self._under_way.done():
+            self.answers.show_status("Still splitting into objects…")
+        elif entry is not None:
+            share = self._predicted(entry)
+            self._under_way = self.session.split_into_objects_later()
+            self._under_way.add_done_callback(
+                lambda done: None if done.exception() else self._show(entry, done.result(), share)
+            )
+
+    def _predicted(self, entry: ImageEntry) -> float:
+        """Return the share of an image that is predicted, as far as a count would depend on it."""
+        if self.session.config.predict.skip_below or entry.intensity.missing:
+            return 1.0  # holes are what was asked for
+        chunks = entry.prediction.painted_chunks()
+        area = sum(box.shape[0] * box.shape[1] for _, box in chunks)
+        height, width = entry.plane_size
+        planes = 1
+        for length in entry.planes_shape:
+            planes *= length
+        return area / (planes * height * width)
+
+    def _show(self, entry: ImageEntry, objects: Objects, share: float) -> None:
+        if self.session.image is not entry:
+            again = f"Go back to {entry.name} and split again to see its objects."
+            self.answers.show_status(f"Another image is shown by now. {again}")
+            return
+        data = [objects.labels, *objects.coarser] if objects.coarser else objects.labels
+        layer = Labels(
+            data,
+            name=f"{entry.name} objects",
+            **display.place(entry),
+            visible=False,  # until it is in the viewer: drawn once, not at each step
+        )
+        self.layers.give(layer)
+        layer.visible = True
+        self.answers.show_status(_sentence(objects.count, share))
+
+
+def _sentence(count: int, share: float) -> str:
+    """Return how many objects were found, and where only part of the image was looked at."""
+    found = f"{count} object{'s' * (count != 1)}"
+    if share > _ALL:
+        return f"{found}, in a Labels layer of their own."
+    part = f"{max(100 * share, 1):.0f} %"
+    return (
+        f"{found} on the {part} of the image that is predicted. For the rest, press Predict all "
+        "and split again."
+    )
