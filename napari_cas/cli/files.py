@@ -10,7 +10,7 @@ import numpy as np
 
 from napari_cas.errors import InputError, ProjectError, RegionError
 from napari_cas.session import NewImage
-from napari_cas.store.readers import read_image
+from napari_cas.store.readers import read_image, read_map
 from napari_cas.store.root import local_path
 
 if TYPE_CHECKING:
@@ -132,12 +132,14 @@ def as_new_image(path: str, *, refer: bool = False) -> NewImage:
 def paint(entry: ImageEntry, path: str) -> int:
     """Paint a region map into an image and return how many regions it has.
 
+    Where a raster's file says that there are no data, nothing is painted.
+
     Raises
     ------
     RegionError
         The map has another shape than the image, or no whole numbers.
     """
-    loaded = read_image(path)
+    loaded = read_map(path)
     axes = loaded.axes
     expected = f"whole numbers of shape {entry.label_shape} ({entry.label_axes})"
     if sorted(axes) != sorted(entry.label_axes):
@@ -149,6 +151,8 @@ def paint(entry: ImageEntry, path: str) -> int:
             expected=expected,
             got=f"{data.dtype} of shape {data.shape}",
         )
+    if loaded.no_data:
+        data = np.where(data == loaded.no_data, 0, data)
     if data.size and (int(data.min()) < 0 or int(data.max()) > _INT32_MAX):
         raise RegionError(f"{path} has ids out of range", expected=f"0 to {_INT32_MAX}")
     return paint_array(entry, data)

@@ -18,12 +18,10 @@ from napari_cas.errors import CASError, ImageError
 from napari_cas.store import metadata
 from napari_cas.store.levels import how_to_reach, open_levels
 from napari_cas.store.loaded import LoadedImage, check_chunks, plain, stem
+from napari_cas.store.pictures import read_picture
 from napari_cas.store.rasters import TIFF_SUFFIXES
 from napari_cas.store.regular import store_at
 from napari_cas.store.tiffs import read_tiff
-
-_PROGRAMS = (b"%!PS", b"\xc5\xd0\xd3\xc6")
-"""First bytes of PostScript, which Pillow has Ghostscript run whatever the file is called."""
 
 
 def read_image(path: str | Path) -> LoadedImage:
@@ -39,6 +37,32 @@ def read_image(path: str | Path) -> LoadedImage:
     ImageError
         If there is nothing, it cannot be read, or it holds several images.
     """
+    return _read(path, ids=False)
+
+
+def read_map(path: str | Path) -> LoadedImage:
+    """Open a file as a map of regions: its pixels are ids, and what they are is left alone.
+
+    Parameters
+    ----------
+    path : str or Path
+        File, Zarr directory or URL.
+
+    Returns
+    -------
+    LoadedImage
+        As :func:`read_image` returns it, but never with NaN for what GDAL calls no data:
+        ``no_data`` is that value in every type of whole numbers.
+
+    Raises
+    ------
+    ImageError
+        If there is nothing, or it cannot be read.
+    """
+    return _read(path, ids=True)
+
+
+def _read(path: str | Path, *, ids: bool) -> LoadedImage:
     text = str(path)
     suffix = Path(text.rstrip("/").split("?")[0]).suffix.lower()
     if "://" not in text and not Path(text).exists():
@@ -49,8 +73,8 @@ def read_image(path: str | Path) -> LoadedImage:
         if suffix == ".npy":
             return _read_npy(Path(text))
         if suffix in TIFF_SUFFIXES:
-            return read_tiff(Path(text))
-        return _read_picture(Path(text))
+            return read_tiff(Path(text), ids=ids)
+        return read_picture(Path(text))
     except CASError:
         raise
     except Exception as error:
@@ -78,38 +102,7 @@ def guess_axes(shape: tuple[int, ...]) -> str:
     return axes + "c" if colours else axes
 
 
-# Pictures and NumPy ---------------------------------------------------------------------------
-
-
-def _read_picture(path: Path) -> LoadedImage:
-    import imageio.v3 as imageio
-
-    pixels = path.read_bytes()
-    if pixels.startswith(_PROGRAMS):
-        raise ImageError(
-            f"{path} is a program in PostScript, not a picture",
-            todo="Convert it to PNG or TIFF with a tool that you trust to run it.",
-        )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # large pictures and odd metadata are fine
-        # Given a path, imageio leaves the file open when no reader wants it.
-        kind: Any = {"extension": path.suffix} if path.suffix else {}
-        data = np.asarray(imageio.imread(pixels, **kind))
-    if data.ndim not in (2, 3, 4):
-        raise ImageError(f"{path} is no picture", expected="2 to 4 axes", got=f"{data.shape}")
-    if data.ndim == 4:
-        return plain(_opaque(data), "tyxc", path)
-    if data.ndim == 3 and data.shape[-1] not in (2, 3, 4):
-        return plain(data, "tyx", path)
-    data = _opaque(data) if data.ndim == 3 else data
-    return plain(data, "yxc" if data.ndim == 3 else "yx", path)
-
-
-def _opaque(data: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Drop the opacity, which says nothing about appearance; grey with opacity becomes grey."""
-    if data.shape[-1] == 2:
-        return np.ascontiguousarray(data[..., 0])
-    return data[..., :3]
+# NumPy ----------------------------------------------------------------------------------------
 
 
 def _read_npy(path: Path) -> LoadedImage:

@@ -12,7 +12,7 @@ import zarr
 from napari_cas.errors import ImageError
 from napari_cas.store import metadata
 from napari_cas.store.loaded import LoadedImage, check_chunks, plain
-from napari_cas.store.rasters import known_pixels
+from napari_cas.store.rasters import known_pixels, marker
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,13 +28,16 @@ _OPACITY = (1, 2)
 """Of the ExtraSamples tag: opacity that the colours are multiplied by already, or not yet."""
 
 
-def read_tiff(path: Path) -> LoadedImage:
+def read_tiff(path: Path, *, ids: bool = False) -> LoadedImage:
     """Open a TIFF's first series, at full resolution.
 
     Parameters
     ----------
     path : Path
         The file, which stays open where the pixels stay on disk.
+    ids : bool, optional
+        Whether the pixels are ids rather than measured: no data are not made NaN, which would
+        make floats of them.
 
     Returns
     -------
@@ -57,7 +60,7 @@ def read_tiff(path: Path) -> LoadedImage:
         pixels: Any = zarr.open(series.aszarr(level=0), mode="r") if lazy else series.asarray()
         if lazy:
             check_chunks(pixels, str(path))
-        known, no_data = known_pixels(pixels, file)
+        known, no_data = (pixels, marker(pixels.dtype, file)) if ids else known_pixels(pixels, file)
         data, axes = _tiff_axes(known, series.axes)
         if (alpha := _alpha(series)) is not None:
             data = _without(data, axes.index("c"), alpha)

@@ -1,6 +1,7 @@
 import imageio.v3 as imageio
 import numpy as np
 import pytest
+import tifffile
 
 from napari_cas.cli import files, pictures
 from napari_cas.errors import ImageError, InputError, RegionError
@@ -41,6 +42,19 @@ def test_a_map_is_painted(entry, tmp_path):
     regions = np.zeros((20, 30), np.uint8)
     regions[2:5, 2:5], regions[10:12, 3:9] = 1, 7
     assert files.paint(entry, write(tmp_path / "r.png", regions)) == 2
+    assert np.array_equal(np.asarray(entry.regions[...]), regions)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.int16, np.int32, np.uint32, np.int64])
+@pytest.mark.parametrize("unpainted", ["0", "-1", "99"])
+def test_no_data_in_a_map_is_unpainted(entry, tmp_path, dtype, unpainted):
+    regions = np.zeros((20, 30), dtype)
+    regions[2:5, 2:5], regions[10:12, 3:9] = 1, 7
+    hole = int(unpainted) if np.iinfo(dtype).min <= int(unpainted) else 0
+    path = tmp_path / "r.tif"
+    tag = [(42113, "s", 0, unpainted, True)]
+    tifffile.imwrite(path, np.where(regions == 0, dtype(hole), regions), extratags=tag)
+    assert files.paint(entry, str(path)) == 2
     assert np.array_equal(np.asarray(entry.regions[...]), regions)
 
 
