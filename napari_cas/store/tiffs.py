@@ -6,12 +6,12 @@ import contextlib
 import weakref
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import zarr
 
 from napari_cas.errors import ImageError
 from napari_cas.store import metadata
 from napari_cas.store.loaded import LoadedImage, check_chunks, plain
+from napari_cas.store.opacity import lazily, without_opacity
 from napari_cas.store.rasters import known_pixels, marker
 
 if TYPE_CHECKING:
@@ -42,7 +42,8 @@ def read_tiff(path: Path, *, ids: bool = False) -> LoadedImage:
     Returns
     -------
     LoadedImage
-        Axes, pixel size and channel names are what the file says; opacity is left out.
+        Axes, pixel size and channel names are what the file says. Opacity is left
+        out; where it is 0, there are no data.
 
     Raises
     ------
@@ -63,7 +64,7 @@ def read_tiff(path: Path, *, ids: bool = False) -> LoadedImage:
         known, no_data = (pixels, marker(pixels.dtype, file)) if ids else known_pixels(pixels, file)
         data, axes = _tiff_axes(known, series.axes)
         if (alpha := _alpha(series)) is not None:
-            data = _without(data, axes.index("c"), alpha)
+            data, no_data = without_opacity(data, axes, alpha, no_data)
         scale, units, names = _tiff_metadata(file)
         if lazy:
             # Stays open as long as the array is in use.
@@ -98,7 +99,7 @@ def _tiff_axes(data: Any, axes: str) -> tuple[Any, str]:  # noqa: ANN401 - NumPy
         if data.shape[spare] == 1:
             drop.append(spare)
     if drop:
-        data = _lazily(data).squeeze(axis=tuple(drop))
+        data = lazily(data).squeeze(axis=tuple(drop))
         letters = [letter for i, letter in enumerate(letters) if i not in drop]
     # Image files numbered without saying along what are taken as planes.
     free = [letter for letter in "zt" if letter.upper() not in letters]
@@ -128,24 +129,6 @@ def _alpha(series: Any) -> int | None:  # noqa: ANN401 - tifffile's
     samples = page.samplesperpixel
     in_axes = "S" in series.axes and series.shape[series.axes.index("S")] == samples
     return samples - len(extra) + found[0] if found and samples > 1 and in_axes else None
-
-
-def _without(data: Any, axis: int, index: int) -> Any:  # noqa: ANN401 - NumPy, Zarr or Dask
-    """Return an array without what is at `index` along an axis."""
-    others = [i for i in range(data.shape[axis]) if i != index]
-    last = index == others[-1] + 1
-    # What is not last is seldom; a slice needs no copy.
-    keep = slice(index) if last else others
-    return _lazily(data)[(*[slice(None)] * axis, keep)]
-
-
-def _lazily(data: Any) -> Any:  # noqa: ANN401 - NumPy, Zarr or Dask
-    """Return what can be cut without reading it: Dask in the place of Zarr."""
-    if isinstance(data, np.ndarray):
-        return data
-    import dask.array as da
-
-    return data if isinstance(data, da.Array) else da.from_zarr(data)
 
 
 def _tiff_metadata(file: Any) -> tuple[dict[str, float], dict[str, str | None], tuple[str, ...]]:  # noqa: ANN401
