@@ -10,7 +10,7 @@ import numpy as np
 
 from napari_cas.errors import InputError, ProjectError, RegionError
 from napari_cas.session import NewImage
-from napari_cas.store.readers import read_image, read_map
+from napari_cas.store.readers import SUFFIXES, read_image, read_map
 from napari_cas.store.root import local_path
 
 if TYPE_CHECKING:
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
     from napari_cas.store import ImageEntry
 
-_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".npy", ".zarr"}
+_ZARR = ("zarr.json", ".zgroup", ".zarray")
+"""One of these is in every folder that is Zarr, whatever it is called."""
+
 _INT32_MAX = np.iinfo(np.int32).max
 
 
@@ -75,8 +77,8 @@ def find_images(paths: Sequence[str]) -> list[str]:
     for path in paths:
         folder = Path(path)
         is_plain = "://" not in path and folder.is_dir() and folder.suffix != ".zarr"
-        if is_plain and not (folder / "zarr.json").exists() and not (folder / ".zgroup").exists():
-            inside = sorted(p for p in folder.iterdir() if p.suffix.lower() in _SUFFIXES)
+        if is_plain and not any((folder / name).exists() for name in _ZARR):
+            inside = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)
             found += [str(p) for p in inside]
         else:
             found.append(path)

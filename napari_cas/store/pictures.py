@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 _PROGRAMS = (b"%!PS", b"\xc5\xd0\xd3\xc6")
 """First bytes of PostScript, which Pillow has Ghostscript run whatever the file is called."""
 
+PICTURE_SUFFIXES = (
+    *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".jp2", ".j2k", ".webp", ".avif"),
+    *(".gif", ".bmp", ".dib", ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".pcx"),
+)
+"""What files are called that are looked for in folders; named one by one, others are read, too."""
+
 
 def read_picture(path: Path) -> LoadedImage:
     """Open a picture.

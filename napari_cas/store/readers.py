@@ -18,10 +18,13 @@ from napari_cas.errors import CASError, ImageError
 from napari_cas.store import metadata
 from napari_cas.store.levels import how_to_reach, open_levels
 from napari_cas.store.loaded import LoadedImage, check_chunks, plain, stem
-from napari_cas.store.pictures import read_picture
+from napari_cas.store.pictures import PICTURE_SUFFIXES, read_picture
 from napari_cas.store.rasters import TIFF_SUFFIXES
 from napari_cas.store.regular import store_at
 from napari_cas.store.tiffs import read_tiff
+
+SUFFIXES = frozenset({".npy", ".zarr", *TIFF_SUFFIXES, *PICTURE_SUFFIXES})
+"""What images in a folder are called, lower case."""
 
 
 def read_image(path: str | Path) -> LoadedImage:

@@ -2,6 +2,7 @@ import imageio.v3 as imageio
 import numpy as np
 import pytest
 import tifffile
+import zarr
 
 from napari_cas.cli import files, pictures
 from napari_cas.errors import ImageError, InputError, RegionError
@@ -22,6 +23,26 @@ def test_a_folder_stands_for_its_images(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="No images"):
         files.find_images([str(tmp_path / "empty")])
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+@pytest.mark.parametrize("make", [zarr.create_group, zarr.create_array])
+def test_a_folder_of_zarr_is_one_image_whatever_it_is_called(tmp_path, zarr_format, make):
+    options = {"shape": (4, 4), "dtype": "u1"} if make is zarr.create_array else {}
+    make(str(tmp_path / "cells"), zarr_format=zarr_format, **options)
+    assert files.find_images([str(tmp_path / "cells")]) == [str(tmp_path / "cells")]
+
+
+def test_whatever_is_read_alone_is_found_in_a_folder(tmp_path):
+    image = np.random.default_rng(0).integers(0, 255, (20, 30, 3)).astype(np.uint8)
+    for suffix in (".png", ".JPG", ".webp", ".gif", ".ppm", ".tga"):
+        write(tmp_path / f"a{suffix}", image)
+    for suffix in (".tif", ".btf", ".svs", ".lsm", ".stk"):
+        tifffile.imwrite(tmp_path / f"a{suffix}", image, photometric="rgb")
+    found = files.find_images([str(tmp_path)])
+    assert len(found) == 11
+    for path in found:
+        assert files.as_new_image(path).axes.endswith("yxc")
 
 
 def test_pairs_are_found_by_name():
