@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 _ZARR = ("zarr.json", ".zgroup", ".zarray")
 """One of these is in every folder that is Zarr, whatever it is called."""
 
+_NO_COLOURS = (
+    "Save the number of each pixel's region, 0 where nothing is painted: as a grey PNG or TIFF, or "
+    "as a PNG with a palette, of which the indices are read."
+)
 _INT32_MAX = np.iinfo(np.int32).max
 
 
@@ -139,13 +143,18 @@ def paint(entry: ImageEntry, path: str) -> int:
     Raises
     ------
     RegionError
-        The map has another shape than the image, or no whole numbers.
+        The map has another shape than the image, no whole numbers, or is a JPEG.
     """
     loaded = read_map(path)
     axes = loaded.axes
     expected = f"whole numbers of shape {entry.label_shape} ({entry.label_axes})"
     if sorted(axes) != sorted(entry.label_axes):
-        raise RegionError(f"{path} is no map of regions", expected=expected, got=f"axes {axes}")
+        raise RegionError(
+            f"{path} is no map of regions",
+            expected=expected,
+            got="colours" if "c" in axes else f"axes {axes}",
+            todo=_NO_COLOURS if "c" in axes else "",
+        )
     data = np.transpose(np.asarray(loaded.data), [axes.index(a) for a in entry.label_axes])
     if data.shape != entry.label_shape or data.dtype.kind not in "iub":
         raise RegionError(

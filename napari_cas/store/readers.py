@@ -44,7 +44,7 @@ def read_image(path: str | Path) -> LoadedImage:
 
 
 def read_map(path: str | Path) -> LoadedImage:
-    """Open a file as a map of regions: its pixels are ids, and what they are is left alone.
+    """Open a file as a map of regions: its pixels are ids.
 
     Parameters
     ----------
@@ -55,12 +55,15 @@ def read_map(path: str | Path) -> LoadedImage:
     -------
     LoadedImage
         As :func:`read_image` returns it, but never with NaN for what GDAL calls no data:
-        ``no_data`` is that value in every type of whole numbers.
+        ``no_data`` is that value in every type of whole numbers. Of a palette the indices are
+        read, not the colours.
 
     Raises
     ------
     ImageError
         If there is nothing, or it cannot be read.
+    RegionError
+        If it is a JPEG, whose pixels are not exact.
     """
     return _read(path, ids=True)
 
@@ -77,7 +80,7 @@ def _read(path: str | Path, *, ids: bool) -> LoadedImage:
             return _read_npy(Path(text))
         if suffix in TIFF_SUFFIXES:
             return read_tiff(Path(text), ids=ids)
-        return read_picture(Path(text))
+        return read_picture(Path(text), ids=ids)
     except CASError:
         raise
     except Exception as error:

@@ -12,6 +12,7 @@ from napari_cas.errors import ImageError
 from napari_cas.store import metadata
 from napari_cas.store.loaded import LoadedImage, check_chunks, plain
 from napari_cas.store.opacity import lazily, without_opacity
+from napari_cas.store.pictures import jpeg_error
 from napari_cas.store.rasters import known_pixels, marker
 
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ _MOST_COMPRESSED = 10_000
 
 _OPACITY = (1, 2)
 """Of the ExtraSamples tag: opacity that the colours are multiplied by already, or not yet."""
+
+_LOSSY = (6, 7)
+"""Of the Compression tag: JPEG, old and new."""
 
 
 def read_tiff(path: Path, *, ids: bool = False) -> LoadedImage:
@@ -50,6 +54,8 @@ def read_tiff(path: Path, *, ids: bool = False) -> LoadedImage:
     ImageError
         Its header claims more than it holds, or its axes cannot be used. tifffile's own errors
         pass, too.
+    RegionError
+        Ids are compressed as JPEG.
     """
     import tifffile
 
@@ -57,6 +63,8 @@ def read_tiff(path: Path, *, ids: bool = False) -> LoadedImage:
         file = stack.enter_context(tifffile.TiffFile(path))
         series = file.series[0]
         _check_claim(series.nbytes, path)
+        if ids and int(series.keyframe.compression) in _LOSSY:
+            raise jpeg_error(path)
         lazy = series.nbytes > LAZY_BYTES
         pixels: Any = zarr.open(series.aszarr(level=0), mode="r") if lazy else series.asarray()
         if lazy:
