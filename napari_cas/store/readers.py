@@ -7,6 +7,7 @@ local or by URL.
 
 from __future__ import annotations
 
+import struct
 import warnings
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import zarr
 
 from napari_cas.errors import CASError, ImageError
 from napari_cas.store import metadata
-from napari_cas.store.levels import how_to_reach, open_levels
+from napari_cas.store.levels import how_to_reach, open_levels, what_is_there
 from napari_cas.store.loaded import LoadedImage, check_chunks, plain, stem
 from napari_cas.store.pictures import PICTURE_SUFFIXES, read_picture
 from napari_cas.store.rasters import TIFF_SUFFIXES
@@ -75,9 +76,9 @@ def _read(path: str | Path, *, ids: bool) -> LoadedImage:
         raise ImageError("No such image", expected="a file", got=text)
     try:
         if "://" in text or Path(text).is_dir():
-            return _read_zarr(text)
+            return _read_zarr(text, ids=ids)
         if suffix == ".npy":
-            return _read_npy(Path(text))
+            return _read_npy(Path(text), ids=ids)
         if suffix in TIFF_SUFFIXES:
             return read_tiff(Path(text), ids=ids)
         return read_picture(Path(text), ids=ids)
@@ -88,38 +89,85 @@ def _read(path: str | Path, *, ids: bool) -> LoadedImage:
         raise ImageError(
             f"{text} cannot be read",
             expected="an image",
-            got=f"{type(error).__name__}: {error}",
+            got=_in_words(error, Path(text)),
             todo="Convert it to TIFF, PNG or OME-Zarr if another program can open it.",
         ) from error
 
 
-def guess_axes(shape: tuple[int, ...]) -> str:
-    """Return likely axes for an array that does not say: colours last, else planes first.
+_MOST_CHANNELS = 32
+"""A longer axis is not taken for channels where nothing says so."""
+
+_WORDS = {
+    "not a TIFF file": "something that is no TIFF",
+    "find a backend": "something that is no picture, or a damaged one",
+    "pickle": "Python objects, which are never loaded, or no NumPy array",
+    "Python objects": "Python objects, which are never loaded",
+}
+"""What libraries say of files, in words that stand for themselves."""
+
+
+def _in_words(error: Exception, path: Path) -> str:
+    """Return what was found in a file instead of an image."""
+    if path.is_file() and not path.stat().st_size:
+        return "an empty file"
+    if isinstance(error, (struct.error, SyntaxError, EOFError)):  # the last two are Pillow's
+        return "a damaged file, or one of another kind"
+    said = str(error)
+    known = [words for theirs, words in _WORDS.items() if theirs in said]
+    return known[0] if known else f"{type(error).__name__}: {error}"
+
+
+def guess_axes(shape: tuple[int, ...], *, channels: bool = True) -> str:
+    """Return likely axes for an array that does not say: channels last, else planes first.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Of the array. A last axis of 2 to 4, or of up to 32 where both sides of the plane are at
+        least four times as long, is taken for channels.
+    channels : bool, optional
+        Whether there may be any: a map of regions has none.
+
+    Raises
+    ------
+    ImageError
+        There are fewer than two axes, or more than five.
 
     Examples
     --------
-    >>> guess_axes((512, 512, 3)), guess_axes((20, 512, 512))
-    ('yxc', 'zyx')
+    >>> guess_axes((512, 512, 3)), guess_axes((20, 512, 512)), guess_axes((200, 160, 12))
+    ('yxc', 'zyx', 'yxc')
     """
-    colours = len(shape) > 2 and shape[-1] in (2, 3, 4) and min(shape[-3:-1]) > 4
+    colours = channels and len(shape) > 2 and _are_channels(shape)
     axes = {0: "yx", 1: "zyx", 2: "czyx", 3: "tczyx"}.get(len(shape) - 2 - colours)
     if axes is None or (colours and "c" in axes):
         raise ImageError("Unknown axes", expected="2 to 5 dimensions", got=f"shape {shape}")
     return axes + "c" if colours else axes
 
 
+def _are_channels(shape: tuple[int, ...]) -> bool:
+    """Return whether the last of three or more axes is likely that of channels.
+
+    A plane of a stack is seldom a narrow strip; of a multispectral image, bands are few.
+    """
+    last, side = shape[-1], min(shape[-3:-1])
+    # With five axes channels are among the first: so microscopes write them.
+    bands = 2 <= last <= _MOST_CHANNELS and side >= 4 * last and len(shape) < 5
+    return bands or (last in (2, 3, 4) and side > 4)
+
+
 # NumPy ----------------------------------------------------------------------------------------
 
 
-def _read_npy(path: Path) -> LoadedImage:
+def _read_npy(path: Path, *, ids: bool) -> LoadedImage:
     data = np.load(path, mmap_mode="r", allow_pickle=False)
-    return plain(data, guess_axes(data.shape), path)
+    return plain(data, guess_axes(data.shape, channels=not ids), path)
 
 
 # Zarr -----------------------------------------------------------------------------------------
 
 
-def _read_zarr(source: str) -> LoadedImage:
+def _read_zarr(source: str, *, ids: bool) -> LoadedImage:
     try:
         node = zarr.open(store_at(source), mode="r")
     except Exception as error:
@@ -127,13 +175,13 @@ def _read_zarr(source: str) -> LoadedImage:
         raise ImageError(
             f"{source} cannot be opened",
             expected="an OME-Zarr image or a Zarr array",
-            got=f"{type(error).__name__}: {error}",
+            got=what_is_there(error, source),
             todo=how_to_reach(error),
         ) from error
     name = stem(source.rstrip("/").split("/")[-1])
     if isinstance(node, zarr.Array):
         check_chunks(node, source)
-        axes = _named_axes(node) or guess_axes(node.shape)
+        axes = _named_axes(node) or guess_axes(node.shape, channels=not ids)
         return plain(node, axes, Path(name))
     attributes = dict(node.attrs)
     ome = attributes.get("ome", attributes)

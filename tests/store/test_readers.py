@@ -12,7 +12,8 @@ import pytest
 import zarr
 
 from napari_cas.errors import ImageError
-from napari_cas.store.readers import guess_axes, read_image
+from napari_cas.store.levels import open_levels
+from napari_cas.store.readers import guess_axes, read_image, read_map
 
 
 @pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif"])
@@ -88,6 +89,31 @@ def test_foreign_files_are_typed_errors(tmp_path, name):
         read_image(tmp_path / f"not-{name}")
 
 
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".npy", ""])
+def test_what_was_found_is_said_in_words(tmp_path, suffix):
+    path = tmp_path / f"a{suffix}"
+    path.touch()
+    with pytest.raises(ImageError, match="got an empty file"):
+        read_image(path)
+    path.write_bytes(b"something else " * 20)
+    with pytest.raises(ImageError, match=r"no TIFF|no picture|no NumPy array"):
+        read_image(path)
+    path.write_bytes(b"ab")
+    with pytest.raises(ImageError, match="got ") as caught:
+        read_image(path)
+    assert "Error" not in str(caught.value)
+    assert "error:" not in str(caught.value)
+
+
+def test_a_folder_that_is_not_zarr_is_said_to_be_none(tmp_path):
+    with pytest.raises(ImageError, match="got a folder that is not Zarr"):
+        read_image(tmp_path)
+    with pytest.raises(ImageError, match="got a folder that is not Zarr"):
+        open_levels(str(tmp_path))
+    with pytest.raises(ImageError, match="got nothing there that is Zarr"):
+        read_image("memory://nowhere/at/all.zarr")
+
+
 def test_truncated_files_are_typed_errors(tmp_path, rng):
     data = rng.integers(0, 255, (64, 64)).astype(np.uint8)
     for name in ("a.png", "a.tif"):
@@ -153,10 +179,27 @@ def test_chunks_that_want_to_be_unpickled_are_refused(tmp_path, place):
         ((2, 9, 64, 64), "czyx"),
         ((3, 2, 9, 64, 64), "tczyx"),
         ((3, 3, 3), "zyx"),
+        ((200, 160, 12), "yxc"),
+        ((128, 128, 32), "yxc"),
+        ((512, 512, 33), "zyx"),
+        ((200, 40, 12), "zyx"),
+        ((12, 256, 256), "zyx"),
+        ((256, 256, 1), "zyx"),
+        ((7, 200, 160, 12), "zyxc"),
+        ((2, 3, 100, 100, 20), "tczyx"),
     ],
 )
 def test_guessed_axes(shape, axes):
     assert guess_axes(shape) == axes
+
+
+@pytest.mark.parametrize("shape", [(200, 160, 12), (9, 64, 3)])
+def test_a_map_has_no_channels(tmp_path, shape):
+    np.save(tmp_path / "a.npy", np.zeros(shape, np.uint8))
+    assert read_map(tmp_path / "a.npy").axes == "zyx"
+    assert read_image(tmp_path / "a.npy").axes == "yxc"
+    zarr.create_array(str(tmp_path / "a.zarr"), shape=shape, dtype="u1")
+    assert read_map(tmp_path / "a.zarr").axes == "zyx"
 
 
 @pytest.mark.parametrize("shape", [(9,), (), (1, 2, 3, 4, 5, 6)])
