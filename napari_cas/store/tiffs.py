@@ -31,9 +31,15 @@ _OPACITY = (1, 2)
 _LOSSY = (6, 7)
 """Of the Compression tag: JPEG, old and new."""
 
+_GENERAL = ("ome", "shaped", "generic", "uniform")
+"""Kinds of files that hold whatever was put in; scanners' put labels and overviews beside one."""
+
+_SIDESHOW = 10
+"""What has so many times fewer pixels than the first image is a label, a thumbnail or the like."""
+
 
 def read_tiff(path: Path, *, ids: bool = False) -> LoadedImage:
-    """Open a TIFF's first series, at full resolution.
+    """Open a TIFF's image at full resolution.
 
     Parameters
     ----------
@@ -52,7 +58,8 @@ def read_tiff(path: Path, *, ids: bool = False) -> LoadedImage:
     Raises
     ------
     ImageError
-        Its header claims more than it holds, or its axes cannot be used. tifffile's own errors
+        Its header claims more than it holds, its axes cannot be used, or it holds several images:
+        lower resolutions, masks, and the labels of slides are passed over. tifffile's own errors
         pass, too.
     RegionError
         Ids are compressed as JPEG.
@@ -63,6 +70,7 @@ def read_tiff(path: Path, *, ids: bool = False) -> LoadedImage:
         file = stack.enter_context(tifffile.TiffFile(path))
         series = file.series[0]
         _check_claim(series.nbytes, path)
+        _check_alone(file.series, path)
         if ids and int(series.keyframe.compression) in _LOSSY:
             raise jpeg_error(path)
         lazy = series.nbytes > LAZY_BYTES
@@ -95,6 +103,26 @@ def _check_claim(claimed: int, path: Path) -> None:
     if claimed > max(_MOST_COMPRESSED * size, LAZY_BYTES):
         raise ImageError(
             f"{path} is damaged", expected=f"{claimed} bytes of pixels", got=f"{size} bytes"
+        )
+
+
+def _check_alone(series: Any, path: Path) -> None:  # noqa: ANN401 - tifffile's
+    """Refuse a file of several images, of which the first alone would be read without a word."""
+    first = series[0]
+    others = [
+        other
+        for other in series[1:]
+        if other.kind in _GENERAL
+        and not (other.keyframe.is_reduced or other.keyframe.is_mask)
+        and _SIDESHOW * other.size > first.size
+    ]
+    if others:
+        shapes = ", ".join(str(one.shape) for one in (first, *others)[:5])
+        raise ImageError(
+            f"{path} holds {1 + len(others)} images",
+            expected="one image, or images of one shape as a stack",
+            got=f"shapes {shapes}",
+            todo="Save each as a file of its own.",
         )
 
 

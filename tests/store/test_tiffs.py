@@ -114,3 +114,27 @@ def test_a_tiff_that_claims_far_more_than_it_holds_is_refused(tmp_path, rng):
     (tmp_path / "a.tif").write_bytes(content)
     with pytest.raises(ImageError, match=r"is damaged.*bytes of pixels"):
         read_image(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("name", ["a.tif", "a.ome.tif"])
+@pytest.mark.parametrize("shape", [(128, 128), (100, 60)])
+def test_several_images_in_a_file_are_refused(tmp_path, rng, name, shape):
+    with tifffile.TiffWriter(tmp_path / name) as file:
+        for size in ((128, 128), shape):
+            file.write(rng.integers(0, 255, size).astype(np.uint8))
+    with pytest.raises(ImageError, match=r"holds 2 images.*\(128, 128\), .*file of its own"):
+        read_image(tmp_path / name)
+
+
+def test_thumbnails_labels_masks_and_levels_are_passed_over(tmp_path, rng):
+    data = rng.integers(0, 255, (128, 128)).astype(np.uint8)
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        file.write(data, metadata=None, tile=(64, 64))
+        file.write(data > 9, subfiletype=4, metadata=None, tile=(64, 64))
+        file.write(data[::2, ::2], subfiletype=1, metadata=None, tile=(64, 64))
+    with tifffile.TiffWriter(tmp_path / "b.ome.tif") as file:
+        file.write(data, subifds=1)
+        file.write(data[::2, ::2], subfiletype=1)
+        file.write(data[:30, :30], metadata={"Name": "label"})
+    for name in ("a.tif", "b.ome.tif"):
+        np.testing.assert_array_equal(read_image(tmp_path / name).data, data)
