@@ -50,14 +50,14 @@ def without_opacity(
     axis = axes.index("c")
     empty, used = _census(data, axes, index)
     if np.dtype(data.dtype).kind == "f":
-        return (_filled(data, axis, index, np.nan) if empty else _cut(data, axis, index)), None
+        return (_filled(data, axis, index, np.nan) if empty else cut(data, axis, index)), None
     if empty and no_data is None:
         top = min(int(np.iinfo(data.dtype).max) + 1, _MOST)
         free = np.setdiff1d(np.arange(top), used)
         no_data = int(free[0]) if len(free) else None
     if empty and no_data is not None:
         return _filled(data, axis, index, no_data), no_data
-    return _cut(data, axis, index), no_data
+    return cut(data, axis, index), no_data
 
 
 def _census(
@@ -97,8 +97,8 @@ def _filled(data: Any, axis: int, index: int, value: float) -> Any:  # noqa: ANN
     return whole.map_blocks(known, dtype=whole.dtype, chunks=tuple(chunks))
 
 
-def _cut(data: Any, axis: int, index: int) -> Any:  # noqa: ANN401
-    """Return an array without what is at `index` along an axis."""
+def cut(data: Any, axis: int, index: int) -> Any:  # noqa: ANN401
+    """Return an array without what is at `index` along an axis, whatever its opacity says."""
     others = [i for i in range(data.shape[axis]) if i != index]
     # What is not last is seldom; a slice needs no copy.
     keep = slice(index) if index == len(others) else others

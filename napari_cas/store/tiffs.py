@@ -97,6 +97,30 @@ def read_tiff(path: Path, *, ids: bool = False) -> LoadedImage:
     )
 
 
+def opacity_of(path: str | Path) -> tuple[int, int] | None:
+    """Return which sample of a TIFF's pixels is their opacity, and how many samples there are.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file, of which only the header is read.
+
+    Returns
+    -------
+    tuple of int, or None
+        None where the file names no opacity, or cannot be read.
+    """
+    import tifffile
+
+    try:
+        with tifffile.TiffFile(path) as file:
+            series = file.series[0]
+            index = _alpha(series)
+            return None if index is None else (index, int(series.keyframe.samplesperpixel))
+    except Exception:  # tifffile raises whatever the damage leads to; the pixels are here already
+        return None
+
+
 def _check_claim(claimed: int, path: Path) -> None:
     """Refuse a header that claims far more pixels than any compression gets into the file."""
     size = path.stat().st_size
