@@ -53,7 +53,7 @@ def without_opacity(
         return (_filled(data, axis, index, np.nan) if empty else cut(data, axis, index)), None
     if empty and no_data is None:
         top = min(int(np.iinfo(data.dtype).max) + 1, _MOST)
-        free = np.setdiff1d(np.arange(top), used)
+        free = np.flatnonzero(~used[:top])
         no_data = int(free[0]) if len(free) else None
     if empty and no_data is not None:
         return _filled(data, axis, index, no_data), no_data
@@ -64,21 +64,25 @@ def _census(
     data: Any,  # noqa: ANN401 - NumPy, Zarr or Dask
     axes: str,
     index: int,
-) -> tuple[bool, NDArray[np.generic]]:
+) -> tuple[bool, NDArray[np.bool_]]:
     """Return whether some pixels, but not all, are of opacity 0, and the greys of the others.
 
-    A grey is the value of a pixel whose channels are all equal.
+    A grey is the value of a pixel whose channels are all equal; True for each that there is.
     """
     source = Source(data, axes)
     channel = source.canonical.index("c")
     empty = seen = False
-    used = np.zeros(0, source.dtype)
+    used = np.zeros(_MOST, bool)
     for _, block in source.blocks():
         parts = np.moveaxis(block, channel, 0)
         visible = parts[index] != 0
         empty, seen = empty or not visible.all(), seen or bool(visible.any())
-        colours = np.delete(parts, index, axis=0)[:, visible]
-        used = np.union1d(used, colours[0, (colours == colours[0]).all(axis=0)])
+        first, *others = (part for i, part in enumerate(parts) if i != index)
+        for other in others:
+            visible &= other == first
+        greys = first[visible]
+        if source.dtype.kind in "iu":
+            used[greys[(greys >= 0) & (greys < _MOST)]] = True
     return empty and seen, used
 
 
