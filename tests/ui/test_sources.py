@@ -9,6 +9,8 @@ import tifffile
 import zarr
 from napari.layers import Image
 from napari.layers._source import layer_source
+from napari_builtins.io import imread
+from PIL import Image as Picture
 
 from napari_cas.errors import ImageError
 from napari_cas.protocol import Box
@@ -182,3 +184,13 @@ def test_bands_beyond_the_colours_are_kept_and_opacity_is_not(tmp_path):
             found = sources.new_image(Image(data, rgb=True))
         assert (found.opacity, found.axes) == (None, "yxc")
         np.testing.assert_array_equal(found.data, data[..., :3])
+
+
+def test_pictures_are_turned_neither_by_napari_nor_in_files(tmp_path):
+    data = np.random.default_rng(0).integers(0, 255, (40, 50, 3)).astype(np.uint8)
+    picture = Picture.fromarray(data)
+    exif = picture.getexif()
+    exif[274] = 6  # to be turned by a quarter
+    picture.save(tmp_path / "a.jpg", exif=exif)
+    shown = imread(str(tmp_path / "a.jpg"))
+    np.testing.assert_array_equal(shown, read_image(tmp_path / "a.jpg").data)
