@@ -10,7 +10,7 @@ import numpy as np
 
 from napari_cas.errors import InputError, ProjectError, RegionError
 from napari_cas.session import NewImage
-from napari_cas.store.readers import read_image
+from napari_cas.store.readers import SUFFIXES, read_image, read_map
 from napari_cas.store.root import local_path
 
 if TYPE_CHECKING:
@@ -20,7 +20,13 @@ if TYPE_CHECKING:
 
     from napari_cas.store import ImageEntry
 
-_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".npy", ".zarr"}
+_ZARR = ("zarr.json", ".zgroup", ".zarray")
+"""One of these is in every folder that is Zarr, whatever it is called."""
+
+_NO_COLOURS = (
+    "Save the number of each pixel's region, 0 where nothing is painted: as a grey PNG or TIFF, or "
+    "as a PNG with a palette, of which the indices are read."
+)
 _INT32_MAX = np.iinfo(np.int32).max
 
 
@@ -75,8 +81,8 @@ def find_images(paths: Sequence[str]) -> list[str]:
     for path in paths:
         folder = Path(path)
         is_plain = "://" not in path and folder.is_dir() and folder.suffix != ".zarr"
-        if is_plain and not (folder / "zarr.json").exists() and not (folder / ".zgroup").exists():
-            inside = sorted(p for p in folder.iterdir() if p.suffix.lower() in _SUFFIXES)
+        if is_plain and not any((folder / name).exists() for name in _ZARR):
+            inside = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)
             found += [str(p) for p in inside]
         else:
             found.append(path)
@@ -132,16 +138,23 @@ def as_new_image(path: str, *, refer: bool = False) -> NewImage:
 def paint(entry: ImageEntry, path: str) -> int:
     """Paint a region map into an image and return how many regions it has.
 
+    Where a raster's file says that there are no data, nothing is painted.
+
     Raises
     ------
     RegionError
-        The map has another shape than the image, or no whole numbers.
+        The map has another shape than the image, no whole numbers, or is a JPEG.
     """
-    loaded = read_image(path)
+    loaded = read_map(path)
     axes = loaded.axes
     expected = f"whole numbers of shape {entry.label_shape} ({entry.label_axes})"
     if sorted(axes) != sorted(entry.label_axes):
-        raise RegionError(f"{path} is no map of regions", expected=expected, got=f"axes {axes}")
+        raise RegionError(
+            f"{path} is no map of regions",
+            expected=expected,
+            got="colours" if "c" in axes else f"axes {axes}",
+            todo=_NO_COLOURS if "c" in axes else "",
+        )
     data = np.transpose(np.asarray(loaded.data), [axes.index(a) for a in entry.label_axes])
     if data.shape != entry.label_shape or data.dtype.kind not in "iub":
         raise RegionError(
@@ -149,6 +162,8 @@ def paint(entry: ImageEntry, path: str) -> int:
             expected=expected,
             got=f"{data.dtype} of shape {data.shape}",
         )
+    if loaded.no_data:
+        data = np.where(data == loaded.no_data, 0, data)
     if data.size and (int(data.min()) < 0 or int(data.max()) > _INT32_MAX):
         raise RegionError(f"{path} has ids out of range", expected=f"0 to {_INT32_MAX}")
     return paint_array(entry, data)

@@ -53,6 +53,9 @@ class NewImage:
         Names of the channels.
     no_data : int, optional
         Of integers: pixels that are this in all channels hold no data.
+    opacity : int, optional
+        The channel that is no colour but the opacity: it is left out, and where it is 0, there are
+        no data.
     source : str, optional
         Path or URL of an existing OME-Zarr image to refer to instead of copying.
     """
@@ -64,6 +67,7 @@ class NewImage:
     units: Sequence[str] | None = None
     channel_names: Sequence[str] | None = None
     no_data: int | None = None
+    opacity: int | None = None
     source: str | None = None
 
 

@@ -13,6 +13,7 @@ from napari_cas.protocol import Box, Tile
 from napari_cas.session.events import Message, NewImage
 from napari_cas.store import Project
 from napari_cas.store.files import safe_name
+from napari_cas.store.opacity import without_opacity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -114,14 +115,17 @@ def _take(project: Project, name: str, image: NewImage) -> ImageEntry:
                 raise
     if image.data is None:
         raise ImageError(f"Image {image.name!r} has no pixels", expected="data or a source")
+    data, no_data = image.data, image.no_data
+    if image.opacity is not None:
+        data, no_data = without_opacity(data, image.axes, image.opacity, no_data)
     return project.add_image(
         name,
-        image.data,
+        data,
         image.axes,
         scale=image.scale,
         units=image.units,
         channel_names=image.channel_names,
-        no_data=image.no_data,
+        no_data=no_data,
     )
 
 

@@ -45,7 +45,7 @@ def open_levels(
         raise ImageError(
             f"{source} cannot be opened",
             expected="an OME-Zarr image",
-            got=f"{type(error).__name__}: {error}",
+            got=what_is_there(error, source),
             todo=how_to_reach(error),
         ) from error
     meta = metadata.parse(attributes if attributes is not None else dict(group.attrs), source)
@@ -61,6 +61,15 @@ def open_levels(
             ) from error
         levels.append(_check_level(array, f"{source}/{path}", len(meta.axes)))
     return levels, meta
+
+
+def what_is_there(error: BaseException, source: str) -> str:
+    """Return in words what was found at a path or URL in the place of Zarr."""
+    if not isinstance(error, FileNotFoundError):
+        return f"{type(error).__name__}: {error}"
+    if "://" in source:
+        return "nothing there that is Zarr"
+    return "a folder that is not Zarr" if Path(source).is_dir() else "no such folder"
 
 
 def how_to_reach(error: BaseException) -> str:

@@ -63,10 +63,15 @@ def known_pixels(data: Any, file: Any) -> tuple[Any, int | None]:  # noqa: ANN40
         return data, None
     if dtype.kind == "f" or dtype in (np.int8, np.int16):
         return _with_nan(data, value), None
-    whole = dtype.kind in "iu" and value.is_integer()
-    if whole and np.iinfo(dtype).min <= value <= np.iinfo(dtype).max:
-        return data, int(value)
-    return data, None
+    return data, marker(dtype, file)
+
+
+def marker(dtype: np.dtype[Any], file: Any) -> int | None:  # noqa: ANN401 - tifffile's
+    """Return the value that stands for no data, where whole numbers of a type can be it."""
+    value, dtype = _value(file), np.dtype(dtype)
+    if value is None or dtype.kind not in "iu" or not value.is_integer():
+        return None
+    return int(value) if np.iinfo(dtype).min <= value <= np.iinfo(dtype).max else None
 
 
 def _value(file: Any) -> float | None:  # noqa: ANN401 - tifffile's

@@ -1,6 +1,9 @@
 import imageio.v3 as imageio
 import numpy as np
 import pytest
+import tifffile
+import zarr
+from PIL import Image
 
 from napari_cas.cli import files, pictures
 from napari_cas.errors import ImageError, InputError, RegionError
@@ -21,6 +24,26 @@ def test_a_folder_stands_for_its_images(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="No images"):
         files.find_images([str(tmp_path / "empty")])
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+@pytest.mark.parametrize("make", [zarr.create_group, zarr.create_array])
+def test_a_folder_of_zarr_is_one_image_whatever_it_is_called(tmp_path, zarr_format, make):
+    options = {"shape": (4, 4), "dtype": "u1"} if make is zarr.create_array else {}
+    make(str(tmp_path / "cells"), zarr_format=zarr_format, **options)
+    assert files.find_images([str(tmp_path / "cells")]) == [str(tmp_path / "cells")]
+
+
+def test_whatever_is_read_alone_is_found_in_a_folder(tmp_path):
+    image = np.random.default_rng(0).integers(0, 255, (20, 30, 3)).astype(np.uint8)
+    for suffix in (".png", ".JPG", ".webp", ".gif", ".ppm", ".tga"):
+        write(tmp_path / f"a{suffix}", image)
+    for suffix in (".tif", ".btf", ".svs", ".lsm", ".stk"):
+        tifffile.imwrite(tmp_path / f"a{suffix}", image, photometric="rgb")
+    found = files.find_images([str(tmp_path)])
+    assert len(found) == 11
+    for path in found:
+        assert files.as_new_image(path).axes.endswith("yxc")
 
 
 def test_pairs_are_found_by_name():
@@ -44,11 +67,46 @@ def test_a_map_is_painted(entry, tmp_path):
     assert np.array_equal(np.asarray(entry.regions[...]), regions)
 
 
+@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize("hidden", [{}, {"transparency": 0}])
+def test_indices_of_a_palette_are_the_ids(entry, tmp_path, bits, hidden):
+    regions = np.zeros((20, 30), np.uint8)
+    regions[2:5, 2:5], regions[10:12, 3:9] = 1, 7
+    picture = Image.fromarray(regions, "P")
+    picture.putpalette(np.random.default_rng(0).integers(0, 255, 16 * 3).astype(np.uint8).tobytes())
+    picture.save(tmp_path / "r.png", bits=bits, **hidden)
+    assert files.paint(entry, str(tmp_path / "r.png")) == 2
+    assert np.array_equal(np.asarray(entry.regions[...]), regions)
+
+
+def test_a_map_compressed_as_jpeg_is_refused(entry, tmp_path):
+    page = tmp_path / "r.tif"
+    Image.fromarray(np.zeros((20, 30), np.uint8)).save(page, compression="jpeg")
+    with pytest.raises(RegionError, match="a JPEG"):
+        files.paint(entry, str(page))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.int16, np.int32, np.uint32, np.int64])
+@pytest.mark.parametrize("unpainted", ["0", "-1", "99"])
+def test_no_data_in_a_map_is_unpainted(entry, tmp_path, dtype, unpainted):
+    regions = np.zeros((20, 30), dtype)
+    regions[2:5, 2:5], regions[10:12, 3:9] = 1, 7
+    hole = int(unpainted) if np.iinfo(dtype).min <= int(unpainted) else 0
+    path = tmp_path / "r.tif"
+    tag = [(42113, "s", 0, unpainted, True)]
+    tifffile.imwrite(path, np.where(regions == 0, dtype(hole), regions), extratags=tag)
+    assert files.paint(entry, str(path)) == 2
+    assert np.array_equal(np.asarray(entry.regions[...]), regions)
+
+
 @pytest.mark.parametrize(
     ("name", "array", "match"),
     [
         ("shape.png", np.zeros((20, 31), np.uint8), "does not fit"),
-        ("colour.png", np.zeros((20, 30, 3), np.uint8), "no map of regions"),
+        ("colour.png", np.zeros((20, 30, 3), np.uint8), "colours.*Save the number of each"),
+        ("jpeg.jpg", np.zeros((20, 30), np.uint8), "a JPEG.*Save the map as PNG"),
+        ("called.png.jpeg", np.zeros((20, 30, 3), np.uint8), "a JPEG"),
+        ("planes.npy", np.zeros((2, 20, 30), np.uint8), "axes zyx"),
         ("floats.npy", np.zeros((20, 30)), "does not fit"),
         ("negative.npy", np.full((20, 30), -1), "out of range"),
         ("huge.npy", np.full((20, 30), 2**40), "out of range"),

@@ -4,7 +4,7 @@ import tifffile
 import zarr
 
 from napari_cas.errors import ImageError
-from napari_cas.store import Project, readers
+from napari_cas.store import Project, tiffs
 from napari_cas.store.rasters import without_no_data
 from napari_cas.store.readers import read_image
 
@@ -12,7 +12,7 @@ from napari_cas.store.readers import read_image
 @pytest.mark.parametrize("lazy", [False, True])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int16])
 def test_rasters_say_which_value_is_no_data(tmp_path, rng, monkeypatch, lazy, dtype):
-    monkeypatch.setattr(readers, "LAZY_BYTES", 0 if lazy else 1 << 30)
+    monkeypatch.setattr(tiffs, "LAZY_BYTES", 0 if lazy else 1 << 30)
     data = (rng.random((600, 700)) * 3000).astype(dtype)
     data[:100] = -9999
     tag = [(42113, "s", 0, "-9999", True)]
@@ -74,7 +74,7 @@ def test_what_is_no_raster_is_left_as_it_is(tmp_path, rng):
 
 @pytest.mark.parametrize("lazy", [False, True])
 def test_a_black_border_of_a_photograph_is_no_data(tmp_path, rng, monkeypatch, lazy):
-    monkeypatch.setattr(readers, "LAZY_BYTES", 0 if lazy else 1 << 30)
+    monkeypatch.setattr(tiffs, "LAZY_BYTES", 0 if lazy else 1 << 30)
     data = rng.integers(40, 200, (600, 700, 3), np.uint8)
     data[:100] = 0
     data[100:200, :, 0] = 0  # red alone is missing: that is a colour

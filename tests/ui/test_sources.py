@@ -9,10 +9,13 @@ import tifffile
 import zarr
 from napari.layers import Image
 from napari.layers._source import layer_source
+from napari_builtins.io import imread
+from PIL import Image as Picture
 
 from napari_cas.errors import ImageError
 from napari_cas.protocol import Box
 from napari_cas.session import NewImage, projects
+from napari_cas.store.readers import read_image
 from napari_cas.ui import sources
 
 
@@ -147,3 +150,47 @@ def test_a_photograph_opened_by_napari_keeps_its_colours_and_knows_its_border(tm
     assert found.data is layer.data
     assert sources.new_image_of_channels(channels).no_data == 0
     assert sources.new_image_of_channels([channels[0], Image(data[..., 1])]).no_data is None
+
+
+@pytest.mark.parametrize("planar", [False, True])
+def test_an_orthophoto_opened_by_napari_is_taken_as_its_file_is_read(tmp_path, project, planar):
+    data = np.random.default_rng(0).integers(1, 200, (4, 40, 50)).astype(np.uint8)
+    data[3] = 255
+    data[3, :, 30:] = 0
+    data = data if planar else np.moveaxis(data, 0, -1)
+    path = tmp_path / "ortho.tif"
+    config = "separate" if planar else "contig"
+    tifffile.imwrite(path, data, photometric="rgb", planarconfig=config)
+    with layer_source(path=str(path)):
+        layer = Image(data, rgb=not planar, name="ortho")
+    (name,) = projects.add_images(project, [sources.new_image(layer)], print)
+    file = read_image(path)
+    other = project.add_image("file", file.data, file.axes, no_data=file.no_data)
+    entry = project.image(name)
+    assert entry.intensity == other.intensity
+    assert entry.intensity.missing == pytest.approx(0.4)
+    np.testing.assert_array_equal(entry.levels[0][...], other.levels[0][...])
+
+
+def test_bands_beyond_the_colours_are_kept_and_opacity_is_not(tmp_path):
+    data = np.random.default_rng(0).integers(1, 200, (40, 50, 4)).astype(np.uint8)
+    path = tmp_path / "infrared.tif"
+    tifffile.imwrite(path, data, photometric="rgb", extrasamples=[0])
+    with layer_source(path=str(path)):
+        found = sources.new_image(Image(data, rgb=True))
+    assert (found.data.shape, found.opacity) == ((40, 50, 4), None)
+    for path in (None, str(tmp_path / "a.png")):
+        with layer_source(path=path):
+            found = sources.new_image(Image(data, rgb=True))
+        assert (found.opacity, found.axes) == (None, "yxc")
+        np.testing.assert_array_equal(found.data, data[..., :3])
+
+
+def test_pictures_are_turned_neither_by_napari_nor_in_files(tmp_path):
+    data = np.random.default_rng(0).integers(0, 255, (40, 50, 3)).astype(np.uint8)
+    picture = Picture.fromarray(data)
+    exif = picture.getexif()
+    exif[274] = 6  # to be turned by a quarter
+    picture.save(tmp_path / "a.jpg", exif=exif)
+    shown = imread(str(tmp_path / "a.jpg"))
+    np.testing.assert_array_equal(shown, read_image(tmp_path / "a.jpg").data)

@@ -1,0 +1,85 @@
+"""An image that was opened, whatever the kind of file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_cas.errors import ImageError
+from napari_cas.store.levels import readable
+
+if TYPE_CHECKING:
+    import zarr
+
+    from napari_cas.store.arraylike import ArrayLike
+
+
+@dataclass(frozen=True)
+class LoadedImage:
+    """An image that was opened, ready for :meth:`Project.add_image`.
+
+    Attributes
+    ----------
+    data : array-like
+        NumPy, Zarr or Dask array.
+    axes : str
+        One letter of t, c, z, y, x per dimension.
+    scale : tuple of float
+        Pixel size per dimension.
+    units : tuple of str or None
+        Unit per dimension.
+    channel_names : tuple of str or None
+        Names, if the file has them.
+    name : str
+        A name for it.
+    source : str or None
+        Path or URL, if it is OME-Zarr and can be referred to instead of copied.
+    no_data : int or None
+        Of integers: pixels that are this in all channels hold no data.
+    """
+
+    data: ArrayLike
+    axes: str
+    scale: tuple[float, ...]
+    units: tuple[str | None, ...]
+    channel_names: tuple[str, ...] | None
+    name: str
+    source: str | None = None
+    no_data: int | None = None
+
+
+def plain(data: ArrayLike, axes: str, path: Path, **more: Any) -> LoadedImage:  # noqa: ANN401
+    """Return an image of a file that says no more than its pixels, or `more` of it by name."""
+    count = len(axes)
+    options: dict[str, Any] = {
+        "scale": (1.0,) * count,
+        "units": (None,) * count,
+        "channel_names": None,
+        **more,
+    }
+    return LoadedImage(data, axes, name=stem(path.name), **options)
+
+
+def stem(name: str) -> str:
+    """Return a file's name without what says its kind."""
+    for suffix in (".ome.tiff", ".ome.tif", ".ome.zarr"):
+        if name.lower().endswith(suffix):
+            return name[: -len(suffix)]
+    return Path(name).stem or name
+
+
+def check_chunks(array: zarr.Array[Any], source: str) -> None:
+    """Refuse an array that cannot be read chunk by chunk.
+
+    Raises
+    ------
+    ImageError
+        It holds no numbers, or a chunk does not fit into memory.
+    """
+    if not readable(array, array.ndim):
+        raise ImageError(
+            f"{source} cannot be read",
+            expected="an array of numbers with chunks below 1 GiB",
+            got=repr(array)[:200],
+        )

@@ -1,0 +1,33 @@
+"""What Pillow stores otherwise than as red, green and blue."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from napari_cas.store.readers import read_image, read_map
+
+COLOURS = np.array([[[200, 30, 40], [20, 180, 60]], [[0, 0, 0], [250, 250, 250]]], np.uint8)
+
+
+@pytest.fixture
+def picture():
+    """A picture (64, 64, 3) of four squares."""
+    return COLOURS.repeat(32, 0).repeat(32, 1)
+
+
+def test_inks_become_colours(tmp_path, picture):
+    Image.fromarray(picture).convert("CMYK").save(tmp_path / "a.jpg", quality=95)
+    image = read_image(tmp_path / "a.jpg")
+    assert (image.axes, image.data.shape) == ("yxc", picture.shape)
+    assert np.abs(image.data.astype(int) - picture)[8::32, 8::32].max() < 12
+
+
+def test_a_palette_is_colours_in_an_image_and_ids_in_a_map(tmp_path):
+    ids = np.arange(4, dtype=np.uint8).reshape(2, 2).repeat(20, 0).repeat(20, 1)
+    picture = Image.fromarray(ids, "P")
+    picture.putpalette(COLOURS.tobytes())
+    picture.save(tmp_path / "a.png")
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png").data, COLOURS.reshape(4, 3)[ids])
+    np.testing.assert_array_equal(read_map(tmp_path / "a.png").data, ids)
