@@ -58,6 +58,8 @@ class LoadedImage:
         Path or URL, if it is OME-Zarr and can be referred to instead of copied.
     no_data : int or None
         Of integers: pixels that are this in all channels hold no data.
+    translation : tuple of float or None
+        Place of the first pixel per dimension, if the file says.
     """
 
     data: ArrayLike
@@ -68,6 +70,7 @@ class LoadedImage:
     name: str
     source: str | None = None
     no_data: int | None = None
+    translation: tuple[float, ...] | None = None
 
 
 def read_image(path: str | Path) -> LoadedImage:
@@ -332,15 +335,17 @@ def _read_zarr(source: str) -> LoadedImage:
             todo="Open one of the images inside it." if inside else "",
         )
     levels, meta = open_levels(source)
-    stored = sorted(zip(meta.order, meta.axes, meta.scale, meta.units, strict=True))
+    places = zip(meta.order, meta.axes, meta.scale, meta.units, meta.translation, strict=True)
+    stored = sorted(places)
     return LoadedImage(
         data=levels[0],
-        axes="".join(axis for _, axis, _, _ in stored),
-        scale=tuple(scale for _, _, scale, _ in stored),
-        units=tuple(unit for _, _, _, unit in stored),
+        axes="".join(axis for _, axis, *_ in stored),
+        scale=tuple(scale for _, _, scale, *_ in stored),
+        units=tuple(unit for _, _, _, unit, _ in stored),
         channel_names=meta.channel_names or None,
         name=meta.name or name,
         source=source if "://" in source else str(Path(source).resolve()),
+        translation=tuple(at for *_, at in stored),
     )
 
 
