@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from napari_cas.ui.layers import LayerAdapter
     from napari_cas.ui.panel import Panel
 
+    _Groups = Sequence[Sequence[Image]]
+
 _PICK = (
     "Point at a predicted segment and press A; or select the prediction layer, pick a label there, "
     "and press the button."
@@ -106,7 +108,7 @@ class Intents:
         self.answers.adding = True
         self.answers.refresh()
         future = self.session.create_project_later(
-            target, new, before=lambda names: self._replace(names, groups)
+            target, new, before=lambda names: self._replace(names, groups, new)
         )
         future.add_done_callback(lambda _: self._made())
 
@@ -125,25 +127,27 @@ class Intents:
         self.answers.adding = True
         self.answers.forget_problem()
         self.answers.show_status(f"Copying {_images(len(new))} into the project…")
-        future = self.session.add_images_later(new, before=lambda names: self._own(names, groups))
+        future = self.session.add_images_later(
+            new, before=lambda names: self._own(names, groups, new)
+        )
         future.add_done_callback(self._told_added)
 
     def _chosen(
         self, *, as_channels: bool, axes: str, without: Sequence[Image] = ()
-    ) -> tuple[list[list[Image]], list[NewImage]]:
+    ) -> tuple[_Groups, list[NewImage]]:
         """Return the chosen layers, grouped by image, and the images they make."""
         chosen = [layer for layer in self.layers.chosen() if layer not in without]
         if as_channels and len(chosen) > 1:
             return [chosen], [sources.new_image_of_channels(chosen, axes)]
         return [[layer] for layer in chosen], [sources.new_image(layer, axes) for layer in chosen]
 
-    def _replace(self, names: Sequence[str], groups: Sequence[Sequence[Image]]) -> None:
+    def _replace(self, names: Sequence[str], groups: _Groups, new: Sequence[NewImage]) -> None:
         self.session.close_project()  # now, for it forgets which layers show what
-        self._own(names, groups)
+        self._own(names, groups, new)
 
-    def _own(self, names: Sequence[str], groups: Sequence[Sequence[Image]]) -> None:
-        for name, group in zip(names, groups, strict=True):
-            self.layers.sight.own(name, group)
+    def _own(self, names: Sequence[str], groups: _Groups, new: Sequence[NewImage]) -> None:
+        for name, group, image in zip(names, groups, new, strict=True):
+            self.layers.sight.own(name, group, image.axes)
 
     def _told_added(self, done: Future[tuple[str, ...]]) -> None:
         self._added()

@@ -130,6 +130,8 @@ class AnnotationWidget(QWidget):
         self.keys.remove()
         self.answers.close()
         self.layers.close()
+        if self._window is not None and self._window.isVisible():
+            self.layers.sight.bring_back()  # the annotator goes on without the panel
         self.dispatch.close()
         self.session.close()
 
