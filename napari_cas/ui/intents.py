@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from napari_cas.ui.layers import LayerAdapter
     from napari_cas.ui.panel import Panel
 
-    _Groups = Sequence[Sequence[Image]]
-
 _PICK = (
     "Point at a predicted segment and press A; or select the prediction layer, pick a label there, "
     "and press the button."
@@ -108,7 +106,7 @@ class Intents:
         self.answers.adding = True
         self.answers.refresh()
         future = self.session.create_project_later(
-            target, new, before=lambda names: self._replace(names, groups, new)
+            target, new, before=lambda names: self._replace(names, groups)
         )
         future.add_done_callback(lambda _: self._made())
 
@@ -127,27 +125,27 @@ class Intents:
         self.answers.adding = True
         self.answers.forget_problem()
         self.answers.show_status(f"Copying {_images(len(new))} into the project…")
-        future = self.session.add_images_later(
-            new, before=lambda names: self._own(names, groups, new)
-        )
+        future = self.session.add_images_later(new, before=lambda names: self._own(names, groups))
         future.add_done_callback(self._told_added)
 
     def _chosen(
         self, *, as_channels: bool, axes: str, without: Sequence[Image] = ()
-    ) -> tuple[_Groups, list[NewImage]]:
-        """Return the chosen layers, grouped by image, and the images they make."""
+    ) -> tuple[list[tuple[list[Image], str]], list[NewImage]]:
+        """Return the chosen layers, grouped by image, with its axes, and the images they make."""
         chosen = [layer for layer in self.layers.chosen() if layer not in without]
         if as_channels and len(chosen) > 1:
-            return [chosen], [sources.new_image_of_channels(chosen, axes)]
-        return [[layer] for layer in chosen], [sources.new_image(layer, axes) for layer in chosen]
+            image = sources.new_image_of_channels(chosen, axes)
+            return [(chosen, image.axes)], [image]
+        new = [sources.new_image(layer, axes) for layer in chosen]
+        return [([a], image.axes) for a, image in zip(chosen, new, strict=True)], new
 
-    def _replace(self, names: Sequence[str], groups: _Groups, new: Sequence[NewImage]) -> None:
+    def _replace(self, names: Sequence[str], groups: list[tuple[list[Image], str]]) -> None:
         self.session.close_project()  # now, for it forgets which layers show what
-        self._own(names, groups, new)
+        self._own(names, groups)
 
-    def _own(self, names: Sequence[str], groups: _Groups, new: Sequence[NewImage]) -> None:
-        for name, group, image in zip(names, groups, new, strict=True):
-            self.layers.sight.own(name, group, image.axes)
+    def _own(self, names: Sequence[str], groups: list[tuple[list[Image], str]]) -> None:
+        for name, (group, axes) in zip(names, groups, strict=True):
+            self.layers.sight.own(name, group, axes)
 
     def _told_added(self, done: Future[tuple[str, ...]]) -> None:
         self._added()
