@@ -129,6 +129,7 @@ def as_new_image(path: str, *, refer: bool = False) -> NewImage:
         axes=image.axes,
         scale=image.scale,
         units=[unit or "" for unit in image.units] if any(image.units) else None,
+        translation=image.translation,
         channel_names=image.channel_names,
         no_data=image.no_data,
         source=image.source if refer else None,

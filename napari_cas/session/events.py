@@ -49,6 +49,8 @@ class NewImage:
         Physical size of a pixel along each axis.
     units : sequence of str, optional
         Unit of each axis, such as ``"micrometer"``.
+    translation : sequence of float, optional
+        Place of the first pixel along each axis, in these units: where the stage stood.
     channel_names : sequence of str, optional
         Names of the channels.
     no_data : int, optional
@@ -65,6 +67,7 @@ class NewImage:
     axes: str = "yx"
     scale: Sequence[float] | None = None
     units: Sequence[str] | None = None
+    translation: Sequence[float] | None = None
     channel_names: Sequence[str] | None = None
     no_data: int | None = None
     opacity: int | None = None

@@ -124,6 +124,7 @@ def _take(project: Project, name: str, image: NewImage) -> ImageEntry:
         image.axes,
         scale=image.scale,
         units=image.units,
+        translation=image.translation,
         channel_names=image.channel_names,
         no_data=no_data,
     )

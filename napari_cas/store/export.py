@@ -222,7 +222,9 @@ def _write_image(folder: Path, entry: ImageEntry, ticker: _Ticker) -> None:
         levels[0][where] = block.astype(source.dtype, copy=False)
         ticker.step()
     pyramid.build(levels, pyramid.halve_mean, ticker.step)
-    multi = metadata.multiscales(entry.name, entry.axes, paths, entry.scale, entry.units)
+    multi = metadata.multiscales(
+        entry.name, entry.axes, paths, entry.scale, entry.units, translation=entry.translation
+    )
     ome: dict[str, Any] = {"version": metadata.OME_VERSION, "multiscales": [multi]}
     low, high = entry.intensity.low, entry.intensity.high
     limits = (min(low), max(high))
@@ -302,7 +304,13 @@ def _write_labels(
     if linked:
         image_label["source"] = {"image": "../../"}
     multi = metadata.multiscales(
-        part, entry.label_axes, paths, entry.label_scale, entry.label_units, method="mode"
+        part,
+        entry.label_axes,
+        paths,
+        entry.label_scale,
+        entry.label_units,
+        method="mode",
+        translation=entry.label_translation,
     )
     ome = {"version": metadata.OME_VERSION, "multiscales": [multi], "image-label": image_label}
     write_group(folder, {"ome": ome})

@@ -56,6 +56,8 @@ class ImageEntry:
         Pixel size per axis.
     units : tuple of str or None
         Unit per axis, as OME-Zarr spells it.
+    translation : tuple of float
+        Place of the first pixel per axis, in these units.
     channel_names : tuple of str
         One per channel.
     intensity : Intensity
@@ -94,6 +96,7 @@ class ImageEntry:
         levels, meta = open_levels(self.source, attributes)
         self._levels, self._meta = levels, meta
         self.axes, self.scale, self.units = meta.axes, meta.scale, meta.units
+        self.translation = meta.translation
         self.shape = tuple(levels[0].shape[i] for i in meta.order)
         self.dtype = np.dtype(levels[0].dtype)
         count = self.n_channels
@@ -149,6 +152,11 @@ class ImageEntry:
     def label_units(self) -> tuple[str | None, ...]:
         """Unit per label axis."""
         return tuple(self.units[self.axes.index(axis)] for axis in self.label_axes)
+
+    @property
+    def label_translation(self) -> tuple[float, ...]:
+        """Place of the first pixel per label axis."""
+        return tuple(self.translation[self.axes.index(axis)] for axis in self.label_axes)
 
     def planes(self) -> Iterator[Plane]:
         """Yield the indices of every plane, ``()`` alone in 2-D."""

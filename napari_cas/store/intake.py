@@ -210,6 +210,7 @@ def write_image(
     *,
     scale: Sequence[float] | None = None,
     units: Sequence[str | None] | None = None,
+    translation: Sequence[float] | None = None,
     channel_names: Sequence[str] | None = None,
     no_data: int | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -226,6 +227,8 @@ def write_image(
         The image.
     scale, units : sequence, optional
         Pixel size and its unit per axis, in the order of the axes as given.
+    translation : sequence, optional
+        Place of the first pixel per axis, in these units and this order.
     channel_names : sequence of str, optional
         One per channel.
     no_data : int, optional
@@ -241,6 +244,7 @@ def write_image(
         If the file system refuses.
     """
     spacing, named_units = _per_axis(source, scale, units)
+    origin = _origin(source, translation)
     names = _names(source, channel_names)
     no_data = no_data if source.dtype.kind in "iu" else None
     shapes = pyramid.level_shapes(source.shape)
@@ -265,7 +269,9 @@ def write_image(
         whole = tally.low, tally.high
         seen = sample_intensity(levels[0], source.canonical, whole, no_data)
         intensity = replace(seen, missing=tally.missing / tally.total)
-    entry = metadata.multiscales(name, source.canonical, paths, spacing, named_units)
+    entry = metadata.multiscales(
+        name, source.canonical, paths, spacing, named_units, translation=origin
+    )
     ome: dict[str, Any] = {"version": metadata.OME_VERSION, "multiscales": [entry]}
     limits = _limits(source.dtype, tally)
     ome["omero"] = metadata.omero(names, intensity.low, intensity.high, limits)
@@ -322,6 +328,18 @@ def _per_axis(
             "Unusable units", expected=f"{count} for axes {source.axes}", got=str(list(named))
         )
     return [given[i] for i in source.order], [named[i] for i in source.order]
+
+
+def _origin(source: Source, translation: Sequence[float] | None) -> list[float]:
+    count = len(source.axes)
+    given = [0.0] * count if translation is None else [float(value) for value in translation]
+    if len(given) != count or not np.isfinite(given).all():
+        raise ImageError(
+            "Unusable translation",
+            expected=f"{count} finite numbers for {source.axes}",
+            got=str(given),
+        )
+    return [given[i] for i in source.order]
 
 
 def _names(source: Source, names: Sequence[str] | None) -> list[str]:

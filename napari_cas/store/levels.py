@@ -136,6 +136,7 @@ def write_labels(
     shape: tuple[int, ...],
     scale: Sequence[float],
     units: Sequence[str | None],
+    translation: Sequence[float] | None = None,
 ) -> None:
     """Make the empty label arrays of an image.
 
@@ -151,6 +152,8 @@ def write_labels(
         Label shape.
     scale, units : sequence
         Pixel size and unit per label axis.
+    translation : sequence, optional
+        Place of the first pixel per label axis.
 
     Raises
     ------
@@ -160,7 +163,9 @@ def write_labels(
     listed = [label for label in LABELS if label != "corrections"]
     write_group(folder / "labels", {"ome": {"version": metadata.OME_VERSION, "labels": listed}})
     for label, dtype in LABELS.items():
-        entry = metadata.multiscales(f"{name} {label}", axes, ["0"], scale, units, method=None)
+        entry = metadata.multiscales(
+            f"{name} {label}", axes, ["0"], scale, units, method=None, translation=translation
+        )
         image_label: dict[str, Any] = {
             "version": metadata.OME_VERSION,
             "source": {"image": "../../"},
@@ -190,4 +195,5 @@ def add_labels(draft: Path, name: str) -> None:
         tuple(levels[0].shape[meta.order[i]] for i in keep),
         [meta.scale[i] for i in keep],
         [meta.units[i] for i in keep],
+        [meta.translation[i] for i in keep],
     )

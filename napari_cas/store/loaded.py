@@ -37,6 +37,8 @@ class LoadedImage:
         Path or URL, if it is OME-Zarr and can be referred to instead of copied.
     no_data : int or None
         Of integers: pixels that are this in all channels hold no data.
+    translation : tuple of float or None
+        Place of the first pixel per dimension, if the file says.
     """
 
     data: ArrayLike
@@ -47,6 +49,7 @@ class LoadedImage:
     name: str
     source: str | None = None
     no_data: int | None = None
+    translation: tuple[float, ...] | None = None
 
 
 def plain(data: ArrayLike, axes: str, path: Path, **more: Any) -> LoadedImage:  # noqa: ANN401

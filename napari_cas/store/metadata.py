@@ -7,6 +7,7 @@ and ``image-label``).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from napari_cas.errors import ImageError, ProjectFormatError
@@ -50,6 +51,8 @@ class ImageMetadata:
         Names of the channels; empty if not given.
     name : str
         Name of the image; may be empty.
+    translation : tuple of float
+        Place of the first pixel's centre per axis of `axes`, in `units`.
     """
 
     axes: str
@@ -59,6 +62,7 @@ class ImageMetadata:
     units: tuple[str | None, ...]
     channel_names: tuple[str, ...] = ()
     name: str = ""
+    translation: tuple[float, ...] = ()
 
 
 def canonical_axes(axes: str) -> tuple[str, tuple[int, ...]]:
@@ -103,11 +107,14 @@ def multiscales(
     units: Sequence[str | None],
     *,
     method: str | None = "mean",
+    translation: Sequence[float] | None = None,
 ) -> dict[str, Any]:
     """Return one entry of ``multiscales``: level k is 2^k times coarser along y and x.
 
-    The translation of a coarser level is that of its pixels' centres, (2^k − 1)/2 fine pixels.
+    The translation of a coarser level is that of its pixels' centres, (2^k − 1)/2 fine pixels, and
+    that of the image itself, if it has one, such as the stage's position.
     """
+    origin = [0.0] * len(axes) if translation is None else list(translation)
     entries: list[dict[str, Any]] = []
     for axis, unit in zip(axes, units, strict=True):
         entry: dict[str, Any] = {"name": axis, "type": _TYPES[axis]}
@@ -120,8 +127,8 @@ def multiscales(
         transforms: list[dict[str, Any]] = [
             {"type": "scale", "scale": [s * f for s, f in zip(scale, factors, strict=True)]}
         ]
-        if level:
-            shift = [s * (f - 1) / 2 for s, f in zip(scale, factors, strict=True)]
+        if level or any(origin):
+            shift = [o + s * (f - 1) / 2 for o, s, f in zip(origin, scale, factors, strict=True)]
             transforms.append({"type": "translation", "translation": shift})
         datasets.append({"path": path, "coordinateTransformations": transforms})
     entry = {"name": name, "axes": entries, "datasets": datasets}
@@ -184,7 +191,7 @@ def _parse(attributes: dict[str, Any]) -> ImageMetadata:
     paths = tuple(_relative(dataset["path"]) for dataset in first["datasets"])
     if not 0 < len(paths) <= _MAX_LEVELS:
         raise ValueError(f"{len(paths)} resolution levels")
-    scale = _scale(first, len(names))
+    scale, translation = _placement(first, len(names))
     return ImageMetadata(
         axes=axes,
         order=order,
@@ -193,6 +200,7 @@ def _parse(attributes: dict[str, Any]) -> ImageMetadata:
         units=tuple(units[i] for i in order),
         channel_names=_channel_names(ome),
         name=str(first.get("name") or ""),
+        translation=tuple(translation[i] for i in order),
     )
 
 
@@ -212,17 +220,24 @@ def _relative(path: object) -> str:
     return path
 
 
-def _scale(multiscale: dict[str, Any], ndim: int) -> list[float]:
-    """Return the pixel size at full resolution: the data set's times the image's."""
-    total = [1.0] * ndim
+def _placement(multiscale: dict[str, Any], ndim: int) -> tuple[list[float], list[float]]:
+    """Return pixel size and translation at full resolution: the data set's, then the image's."""
+    scale, translation = [1.0] * ndim, [0.0] * ndim
     first = multiscale["datasets"][0].get("coordinateTransformations") or []
     for transform in [*first, *(multiscale.get("coordinateTransformations") or [])]:
-        if transform.get("type") == "scale" and "scale" in transform:
-            values = [float(v) for v in transform["scale"]]
-            if len(values) != ndim or not all(0 < v < float("inf") for v in values):
-                raise ValueError(f"scale {values} for {ndim} axes")
-            total = [a * b for a, b in zip(total, values, strict=True)]
-    return total
+        kind = transform.get("type")
+        if kind not in ("scale", "translation") or kind not in transform:
+            continue
+        values = [float(v) for v in transform[kind]]
+        usable = all(v > 0 if kind == "scale" else abs(v) < inf for v in values)
+        if len(values) != ndim or not usable or inf in values:
+            raise ValueError(f"{kind} {values} for {ndim} axes")
+        if kind == "scale":
+            scale = [a * b for a, b in zip(scale, values, strict=True)]
+            translation = [a * b for a, b in zip(translation, values, strict=True)]
+        else:
+            translation = [a + b for a, b in zip(translation, values, strict=True)]
+    return scale, translation
 
 
 def _channel_names(ome: dict[str, Any]) -> tuple[str, ...]:

@@ -257,6 +257,7 @@ class Project(ProjectRoot):
         *,
         scale: Sequence[float] | None = None,
         units: Sequence[str | None] | None = None,
+        translation: Sequence[float] | None = None,
         channel_names: Sequence[str] | None = None,
         no_data: int | None = None,
         progress: Callable[[int, int], None] | None = None,
@@ -272,8 +273,8 @@ class Project(ProjectRoot):
             booleans as uint8.
         axes : str
             What each dimension of `data` is: letters t, c, z, y, x in any order, such as "yxc".
-        scale, units : sequence, optional
-            Pixel size and its unit per dimension of `data`.
+        scale, units, translation : sequence, optional
+            Pixel size, its unit and place of the first pixel per dimension of `data`.
         channel_names : sequence of str, optional
             One per channel.
         no_data : int, optional
@@ -295,6 +296,7 @@ class Project(ProjectRoot):
             source=Source(as_array(data), axes),
             scale=scale,
             units=units,
+            translation=translation,
             channel_names=channel_names,
             no_data=no_data,
             progress=progress,

@@ -196,15 +196,17 @@ def _read_zarr(source: str, *, ids: bool) -> LoadedImage:
             todo="Open one of the images inside it." if inside else "",
         )
     levels, meta = open_levels(source)
-    stored = sorted(zip(meta.order, meta.axes, meta.scale, meta.units, strict=True))
+    places = zip(meta.order, meta.axes, meta.scale, meta.units, meta.translation, strict=True)
+    stored = sorted(places)
     return LoadedImage(
         data=levels[0],
-        axes="".join(axis for _, axis, _, _ in stored),
-        scale=tuple(scale for _, _, scale, _ in stored),
-        units=tuple(unit for _, _, _, unit in stored),
+        axes="".join(axis for _, axis, *_ in stored),
+        scale=tuple(scale for _, _, scale, *_ in stored),
+        units=tuple(unit for _, _, _, unit, _ in stored),
         channel_names=meta.channel_names or None,
         name=meta.name or name,
         source=source if "://" in source else str(Path(source).resolve()),
+        translation=tuple(at for *_, at in stored),
     )
 
 

@@ -73,6 +73,7 @@ class Answers:
             (layers.region_chosen, self._region_chosen),
             (layers.chosen_changed, self.show_chosen),
             (layers.result_removed, self._result_removed),
+            (layers.sight.replaced, lambda text: self.say(Message("info", text))),
         ]
 
     def connect(self) -> None:

@@ -25,7 +25,7 @@ _CHANNEL_COLOURS = ("magenta", "green", "cyan", "yellow", "red", "blue")
 
 
 def place(entry: ImageEntry) -> dict[str, Any]:
-    """Return what napari's layers on an image have in common: pixel size, unit and name of axes.
+    """Return what napari's layers on an image have in common: where they lie, and their axes.
 
     Parameters
     ----------
@@ -39,6 +39,7 @@ def place(entry: ImageEntry) -> dict[str, Any]:
     )
     return {
         "scale": entry.label_scale,
+        "translate": entry.label_translation,
         "axis_labels": tuple(entry.label_axes),
         "units": tuple(units),
     }
@@ -98,8 +99,7 @@ def _labels(
         name=name,
         opacity=opacity,
         colormap=colours,
-        **place(entry),
-        translate=frame.translate,
+        **{**place(entry), "translate": frame.translate},
         visible=False,  # until it is in the viewer, see looks.reveal
     )
     layer.brush_size = brush_size(*entry.plane_size)
@@ -120,7 +120,7 @@ def extra_layer(kind: str, data: Any, entry: ImageEntry) -> Image:
     """
     where = place(entry)
     if kind == "probabilities":
-        first = {"scale": 1.0, "axis_labels": "channel", "units": "pixel"}
+        first = {"scale": 1.0, "translate": 0.0, "axis_labels": "channel", "units": "pixel"}
         where = {key: (first[key], *values) for key, values in where.items()}
     colormap = "viridis" if kind == "probabilities" else "magma"
     return Image(

@@ -44,6 +44,8 @@ class Frame:
         Height and width of the planes.
     scale : sequence of float
         Pixel size along the label axes.
+    start : sequence of float, optional
+        Place of the planes' first pixel in the world; by default the origin.
 
     Attributes
     ----------
@@ -55,8 +57,11 @@ class Frame:
         Whether more of the plane is looked at than it holds.
     """
 
-    def __init__(self, size: tuple[int, int], scale: Sequence[float]) -> None:
+    def __init__(
+        self, size: tuple[int, int], scale: Sequence[float], start: Sequence[float] = ()
+    ) -> None:
         self.size, self.scale = size, tuple(scale)
+        self.start = tuple(start) or (0.0,) * len(self.scale)
         self.whole = max(size) <= LIMIT
         everything = Box(0, 0, *size)
         self.box = everything if self.whole else around(everything, size)
@@ -76,7 +81,8 @@ class Frame:
         """Place of the layers in the world."""
         leading = len(self.scale) - 2
         shift = (*(0 for _ in range(leading)), *self.origin)
-        return tuple(at * size for at, size in zip(shift, self.scale, strict=True))
+        parts = zip(self.start, shift, self.scale, strict=True)
+        return tuple(start + at * size for start, at, size in parts)
 
     def hold(self, layer: Labels | None, array: AnyLabels) -> None:
         """Give a layer, in which nobody is painting, this window instead of its present one."""

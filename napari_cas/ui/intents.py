@@ -129,20 +129,22 @@ class Intents:
 
     def _chosen(
         self, *, as_channels: bool, axes: str, without: Sequence[Image] = ()
-    ) -> tuple[list[list[Image]], list[NewImage]]:
-        """Return the chosen layers, grouped by image, and the images they make."""
+    ) -> tuple[list[tuple[list[Image], str]], list[NewImage]]:
+        """Return the chosen layers, grouped by image, with its axes, and the images they make."""
         chosen = [layer for layer in self.layers.chosen() if layer not in without]
         if as_channels and len(chosen) > 1:
-            return [chosen], [sources.new_image_of_channels(chosen, axes)]
-        return [[layer] for layer in chosen], [sources.new_image(layer, axes) for layer in chosen]
+            image = sources.new_image_of_channels(chosen, axes)
+            return [(chosen, image.axes)], [image]
+        new = [sources.new_image(layer, axes) for layer in chosen]
+        return [([a], image.axes) for a, image in zip(chosen, new, strict=True)], new
 
-    def _replace(self, names: Sequence[str], groups: Sequence[Sequence[Image]]) -> None:
+    def _replace(self, names: Sequence[str], groups: list[tuple[list[Image], str]]) -> None:
         self.session.close_project()  # now, for it forgets which layers show what
         self._own(names, groups)
 
-    def _own(self, names: Sequence[str], groups: Sequence[Sequence[Image]]) -> None:
-        for name, group in zip(names, groups, strict=True):
-            self.layers.sight.own(name, group)
+    def _own(self, names: Sequence[str], groups: list[tuple[list[Image], str]]) -> None:
+        for name, (group, axes) in zip(names, groups, strict=True):
+            self.layers.sight.own(name, group, axes)
 
     def _told_added(self, done: Future[tuple[str, ...]]) -> None:
         self._added()

@@ -62,7 +62,6 @@ class LayerAdapter:
         self._entry: ImageEntry | None = None
         self._news = News()
         self.sight = Sight(self._viewer)
-        self._added: list[Layer] = []
         self._results: list[Layer] = []
         self._looks: dict[str, Look] = {}
         self.frame = Frame((0, 0), (1, 1))
@@ -100,7 +99,7 @@ class LayerAdapter:
             if layer is not None and layer in self._viewer.layers:
                 layer.editable = False
         if not leave:
-            self._added = []
+            self.sight.leave()
             self._take_away()
         self._forget(self.regions)
         self._forget(self.prediction)
@@ -122,7 +121,7 @@ class LayerAdapter:
 
     def taken(self) -> list[Layer]:
         """Return the layers that show pixels of the project."""
-        return [*self.sight.owned(), *self._added]
+        return [*self.sight.owned(), *self.sight.added]
 
     def add_image(self, data: Any, options: dict[str, Any]) -> None:
         """Add an image layer that is the annotator's from now on, and select it alone."""
@@ -150,33 +149,23 @@ class LayerAdapter:
             if entry is None:
                 self.sight.forget()
                 return
-            self.frame = Frame(entry.plane_size, entry.label_scale)
-            shown = self._show_image(entry)
+            self.frame = Frame(entry.plane_size, entry.label_scale, entry.label_translation)
+            shown = self.sight.show(entry)
             self.regions = self._add_regions(entry, writable)
             if predicted:
                 self.ensure_prediction()
             self._viewer.layers.selection.active = self.regions
-            if self._added if before is None else place(before) != place(entry):
+            if self.sight.added if before is None else place(before) != place(entry):
                 fit(self._viewer, shown)
         self.region_chosen.emit()
         self.view_moved.emit()
-
-    def _show_image(self, entry: ImageEntry) -> list[Layer]:
-        """Show the pixels, in the annotator's layers or in added ones, and return the layers."""
-        shown = self.sight.turn_to(entry.name)
-        if not shown:
-            shown = self._added = display.image_layers(entry)
-            for index, layer in enumerate(self._added):
-                self._viewer.layers.insert(index, layer)
-        self.sight.uncover(shown)
-        return list(shown)
 
     def _take_away(self) -> None:
         for role, layer in (("regions", self.regions), ("prediction", self.prediction)):
             if layer is not None:
                 self._looks[role] = Look.of(layer)
                 self._forget(layer)
-        gone = [self.regions, self.prediction, *self._added, *self._results]
+        gone = [self.regions, self.prediction, *self.sight.added, *self._results]
         # At once: else napari shows the controls of each layer and collects garbage after each.
         self._viewer.layers.selection.difference_update(gone)
         with getattr(self._viewer.layers, "batched_update", nullcontext)():
@@ -184,7 +173,7 @@ class LayerAdapter:
                 if layer is not None and layer in self._viewer.layers:
                     self._viewer.layers.remove(layer)
         self.regions = self.prediction = None
-        self._added, self._results = [], []
+        self.sight.added, self._results = [], []
 
     def ensure_regions(self, *, writable: bool = True) -> None:
         """Bring the regions layer back if it was deleted, and make it active, brush in hand."""
@@ -229,7 +218,7 @@ class LayerAdapter:
         if QApplication.mouseButtons() != Qt.MouseButton.NoButton:
             self.view_moved.emit()  # not in the middle of a stroke: later
             return
-        if self.frame.follow(where.seen(self._viewer, self.frame.scale[-2:])):
+        if self.frame.follow(where.seen(self._viewer, self.frame)):
             self._hold_frame(self._entry)
         self.frame.outline(self.regions)
 
@@ -375,7 +364,7 @@ class LayerAdapter:
             self._looks["prediction"] = Look.of(layer)
             self._forget(layer)
             self.prediction = None
-        self._added = [other for other in self._added if other is not layer]
+        self.sight.added = [other for other in self.sight.added if other is not layer]
         if any(other is layer for other in self._results) and not self._quiet:
             self._results = [other for other in self._results if other is not layer]
             self.result_removed.emit(layer)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from napari.layers import Labels
+    from napari.layers import Image, Labels
     from napari.utils.colormaps import CyclicLabelColormap, DirectLabelColormap
 
 _REGION_COLOURS = (
@@ -76,6 +76,24 @@ def reveal(layer: Labels, look: Look | None, mode: str) -> None:
     layer.mode = mode
     if look is not None:
         look.give(layer)
+
+
+_TAKEN = ("contrast_limits", "gamma", "colormap", "opacity", "blending", "interpolation2d")
+
+
+def resemble(layer: Image, model: Image) -> None:
+    """Show the same pixels in the contrast and the colours that the annotator chose for them.
+
+    Parameters
+    ----------
+    layer : Image
+        Not in the viewer yet.
+    model : Image
+        The annotator's.
+    """
+    if layer.rgb == model.rgb:
+        for name in _TAKEN[3 if layer.rgb else 0 :]:
+            setattr(layer, name, getattr(model, name))
 
 
 def brush_size(height: int, width: int) -> int:

@@ -52,7 +52,7 @@ def read_project(path: str | list[str]) -> list[LayerData]:
         name = project.images[0]
     entry = project.image(str(name))
     found: list[LayerData] = [layer.as_layer_data_tuple() for layer in display.image_layers(entry)]
-    shared = {"scale": entry.label_scale}
+    shared = {"scale": entry.label_scale, "translate": entry.label_translation}
     found.append((entry.prediction_view, _prediction(shared, prediction_colours()), "labels"))
     found.append((entry.regions, {"name": "regions", **shared}, "labels"))
     return found

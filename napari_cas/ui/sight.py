@@ -1,7 +1,9 @@
 """Which of the annotator's layers are in sight: those of the image shown, and none that covers it.
 
 Only what stands between the annotator and the image to be painted is hidden, and it comes back when
-the project is closed.
+the project is closed. So does a layer on which strokes would not land where the mouse is: meanwhile
+layers of the project's own show the image. Such a layer is taken out of the list and not just
+hidden, because hidden layers still give the viewer their sliders.
 """
 
 from __future__ import annotations
@@ -11,7 +13,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
+import psygnal
 from napari.layers import Image
+
+from napari_cas.ui import display
+from napari_cas.ui.looks import resemble
+from napari_cas.ui.placing import misfit, plane_shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -32,17 +39,29 @@ class Sight:
     ----------
     viewer : ViewerModel
         Holds the layers.
+
+    Attributes
+    ----------
+    added : list of Layer
+        The project's own layers that show the pixels; empty where the annotator's do.
     """
+
+    replaced = psygnal.Signal(str)
+    """Layers of the annotator were set aside: a sentence that says so."""
 
     def __init__(self, viewer: ViewerModel) -> None:
         self._viewer = viewer
         self._pixels: dict[str, list[Layer]] = {}
         self._results: dict[str, list[Layer]] = {}
+        self._axes: dict[str, str] = {}
         self._hidden: list[Layer] = []
+        self._aside: list[tuple[int, Layer]] = []
+        self.added: list[Layer] = []
 
-    def own(self, name: str, layers: Sequence[Layer]) -> None:
-        """Remember the annotator's layers that show the pixels of the image `name`."""
+    def own(self, name: str, layers: Sequence[Layer], axes: str = "") -> None:
+        """Remember the annotator's layers that show the pixels of an image, and its axes."""
         self._pixels[name] = list(layers)
+        self._axes[name] = axes
 
     def belongs(self, name: str, layer: Layer) -> None:
         """Remember a layer of the annotator's, such as objects, that says something of an image."""
@@ -52,7 +71,66 @@ class Sight:
         """Return the annotator's layers that show pixels of the project."""
         return [layer for layers in self._pixels.values() for layer in layers]
 
-    def turn_to(self, name: str) -> list[Layer]:
+    def show(self, entry: ImageEntry) -> list[Layer]:
+        """Show the pixels of an image, hide those of others and what covers it; return its layers.
+
+        Parameters
+        ----------
+        entry : ImageEntry
+            Shown by the annotator's layers, or by added ones if there are none or they do not fit.
+        """
+        at = self._set_misfits_aside(entry)
+        shown = self._turn_to(entry.name)
+        if not shown:
+            shown = self.added = self._own_layers(entry)
+            for index, layer in enumerate(self.added):
+                self._viewer.layers.insert(index, layer)
+        dims = self._viewer.dims
+        for axis, place in enumerate(at, dims.ndim - len(entry.label_axes)):
+            dims.set_point(axis, place)  # the plane that was looked at
+        self._uncover(shown)
+        return list(shown)
+
+    def _own_layers(self, entry: ImageEntry) -> list[Layer]:
+        """Return the project's layers, in the looks of the annotator's where each has its own."""
+        made = display.image_layers(entry)
+        models = self._pixels.get(entry.name, ())
+        if len(made) == len(models):
+            for layer, model in zip(made, models, strict=True):
+                resemble(layer, model)
+        return list(made)
+
+    def _set_misfits_aside(self, entry: ImageEntry) -> tuple[float, ...]:
+        """Take layers out of the list that do not fit; return what plane was looked at, if any."""
+        layers = self._present(self._pixels.get(entry.name, ()))
+        axes = self._axes.get(entry.name, "")
+        shown = next(filter(None, (misfit(layer, axes, entry) for layer in layers)), "")
+        if not shown:
+            return ()
+        at = plane_shown(layers[0], axes, entry, self._viewer.dims.point)
+        for layer in reversed(layers):
+            self._aside.append((self._viewer.layers.index(layer), layer))
+            self._viewer.layers.remove(layer)
+        whose = "Your layer comes" if len(layers) == 1 else "Your layers come"
+        back = f"{whose} back when the project is closed."
+        self.replaced.emit(f"Image {entry.name!r} is shown {shown}. {back}")
+        return at
+
+    def leave(self) -> None:
+        """Let the project's own layers be the annotator's, where there are no others to come back.
+
+        Someone who closes the panel alone still wants to see the image.
+        """
+        if not self._aside:
+            self.added = []
+
+    def bring_back(self) -> None:
+        """Put the annotator's layers that were set aside where they were."""
+        while self._aside:
+            index, layer = self._aside.pop()
+            self._viewer.layers.insert(min(index, len(self._viewer.layers)), layer)
+
+    def _turn_to(self, name: str) -> list[Layer]:
         """Show the layers of one image, hide those of others, and return those of its pixels."""
         for of in (self._pixels, self._results):
             for other, layers in of.items():
@@ -64,7 +142,7 @@ class Sight:
         self._show_again(self._results.get(name, ()))
         return pixels
 
-    def uncover(self, pixels: Sequence[Layer]) -> None:
+    def _uncover(self, pixels: Sequence[Layer]) -> None:
         """Hide images that cover these layers completely where they lie.
 
         Parameters
@@ -79,8 +157,10 @@ class Sight:
 
     def forget(self) -> None:
         """Show everything again that was hidden here, and forget which layers show what."""
+        self.bring_back()
         self._show_again(tuple(self._hidden))
         self._pixels.clear()
+        self._axes.clear()
         self._results.clear()
 
     def _hide(self, layers: Iterable[Layer]) -> None:
@@ -116,8 +196,8 @@ def covers(layer: Layer, below: Layer) -> bool:
 
 
 def place(entry: ImageEntry) -> tuple[float, ...]:
-    """Return where the planes of an image lie in the world: their size and that of a pixel."""
-    return (*entry.plane_size, *entry.label_scale[-2:])
+    """Return where planes lie in the world: their size, that of a pixel, place of the first."""
+    return (*entry.plane_size, *entry.label_scale[-2:], *entry.label_translation[-2:])
 
 
 def fit(viewer: ViewerModel, layers: Sequence[Layer]) -> None:

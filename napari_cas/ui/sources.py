@@ -10,6 +10,7 @@ from napari_cas.session import NewImage
 from napari_cas.store.opacity import cut
 from napari_cas.store.rasters import TIFF_SUFFIXES, without_no_data
 from napari_cas.store.tiffs import opacity_of
+from napari_cas.ui.placing import first_pixel, pixel_size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -105,8 +106,9 @@ def new_image(layer: Image, axes: str = "") -> NewImage:
         name=layer.name,
         data=data,
         axes=axes,
-        scale=_per_axis(layer.scale, axes, rgb=layer.rgb, fill=1.0),
+        scale=_per_axis(pixel_size(layer), axes, rgb=layer.rgb, fill=1.0),
         units=_units(layer, axes),
+        translation=_per_axis(first_pixel(layer), axes, rgb=layer.rgb, fill=0.0),
         no_data=no_data,
         opacity=opacity,
         source=_ome_zarr_source(layer),
@@ -138,6 +140,7 @@ def new_image_of_channels(layers: Sequence[Image], axes: str = "") -> NewImage:
         axes=f"c{axes}",
         scale=None if first.scale is None else (1.0, *first.scale),
         units=None if first.units is None else ("", *first.units),
+        translation=None if first.translation is None else (0.0, *first.translation),
         channel_names=tuple(layer.name for layer in layers),
         no_data=first.no_data if len({value for _, value in known}) == 1 else None,
         source=first.source if look_like_channels(layers) else None,

@@ -128,29 +128,30 @@ def view_of(layer: Labels, viewer: ViewerModel, frame: Frame) -> tuple[Plane, Bo
     if not is_flat(viewer.dims):
         return None
     if not frame.whole:
-        return plane_of(layer, viewer.dims.point), seen(viewer, frame.scale[-2:]).clip(*frame.size)
+        return plane_of(layer, viewer.dims.point), seen(viewer, frame).clip(*frame.size)
     (y0, x0), (y1, x1) = layer.corner_pixels[:, -2:]
     height, width = layer.data.shape[-2:]
     box = Box(int(y0), int(x0), int(y1) + 1, int(x1) + 1).clip(height, width)
     return plane_of(layer, viewer.dims.point), box
 
 
-def seen(viewer: ViewerModel, scale: Sequence[float]) -> Box:
+def seen(viewer: ViewerModel, frame: Frame) -> Box:
     """Return the box of pixels that the camera sees, also beyond the plane.
 
     Parameters
     ----------
     viewer : ViewerModel
         Shows y and x.
-    scale : sequence of float
-        Pixel size along y and x.
+    frame : Frame
+        Knows the size of a pixel and the place of the first one.
     """
     camera = getattr(viewer, "scene", viewer).camera  # napari < 0.9 has no scene
     canvas = getattr(viewer, "canvas", None)
     size = np.asarray(viewer._canvas_size if canvas is None else canvas.size)  # noqa: SLF001
     centre, half = np.asarray(camera.center[-2:]), size[-2:] / camera.zoom / 2
-    low = np.floor((centre - half) / scale).astype(int)
-    high = np.ceil((centre + half) / scale).astype(int) + 1
+    scale, start = np.asarray(frame.scale[-2:]), np.asarray(frame.start[-2:])
+    low = np.floor((centre - half - start) / scale).astype(int)
+    high = np.ceil((centre + half - start) / scale).astype(int) + 1
     return Box(int(low[0]), int(low[1]), int(high[0]), int(high[1]))
 
 

@@ -57,8 +57,9 @@ def write_ome_zarr(path: str, layers: list[LayerData]) -> list[str]:
         try:
             axes = axes_for(pixels.ndim, rgb=rgb)
             scale = (*options.get("scale", (1.0,) * pixels.ndim), 1.0)[: pixels.ndim]
+            place = (*options.get("translate", (0.0,) * pixels.ndim), 0.0)[: pixels.ndim]
             name = str(options.get("name") or "image")
-            entry = project.add_image(name, pixels, axes, scale=scale)
+            entry = project.add_image(name, pixels, axes, scale=scale, translation=place)
             include.extend([_add(entry, layer) for layer in labels])
             entry.flush()
             if len(set(include)) < len(include):

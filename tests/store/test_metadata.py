@@ -36,6 +36,34 @@ def test_what_is_written_is_read_back():
     assert shift == {"type": "translation", "translation": [0, 0, 0.25, 0.125]}
 
 
+def test_the_place_of_the_first_pixel_is_written_and_read_back_on_all_levels():
+    entry = metadata.multiscales(
+        "n", "yx", ["0", "1"], (0.5, 0.25), (None, None), translation=(300, -500)
+    )
+    meta = metadata.parse({"ome": {"multiscales": [entry]}}, "here")
+    assert (meta.scale, meta.translation) == ((0.5, 0.25), (300, -500))
+    shifts = [level["coordinateTransformations"][1]["translation"] for level in entry["datasets"]]
+    assert shifts == [[300, -500], [300.25, -499.875]]
+
+
+def test_what_the_image_says_of_its_place_comes_after_what_the_data_set_says():
+    both = [{"type": "scale", "scale": [2, 2]}, {"type": "translation", "translation": [10, 20]}]
+    attributes = _attributes(["x", "y"], both)
+    attributes["ome"]["multiscales"][0]["coordinateTransformations"] = [
+        {"type": "scale", "scale": [0.5, 1]},
+        {"type": "translation", "translation": [1, 2]},
+    ]
+    meta = metadata.parse(attributes, "here")
+    assert (meta.axes, meta.scale, meta.translation) == ("yx", (2, 1), (22, 6))
+
+
+@pytest.mark.parametrize("place", [[1.0], ["a", 1], [float("inf"), 1], [float("nan"), 1]])
+def test_a_place_that_is_none_is_refused(place):
+    attributes = _attributes(["y", "x"], [{"type": "translation", "translation": place}])
+    with pytest.raises(ProjectFormatError):
+        metadata.parse(attributes, "here")
+
+
 def test_axes_named_otherwise_are_recognised_by_type():
     axes = [
         {"name": "Time", "type": "time"},

@@ -37,7 +37,7 @@ def test_showing_an_image_makes_the_brush_ready(adapter, model_viewer, flat):
 
 
 def test_the_annotators_own_layer_is_used_and_never_removed(adapter, model_viewer, flat, stack):
-    own = model_viewer.add_image(np.zeros((64, 80), np.uint8), name="mine")
+    own = model_viewer.add_image(np.zeros((64, 80), np.uint8), name="mine", scale=(0.5, 0.5))
     adapter.sight.own("flat", [own])
     adapter.show(flat, predicted=False)
     assert [layer.name for layer in model_viewer.layers] == ["mine", "regions"]
