@@ -80,6 +80,7 @@ def gather(
         warming=session.state is State.WARMING,
         live=session.live,
         regions_layer=layers.regions is not None,
+        image_layer=entry is None or layers.sight.shows(entry.name),
         brush=layers.has_brush(),
         flat=layers.regions is None or layers.view() is not None,
         cut=entry is not None and layers.frame.cuts,

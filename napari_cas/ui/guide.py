@@ -34,6 +34,8 @@ class Facts:
         Whether live mode is on.
     regions_layer : bool
         Whether the layer to paint in exists.
+    image_layer : bool
+        Whether a layer shows the image that is painted.
     brush : bool
         Whether dragging the mouse would paint.
     flat : bool
@@ -53,6 +55,7 @@ class Facts:
     warming: bool = False
     live: bool = False
     regions_layer: bool = True
+    image_layer: bool = True
     brush: bool = True
     flat: bool = True
     cut: bool = False
@@ -72,6 +75,8 @@ def next_step(facts: Facts) -> str:
         return "This project is open for reading only: look around, or export it."
     if not facts.regions_layer:
         return "The regions layer was removed: press N to bring it back and paint."
+    if not facts.image_layer:
+        return "The image's layer was removed: press N to bring it back."
     if not facts.flat:
         return FLAT
     if facts.cut:

@@ -176,11 +176,13 @@ class LayerAdapter:
         self.sight.added, self._results = [], []
 
     def ensure_regions(self, *, writable: bool = True) -> None:
-        """Bring the regions layer back if it was deleted, and make it active, brush in hand."""
+        """Bring regions and image back if they were deleted, and make regions active to paint."""
         if self._entry is None:
             return
-        if self.regions is None:
-            with self._silently():
+        with self._silently():
+            if not self.sight.shows(self._entry.name):
+                self.sight.show(self._entry)
+            if self.regions is None:
                 self.regions = self._add_regions(self._entry, writable)
         self._viewer.layers.selection.active = self.regions
         self.region_chosen.emit()

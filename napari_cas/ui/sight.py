@@ -71,6 +71,10 @@ class Sight:
         """Return the annotator's layers that show pixels of the project."""
         return [layer for layers in self._pixels.values() for layer in layers]
 
+    def shows(self, name: str) -> bool:
+        """Return whether some layer of an image's pixels is in the viewer, to be seen or not."""
+        return bool(self._present([*self._pixels.get(name, ()), *self.added]))
+
     def show(self, entry: ImageEntry) -> list[Layer]:
         """Show the pixels of an image, hide those of others and what covers it; return its layers.
 

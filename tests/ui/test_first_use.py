@@ -158,3 +158,14 @@ def test_predicting_is_not_called_learning_and_gives_way_to_it(widget, begin, mo
     monkeypatch.setattr(widget.session._work, "_state", State.TRAINING)
     widget.answers.refresh()
     assert not widget.panel.train.run.isEnabled()
+
+
+def test_an_image_layer_that_was_deleted_comes_back(widget, model_viewer, begin):
+    begin("one")
+    painting = guide(widget)
+    model_viewer.layers.remove("one")
+    assert "press N to bring it back" in guide(widget)
+    widget.intents.new_region()
+    assert shown(model_viewer) == ["one", "regions"]
+    assert model_viewer.layers.selection.active is widget.layers.regions
+    assert guide(widget) == painting

@@ -24,6 +24,7 @@ CASES = [
     (Facts(project=True, regions=2, live=True, busy=True), "Live"),
     (Facts(project=True, regions=2, writable=False), "reading only"),
     (Facts(project=True, regions_layer=False), "was removed"),
+    (Facts(project=True, image_layer=False), "image's layer was removed"),
     (Facts(project=True, flat=False), "2-D view"),
 ]
 
