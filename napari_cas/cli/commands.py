@@ -28,8 +28,13 @@ def fine_tune(arguments: argparse.Namespace, console: Console) -> int:
         if arguments.regions:
             raise InputError("A project has its own regions", todo="Leave --regions out.")
         with _project(console, paths[0], arguments) as session:
-            _learn(session, console, learning.continued(session), arguments.output)
+            config = options.apply(session.config, arguments)
+            learning.configure(session, console, config, anew=arguments.anew)
+            made = learning.continued(session, anew=arguments.anew)
+            _learn(session, console, made, arguments.output)
         return 0
+    if arguments.anew:
+        raise InputError("--anew is for a project, whose model it replaces", todo="Leave it out.")
     if not arguments.regions:
         files.refuse_url(paths, "An image by URL is learnt from with --regions.")
         raise InputError("What has been painted?", expected="--regions with one map an image")
@@ -59,11 +64,16 @@ def fine_tune(arguments: argparse.Namespace, console: Console) -> int:
 
 def predict(arguments: argparse.Namespace, console: Console) -> int:
     """Predict in a project, or image files with a saved model."""
+    options.refuse_training(arguments)
     paths = arguments.paths
     if len(paths) == 1 and files.is_project(paths[0]):
         with _project(console, paths[0], arguments) as session:
             if arguments.model:
+                # Used once; a project that has learnt nothing takes it up as its own.
+                session.remembers = session.checkpoint is None
                 session.load_model(arguments.model)
+            session.remembers = False
+            session.config = options.apply(session.config, arguments)
             if session.image is None:
                 raise ProjectError("The project has no images")
             images = session.images if arguments.all else tuple(arguments.image or ())
@@ -140,14 +150,13 @@ def info(arguments: argparse.Namespace, console: Console) -> int:
 
 @contextmanager
 def _project(console: Console, path: str, arguments: argparse.Namespace) -> Iterator[Session]:
-    """Open a project for writing, with the options in place."""
+    """Open a project for writing."""
     with console.session(executor=_executor(arguments)) as session:
         session.open_project(path)
         if not session.writable:
             raise ProjectError(
                 f"{path} is in use or cannot be written", todo="Close it elsewhere and try again."
             )
-        session.config = options.apply(session.config, arguments)
         yield session
 
 

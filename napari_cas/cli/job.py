@@ -221,9 +221,19 @@ def key_of_files(pairs: Sequence[tuple[str, str]], config: Config) -> str:
     return _digest([[_stamp(path) for path in pair] for pair in pairs], config)
 
 
-def key_of_project(project: Project, config: Config) -> str:
-    """Return the digest of a job on a project: what is painted in it, and settings."""
-    painted = []
+def key_of_project(project: Project, config: Config, *, anew: bool = False) -> str:
+    """Return the digest of a job on a project: what is painted in it, and settings.
+
+    Parameters
+    ----------
+    project : Project
+        Open in any mode.
+    config : Config
+        All settings.
+    anew : bool
+        Whether the job begins with a new model: it is another one than to go on learning.
+    """
+    painted: list[list[object]] = [["anew"]] if anew else []
     for name in project.images:
         files = project.image(name).regions.files
         stamps = ((key, files.stamp(key)) for key in sorted(files.keys()))

@@ -125,6 +125,12 @@ def _fine_tune(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "DIR.unfinished.zarr: typed again, a command that was interrupted goes on.",
     )
     parser.add_argument("--project", metavar="DIR", help="Keep images and strokes as a project.")
+    parser.add_argument(
+        "--anew",
+        action="store_true",
+        help="Begin a new model in a project that has one, which another network needs; the one "
+        "before is kept among the project's models.",
+    )
     options.add_cluster(parser)
     options.add_options(parser)
 
@@ -150,7 +156,11 @@ def _predict(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         metavar="NAME",
         help="This image of the project; may be repeated. Default: the one last selected.",
     )
-    parser.add_argument("--model", metavar="DIR", help="A saved model.")
+    parser.add_argument(
+        "--model",
+        metavar="DIR",
+        help="A saved model; for a project that has one of its own, for this run only.",
+    )
     parser.add_argument("--output", metavar="DIR", help="Folder for label images.")
     parser.add_argument(
         "--format", choices=["png", "tiff"], help="Default: png in 2-D, tiff for stacks."
@@ -164,7 +174,7 @@ def _predict(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="Write the channel probabilities into the project, too.",
     )
     options.add_cluster(parser)
-    options.add_options(parser)
+    options.add_options(parser, predicting=True)
 
 
 def _export(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

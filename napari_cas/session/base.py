@@ -55,6 +55,9 @@ class SessionBase:
     regions_changed = psygnal.Signal()
     """Painted regions changed through the session (not by the brush): redraw them."""
 
+    remembers: bool = True
+    """Whether the project is told of model and settings as they change. Off, both are for now."""
+
     def __init__(
         self,
         *,
@@ -200,7 +203,7 @@ class SessionBase:
 
     def _remember(self) -> None:
         """Write what a reopened project must restore; a full disk must not stop the annotator."""
-        if self._project is not None and self.writable:
+        if self._project is not None and self.writable and self.remembers:
             with suppress(CASError):
                 projects.remember(self._project, self._image, self.checkpoint, self._config)
 

@@ -162,6 +162,11 @@ def _encode(tensors: Mapping[str, NDArray[Any]]) -> bytes:
     return bytes(save({name: np.asarray(value, order="C") for name, value in tensors.items()}))
 
 
+def digest_of(tensors: Mapping[str, NDArray[Any]]) -> str:
+    """Return the digest under which `write_model` stores these weights."""
+    return hashlib.sha256(_encode(tensors)).hexdigest()
+
+
 def _write_both(directory: Path, weights: bytes, text: bytes) -> None:
     """Write a draft of the directory and put it in its place."""
     draft = temporary(directory)
