@@ -52,6 +52,11 @@ class Console:
         """Print a line that is the answer, even when quiet."""
         self._print(text)
 
+    def problem(self, text: str) -> None:
+        """Print what went wrong with one thing of many to standard error, even when quiet."""
+        tqdm.write(f"napari-cas: {text}", file=sys.stderr)
+        sys.stderr.flush()
+
     def _print(self, text: str) -> None:
         stream = sys.stderr if self._json else sys.stdout
         tqdm.write(text, file=stream)

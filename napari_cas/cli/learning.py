@@ -116,7 +116,7 @@ def take(
         (name,) = session.add_images([new])
         count = files.paint(session.project.image(name), regions)
         session.flush()
-        made.taken(name)
+        made.taken(name, job.place(image))
         console.say(f"{image}: {count} regions")
 
 

@@ -6,7 +6,7 @@ import argparse
 import importlib.metadata
 from typing import TYPE_CHECKING
 
-from napari_cas.cli import commands, demo, options
+from napari_cas.cli import commands, demo, options, predicting
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -139,7 +139,7 @@ def _predict(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser = _command(
         subparsers,
         "predict",
-        commands.predict,
+        predicting.predict,
         "Segment a project's images with its model, or files with a saved one.",
         "  napari-cas predict cells.zarr --all\n"
         "  napari-cas predict cells.zarr --image day2 --output labels --format tiff\n"
@@ -161,7 +161,13 @@ def _predict(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         metavar="DIR",
         help="A saved model; for a project that has one of its own, for this run only.",
     )
-    parser.add_argument("--output", metavar="DIR", help="Folder for label images.")
+    parser.add_argument(
+        "--output",
+        metavar="DIR",
+        help="Folder for label images, with a note in sources.json of what each was made from. "
+        "Until then what is under way with image files is kept beside it, in "
+        "DIR.unfinished.zarr: typed again, a command that was interrupted goes on.",
+    )
     parser.add_argument(
         "--format", choices=["png", "tiff"], help="Default: png in 2-D, tiff for stacks."
     )
