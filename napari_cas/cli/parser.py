@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
-from typing import TYPE_CHECKING
+import sys
+from typing import TYPE_CHECKING, NoReturn
 
 from napari_cas.cli import commands, demo, options, predicting
+from napari_cas.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,13 +31,29 @@ examples:
   napari-cas predict --model model new/*.png --output labels
 
 exit codes: 0 done; 1 validate found problems; 2 something given cannot be used;
-3 the worker failed; 130 interrupted.
+3 the worker failed; 130 interrupted. With --json, what was wrong is on stdout as JSON, too.
 'napari-cas COMMAND --help' says more about each."""
 
 
-def build() -> argparse.ArgumentParser:
+class Parser(argparse.ArgumentParser):
+    """A parser that raises what it refuses, so that it is reported as every other error is."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise InputError.
+
+        Raises
+        ------
+        InputError
+            Always.
+        """
+        self.print_usage(sys.stderr)
+        what = message[:1].upper() + message[1:].rstrip(".")
+        raise InputError(what, todo=f"'{self.prog} --help' says what can be typed.")
+
+
+def build() -> Parser:
     """Return the parser of all commands."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="napari-cas",
         description=_ABOUT,
         epilog=_EPILOG,
@@ -54,7 +72,7 @@ def build() -> argparse.ArgumentParser:
 
 
 def _command(
-    subparsers: argparse._SubParsersAction[argparse.ArgumentParser],
+    subparsers: argparse._SubParsersAction[Parser],
     name: str,
     run: Callable[..., int],
     summary: str,
@@ -75,13 +93,13 @@ def _command(
     return parser
 
 
-def _demo(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _demo(subparsers: argparse._SubParsersAction[Parser]) -> None:
     parser = _command(
         subparsers,
         "demo",
         demo.run,
         "Try it on a sample: in napari, or headless where there is no display.",
-        "  napari-cas demo\n  napari-cas demo --headless --output out --sample coins",
+        "  napari-cas demo\n  napari-cas demo --headless --output out --sample nuclei",
     )
     parser.add_argument("--sample", metavar="NAME", help="Which sample; --list names them.")
     parser.add_argument("--list", action="store_true", help="List the samples and stop.")
@@ -98,7 +116,7 @@ def _demo(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     options.add_options(parser)
 
 
-def _fine_tune(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _fine_tune(subparsers: argparse._SubParsersAction[Parser]) -> None:
     parser = _command(
         subparsers,
         "fine-tune",
@@ -135,7 +153,7 @@ def _fine_tune(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     options.add_options(parser)
 
 
-def _predict(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _predict(subparsers: argparse._SubParsersAction[Parser]) -> None:
     parser = _command(
         subparsers,
         "predict",
@@ -183,7 +201,7 @@ def _predict(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     options.add_options(parser, predicting=True)
 
 
-def _export(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _export(subparsers: argparse._SubParsersAction[Parser]) -> None:
     parser = _command(
         subparsers,
         "export",
@@ -207,7 +225,7 @@ def _export(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     parser.add_argument("--overwrite", action="store_true", help="Replace what is there.")
 
 
-def _validate(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _validate(subparsers: argparse._SubParsersAction[Parser]) -> None:
     parser = _command(
         subparsers,
         "validate",
@@ -218,7 +236,7 @@ def _validate(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.add_argument("paths", nargs="+", metavar="PATH")
 
 
-def _info(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _info(subparsers: argparse._SubParsersAction[Parser]) -> None:
     parser = _command(
         subparsers,
         "info",
