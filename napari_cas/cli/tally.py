@@ -47,7 +47,8 @@ class Tally:
         self._devices: set[str] = set()
         project = session.project
         assert project is not None  # noqa: S101 - opened by the command
-        known = predicted_before(project, session.checkpoint or "")
+        checkpoint, soft = session.checkpoint or "", session.probabilities
+        known = predicted_before(project, checkpoint, probabilities=soft)
         self._total, self._before = {}, {}
         for name in self.images:
             tiles = self._tiles(project.image(name))

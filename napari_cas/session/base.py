@@ -142,15 +142,12 @@ class SessionBase:
 
     @property
     def probabilities(self) -> bool:
-        """Whether rounds and tiles write the channel probabilities too."""
+        """Whether rounds and tiles write the channel probabilities too, from the next one on."""
         return self._probabilities
 
     @probabilities.setter
     def probabilities(self, wanted: bool) -> None:
-        new = wanted and not self._probabilities
         self._probabilities = wanted
-        if new and self.checkpoint is not None and self.writable:
-            self._work.predict_view()
 
     # -- waiting (scripts and tests) ------------------------------------------------------------
 
