@@ -56,6 +56,7 @@ def _on_files(arguments: argparse.Namespace, console: Console) -> int:
     where = Path(arguments.project or arguments.output).resolve()
     if not arguments.project:
         where = job.unfinished(where)
+    fresh = not arguments.project or not where.exists()  # else others may have added to it
     made = job.begin(where, job.key_of_files(pairs, config), ours=not arguments.project)
     resumed = bool(made.images)
     try:
@@ -65,7 +66,7 @@ def _on_files(arguments: argparse.Namespace, console: Console) -> int:
             learning.take(session, console, made, pairs, refer=not arguments.project)
             _learn(session, console, made, arguments.output)
     except InputError:
-        if not resumed:  # what was given cannot be learnt from: nothing to go on with
+        if fresh and not resumed:  # what was given cannot be learnt from: nothing to go on with
             job.remove(where)
         raise
     if not arguments.project:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from napari_cas.cli import files, job, opening, options, outputs, tally
 from napari_cas.config import Config
 from napari_cas.errors import (
+    CASError,
     CheckpointError,
     ImageError,
     InputError,
@@ -79,6 +80,7 @@ def _files(arguments: argparse.Namespace, console: Console) -> int:
     where = Path(arguments.project).resolve() if arguments.project else job.unfinished(output)
     key = job.key_of_prediction(images, arguments.model, config)
     ours = not arguments.project
+    fresh = ours or not where.exists()  # a project that was there may hold what others added
     made = job.begin(where, key, ours=ours, kind=job.PredictJob)
     resumed = bool(made.images)
     try:
@@ -88,11 +90,13 @@ def _files(arguments: argparse.Namespace, console: Console) -> int:
             session.load_model(arguments.model)
             errors = take(session, console, made, images, output, refer=ours)
             code = _predict(session, console, made.sources, arguments, errors)
-    except StorageError as error:
-        raise error.saying(todo=f"{error.todo} {job.kept_in(where)}") from error
-    except (InputError, CheckpointError):
-        if not resumed:  # what was given cannot be predicted: nothing to go on with
-            job.remove(where)
+    except CASError as error:
+        useless = isinstance(error, (InputError, CheckpointError)) and not resumed
+        if useless or not made.images:  # there is nothing to go on with
+            if fresh:
+                job.remove(where)
+        elif isinstance(error, StorageError):
+            raise error.saying(todo=f"{error.todo} {job.kept_in(where)}") from error
         raise
     if ours:
         job.remove(where)
