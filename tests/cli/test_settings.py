@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import imageio.v3 as imageio
 import numpy as np
 import pytest
 
@@ -107,12 +108,14 @@ def test_another_network_needs_to_be_asked_for_and_keeps_the_model_before(copied
     assert all(np.array_equal(weights[key], kept[key]) for key in weights)
 
 
-def test_anew_begins_anew_with_the_same_network_too(copied, capsys):
+def test_anew_begins_anew_with_the_same_network_too(copied, tmp_path, capsys):
     words = ["fine-tune", str(copied), "--max-rounds", "1", "--json"]
     assert main(words) == 0
     on = json.loads(capsys.readouterr().out)["fine_tune"]
     assert main([*words, "--anew"]) == 0
     anew = json.loads(capsys.readouterr().out)["fine_tune"]
     assert anew["steps"] < on["steps"]
-    assert main(["fine-tune", "a.png", "--anew"]) == 2
-    assert "--anew is for a project" in capsys.readouterr().err
+    image = tmp_path / "a.png"
+    imageio.imwrite(image, load_sample("nuclei").image)
+    assert main(["fine-tune", str(image), "--anew"]) == 2
+    assert "--anew is for a project that has a model" in capsys.readouterr().err
