@@ -52,15 +52,28 @@ class Console:
         """Print a line that is the answer, even when quiet."""
         self._print(text)
 
+    def problem(self, text: str) -> None:
+        """Print what went wrong with one thing of many to standard error, even when quiet."""
+        tqdm.write(f"napari-cas: {text}", file=sys.stderr)
+        sys.stderr.flush()
+
     def _print(self, text: str) -> None:
         stream = sys.stderr if self._json else sys.stdout
         tqdm.write(text, file=stream)
         stream.flush()
 
-    def finish(self) -> None:
-        """Print the report, if it was asked for."""
+    def finish(self, code: int = 0) -> None:
+        """Print the report, if it was asked for; an exit code other than 0 is in it."""
         if self._json:
-            print(json.dumps(self.report, indent=2))
+            told = self.report | ({"exit_code": code} if code else {})
+            print(json.dumps(told, indent=2))
+
+    def fail(self, error: CASError, code: int) -> int:
+        """Print an error in place of the report, if that was asked for, and return the code."""
+        if self._json:
+            fields = {name: getattr(error, name) for name in ("what", "expected", "got", "todo")}
+            print(json.dumps({"error": fields, "exit_code": code}, indent=2))
+        return code
 
     # -- watching a session ---------------------------------------------------------------------
 

@@ -28,22 +28,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0 done; 1 `validate` found problems; else the error's own code; 130 after Ctrl-C.
+        0 done; 1 `validate` found problems; else the error's own code; 130 after Ctrl-C. With
+        --json, standard output holds one object then, too, which says what was wrong.
     """
-    arguments = parser.build().parse_args(argv)
-    console = Console(as_json=arguments.json, quiet=arguments.quiet)
+    words = list(sys.argv[1:] if argv is None else argv)
+    console = Console(as_json="--json" in words, quiet="--quiet" in words)
     try:
+        arguments = parser.build().parse_args(words)
+        console = Console(as_json=arguments.json, quiet=arguments.quiet)  # options may be cut short
         code = int(arguments.run(arguments, console))
-        console.finish()
+        console.finish(code)
     except CASError as error:
-        print(f"napari-cas: {error}", file=sys.stderr)
+        console.problem(str(error))
         details = getattr(error, "details", "")
         if details:
             print(details, file=sys.stderr)
-        return error.exit_code
+        return console.fail(error, error.exit_code)
     except KeyboardInterrupt:
-        print("napari-cas: interrupted; what was finished is kept.", file=sys.stderr)
-        return INTERRUPTED
+        console.problem("interrupted; what was finished is kept.")
+        return console.fail(CASError("Interrupted; what was finished is kept"), INTERRUPTED)
     except BrokenPipeError:
         # The reader has gone (`| head`): not our error, and nothing more can be said.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

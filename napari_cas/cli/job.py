@@ -1,8 +1,9 @@
-"""Fine-tuning on a whole data set, which a kill interrupts and does not end.
+"""Fine-tuning or predicting a whole data set, which a kill interrupts and does not end.
 
 Images, strokes and checkpoints are in a project; beside them stands a note of which job this is and
 how far it has come. The same command finds the note and goes on. A round depends on nothing but the
-project, the checkpoint and the settings, so what is learnt in the end is the same.
+project, the checkpoint and the settings, so what is learnt in the end is the same. Which tiles are
+predicted is noted with the image.
 """
 
 from __future__ import annotations
@@ -12,25 +13,27 @@ import json
 import shutil
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from napari_cas.errors import ProjectFormatError
 from napari_cas.store import Project
 from napari_cas.store.files import read_json, storing, write_json
+from napari_cas.store.models import RECORD, WEIGHTS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Self
 
     from napari_cas.config import Config
     from napari_cas.protocol import RoundReport
 
 NOTE = "fine-tune.json"
 UNFINISHED = ".unfinished.zarr"
-"""Ending of the project in which a model is made whose project nobody asked for."""
+"""Ending of the project in which a command works for whose project nobody asked."""
 
 
 class Job:
-    """A fine-tuning under way, noted in its project.
+    """Work under way, a fine-tuning or else, noted in its project.
 
     Parameters
     ----------
@@ -43,6 +46,8 @@ class Job:
     ----------
     images : list of str
         Names of the images that are in the project with all their strokes.
+    sources : dict of str to str
+        Where images came from, by name.
     rounds : int
         Rounds done.
     ended : bool
@@ -51,9 +56,12 @@ class Job:
         What the last round reported.
     """
 
+    file = NOTE
+
     def __init__(self, path: Path, key: str) -> None:
         self.path, self.key = path, key
         self.images: list[str] = []
+        self.sources: dict[str, str] = {}
         self.rounds = 0
         self.ended = False
         self.summary: dict[str, Any] = {}
@@ -61,16 +69,17 @@ class Job:
         self._coming: str | None = None
 
     @classmethod
-    def recall(cls, path: Path, key: str) -> Job | None:
+    def recall(cls, path: Path, key: str) -> Self | None:
         """Return the job as it was noted; None if there is none, or another one."""
         try:
-            note = read_json(path / NOTE)
+            note = read_json(path / cls.file)
             job = cls(path, key)
             job.images = [str(name) for name in note["images"]]
+            job.sources = {str(name): str(of) for name, of in note.get("sources", {}).items()}
             job.rounds, job.ended = int(note["rounds"]), bool(note["ended"])
             job.summary, job._checkpoint = dict(note["summary"]), note["checkpoint"]
             job._coming = note["coming"]
-        except (ProjectFormatError, LookupError, TypeError, ValueError):
+        except (ProjectFormatError, AttributeError, LookupError, TypeError, ValueError):
             return None
         return job if note.get("key") == key else None
 
@@ -96,14 +105,15 @@ class Job:
             if state.get("checkpoint") != self._checkpoint:
                 project.set_state(state | {"checkpoint": self._checkpoint})
 
-    def coming(self, name: str) -> None:
-        """Note which image is about to be taken, by the name that it will have."""
+    def coming(self, name: str | None) -> None:
+        """Note which image is about to be taken, by the name that it will have; None: none."""
         self._coming = name
         self.write()
 
-    def taken(self, name: str) -> None:
-        """Note that an image is in the project, its strokes on disk."""
+    def taken(self, name: str, source: str) -> None:
+        """Note that an image is in the project, its strokes on disk, and where it came from."""
         self.images.append(name)
+        self.sources[name] = source
         self._coming = None
         self.write()
 
@@ -143,21 +153,35 @@ class Job:
         note = {
             "key": self.key,
             "images": self.images,
+            "sources": self.sources,
             "coming": self._coming,
             "rounds": self.rounds,
             "ended": self.ended,
             "checkpoint": self._checkpoint,
             "summary": self.summary,
         }
-        write_json(self.path / NOTE, note, durable=True)
+        write_json(self.path / self.file, note, durable=True)
 
     def forget(self) -> None:
         """Remove the note: the job is done."""
         with storing(self.path), suppress(FileNotFoundError):
-            (self.path / NOTE).unlink()
+            (self.path / self.file).unlink()
 
 
-def begin(path: Path, key: str, *, ours: bool) -> Job:
+class PredictJob(Job):
+    """A prediction of image files under way; neither kind of job removes the other's work."""
+
+    file = "predict.json"
+
+
+Kind = TypeVar("Kind", bound=Job)
+
+
+@overload
+def begin(path: Path, key: str, *, ours: bool) -> Job: ...
+@overload
+def begin(path: Path, key: str, *, ours: bool, kind: type[Kind]) -> Kind: ...
+def begin(path: Path, key: str, *, ours: bool, kind: type[Job] = Job) -> Job:
     """Make the project of a job, or find the one that an interrupted command has left.
 
     Parameters
@@ -168,6 +192,8 @@ def begin(path: Path, key: str, *, ours: bool) -> Job:
         Digest of what the job is asked to do.
     ours : bool
         Whether nobody else works with the project: one left there by another job may go.
+    kind : type of Job
+        What is to be done.
 
     Returns
     -------
@@ -181,11 +207,11 @@ def begin(path: Path, key: str, *, ours: bool) -> Job:
     StorageError
         If the file system refuses.
     """
-    found = Job.recall(path, key)
+    found = kind.recall(path, key)
     if found is not None:
         found.rewind(ours=ours)
         return found
-    if ours and (path / NOTE).is_file():
+    if ours and (path / kind.file).is_file():
         remove(path)
     draft = path.with_name(f".{path.name}.begun")
     with storing(path):
@@ -194,7 +220,7 @@ def begin(path: Path, key: str, *, ours: bool) -> Job:
         for left in (draft, _aside(path)):  # by a command killed as it began or ended
             shutil.rmtree(left, ignore_errors=True)
         Project.create(draft).close()
-        job = Job(draft, key)
+        job = kind(draft, key)
         job.write()
         with suppress(FileNotFoundError):
             path.rmdir()
@@ -221,9 +247,26 @@ def key_of_files(pairs: Sequence[tuple[str, str]], config: Config) -> str:
     return _digest([[_stamp(path) for path in pair] for pair in pairs], config)
 
 
-def key_of_project(project: Project, config: Config) -> str:
-    """Return the digest of a job on a project: what is painted in it, and settings."""
-    painted = []
+def key_of_prediction(images: Sequence[str], model: str, config: Config) -> str:
+    """Return the digest of predicting image files with a saved model."""
+    folder = Path(model)
+    weights = [_stamp(str(folder / name)) for name in (WEIGHTS, RECORD)]
+    return _digest([weights, [_stamp(path) for path in images]], config)
+
+
+def key_of_project(project: Project, config: Config, *, anew: bool = False) -> str:
+    """Return the digest of a job on a project: what is painted in it, and settings.
+
+    Parameters
+    ----------
+    project : Project
+        Open in any mode.
+    config : Config
+        All settings.
+    anew : bool
+        Whether the job begins with a new model: it is another one than to go on learning.
+    """
+    painted: list[list[object]] = [["anew"]] if anew else []
     for name in project.images:
         files = project.image(name).regions.files
         stamps = ((key, files.stamp(key)) for key in sorted(files.keys()))
@@ -239,7 +282,22 @@ def _stamp(path: str) -> list[object]:
         status = Path(path).stat()
     except OSError:
         return [path]
-    return [str(Path(path).resolve()), status.st_size, status.st_mtime_ns]
+    return [place(path), status.st_size, status.st_mtime_ns]
+
+
+def place(path: str) -> str:
+    """Return where an image is, whatever the folder in which the command was typed."""
+    return path if "://" in path else str(Path(path).resolve())
+
+
+def unfinished(output: Path) -> Path:
+    """Return where a command works whose result goes to `output`."""
+    return output.with_name(output.name + UNFINISHED)
+
+
+def kept_in(path: Path) -> str:
+    """Return what is said when the work is done and its result cannot be written."""
+    return f"What was done is kept in {path}: typed again, the same command goes on from there."
 
 
 def _digest(of: object, config: Config) -> str:

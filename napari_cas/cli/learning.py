@@ -7,23 +7,78 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from napari_cas.cli import files, job
-from napari_cas.errors import WorkerError
+from napari_cas.errors import ConfigError, WorkerError
 from napari_cas.session import merging, projects
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from napari_cas.cli.console import Console
+    from napari_cas.config import Config
     from napari_cas.session import Session
 
 
-def continued(session: Session) -> job.Job:
+def continued(session: Session, *, anew: bool = False) -> job.Job:
     """Return the job on a session's project: the one that a kill has interrupted, or a new one."""
     assert session.project is not None  # noqa: S101 - opened by the command
-    key = job.key_of_project(session.project, session.config)
-    path = session.project.path
-    found = job.Job.recall(path, key)
-    return job.Job(path, key) if found is None or session.checkpoint is None else found
+    return _noted(session, session.config, anew=anew) or job.Job(
+        session.project.path, job.key_of_project(session.project, session.config, anew=anew)
+    )
+
+
+def configure(session: Session, console: Console, config: Config, *, anew: bool) -> None:
+    """Put settings in place; a model is let go only where a new one was asked for.
+
+    Parameters
+    ----------
+    session : Session
+        Has the project open.
+    console : Console
+        Hears where a model is that is let go.
+    config : Config
+        What is to count from now on.
+    anew : bool
+        Whether a new model was asked for.
+
+    Raises
+    ------
+    ConfigError
+        The model cannot go on with these settings.
+    """
+    going_on = _noted(session, config, anew=anew) is not None
+    if session.checkpoint is not None and not (going_on and config.model == session.config.model):
+        if anew:
+            _let_go(session, console)
+        elif config.model != session.config.model:
+            before, wanted = session.config.model.model_dump(), config.model.model_dump()
+            changed = [name for name in before if before[name] != wanted[name]]
+            raise ConfigError(
+                "The project's model cannot go on with another network",
+                expected=", ".join(f"{name} {before[name]}" for name in changed),
+                got=", ".join(f"{name} {wanted[name]}" for name in changed),
+                todo="Add --anew to begin a new model from the same strokes; this one is kept.",
+            )
+    session.config = config
+
+
+def _let_go(session: Session, console: Console) -> None:
+    """Begin anew, with a copy of the model under a name that is not cleared up."""
+    project, checkpoint = session.project, session.checkpoint
+    assert project is not None  # noqa: S101 - opened by the command
+    assert checkpoint is not None  # noqa: S101 - asked by the caller
+    name = f"kept-{checkpoint.removeprefix('kept-')}"
+    if name not in project.models:
+        project.save_model(name, *project.load_model(checkpoint))
+    session.reset_model()
+    console.say(f"A new model begins; the one before is kept: {project.path / 'models' / name}")
+
+
+def _noted(session: Session, config: Config, *, anew: bool) -> job.Job | None:
+    """Return the job with these settings that was interrupted, if there is one."""
+    if session.project is None or session.checkpoint is None:
+        return None
+    key = job.key_of_project(session.project, config, anew=anew)
+    return job.Job.recall(session.project.path, key)
 
 
 def take(
@@ -61,7 +116,7 @@ def take(
         (name,) = session.add_images([new])
         count = files.paint(session.project.image(name), regions)
         session.flush()
-        made.taken(name)
+        made.taken(name, job.place(image))
         console.say(f"{image}: {count} regions")
 
 

@@ -41,6 +41,11 @@ class Setting(NamedTuple):
         word = str(self.field.title) if name == "name" else name
         return "--" + word.lower().replace("_", "-").replace(" ", "-")
 
+    @property
+    def predicts(self) -> bool:
+        """Whether it bears on a prediction with a model that is there already."""
+        return self.path[0] in ("predict", "device")
+
 
 def settings(model: type[BaseModel] = Config, path: tuple[str, ...] = ()) -> Iterator[Setting]:
     """Yield all settings of a model, those of its parts included."""
@@ -52,15 +57,26 @@ def settings(model: type[BaseModel] = Config, path: tuple[str, ...] = ()) -> Ite
             yield Setting((*path, name), field)
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add one option a setting; those not given leave no trace, so that a project's own count."""
+def add_options(parser: argparse.ArgumentParser, *, predicting: bool = False) -> None:
+    """Add one option a setting; those not given leave no trace, so that a project's own count.
+
+    Parameters
+    ----------
+    parser : ArgumentParser
+        Of a command.
+    predicting : bool
+        Whether the command does not train: the help is silent about what bears on training only,
+        which is taken all the same, so that `refuse_training` can say why it is refused.
+    """
     import argparse
 
-    group = parser.add_argument_group("settings", "Where left out, those of the project count.")
+    about = "For this run only. " * predicting + "Where left out, those of the project count."
+    group = parser.add_argument_group("settings", about)
     for setting in settings():
         kind, choices = _kind(setting.field.annotation)
         default = setting.field.default
         known = "" if default is None else f" Default: {default}."
+        told = f"{setting.field.description or setting.field.title}{known}".replace("%", "%%")
         group.add_argument(
             setting.flag,
             dest=PREFIX + ".".join(setting.path),
@@ -68,7 +84,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
             choices=choices,
             metavar=None if choices else kind.__name__.upper(),
             default=argparse.SUPPRESS,
-            help=f"{setting.field.description or setting.field.title}{known}".replace("%", "%%"),
+            help=told if setting.predicts or not predicting else argparse.SUPPRESS,
         )
 
 
@@ -99,6 +115,25 @@ def apply(config: Config, arguments: argparse.Namespace) -> Config:
         ) from error
 
 
+def refuse_training(arguments: argparse.Namespace) -> None:
+    """Refuse settings that bear on training: a prediction is by the model as it was made.
+
+    Raises
+    ------
+    ConfigError
+        One was given.
+    """
+    given = vars(arguments)
+    wrong = [s.flag for s in settings() if not s.predicts and PREFIX + ".".join(s.path) in given]
+    if wrong:
+        raise ConfigError(
+            "predict does not train, and changes no model",
+            expected=", ".join(s.flag for s in settings() if s.predicts),
+            got=", ".join(wrong),
+            todo="Give these to fine-tune, or leave them out.",
+        )
+
+
 def add_cluster(parser: argparse.ArgumentParser) -> None:
     """Add the options that name another machine; TLS files are called as in Dask's commands."""
     group = parser.add_argument_group(
@@ -127,6 +162,8 @@ def _kind(annotation: Any) -> tuple[type, list[str] | None]:  # noqa: ANN401 - a
     """Return what converts an option's text, and its choices if they are listed."""
     if get_origin(annotation) is Literal:
         return str, [str(choice) for choice in get_args(annotation)]
+    if annotation is bool:  # bool("false") is True; the settings read the words themselves
+        return str, ["true", "false"]
     if get_origin(annotation) in (Union, types.UnionType):
         (annotation,) = (part for part in get_args(annotation) if part is not type(None))
     return annotation, None

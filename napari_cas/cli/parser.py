@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
-from typing import TYPE_CHECKING
+import sys
+from typing import TYPE_CHECKING, NoReturn
 
-from napari_cas.cli import commands, demo, options
+from napari_cas.cli import commands, demo, options, predicting
+from napari_cas.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,13 +31,29 @@ examples:
   napari-cas predict --model model new/*.png --output labels
 
 exit codes: 0 done; 1 validate found problems; 2 something given cannot be used;
-3 the worker failed; 130 interrupted.
+3 the worker failed; 130 interrupted. With --json, what was wrong is on stdout as JSON, too.
 'napari-cas COMMAND --help' says more about each."""
 
 
-def build() -> argparse.ArgumentParser:
+class Parser(argparse.ArgumentParser):
+    """A parser that raises what it refuses, so that it is reported as every other error is."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise InputError.
+
+        Raises
+        ------
+        InputError
+            Always.
+        """
+        self.print_usage(sys.stderr)
+        what = message[:1].upper() + message[1:].rstrip(".")
+        raise InputError(what, todo=f"'{self.prog} --help' says what can be typed.")
+
+
+def build() -> Parser:
     """Return the parser of all commands."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="napari-cas",
         description=_ABOUT,
         epilog=_EPILOG,
@@ -54,7 +72,7 @@ def build() -> argparse.ArgumentParser:
 
 
 def _command(
-    subparsers: argparse._SubParsersAction[argparse.ArgumentParser],
+    subparsers: argparse._SubParsersAction[Parser],
     name: str,
     run: Callable[..., int],
     summary: str,
@@ -75,13 +93,13 @@ def _command(
     return parser
 
 
-def _demo(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _demo(subparsers: argparse._SubParsersAction[Parser]) -> None:
     parser = _command(
         subparsers,
         "demo",
         demo.run,
         "Try it on a sample: in napari, or headless where there is no display.",
-        "  napari-cas demo\n  napari-cas demo --headless --output out --sample coins",
+        "  napari-cas demo\n  napari-cas demo --headless --output out --sample nuclei",
     )
     parser.add_argument("--sample", metavar="NAME", help="Which sample; --list names them.")
     parser.add_argument("--list", action="store_true", help="List the samples and stop.")
@@ -98,7 +116,7 @@ def _demo(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     options.add_options(parser)
 
 
-def _fine_tune(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _fine_tune(subparsers: argparse._SubParsersAction[Parser]) -> None:
     parser = _command(
         subparsers,
         "fine-tune",
@@ -125,15 +143,21 @@ def _fine_tune(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "DIR.unfinished.zarr: typed again, a command that was interrupted goes on.",
     )
     parser.add_argument("--project", metavar="DIR", help="Keep images and strokes as a project.")
+    parser.add_argument(
+        "--anew",
+        action="store_true",
+        help="Begin a new model in a project that has one, which another network needs; the one "
+        "before is kept among the project's models.",
+    )
     options.add_cluster(parser)
     options.add_options(parser)
 
 
-def _predict(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _predict(subparsers: argparse._SubParsersAction[Parser]) -> None:
     parser = _command(
         subparsers,
         "predict",
-        commands.predict,
+        predicting.predict,
         "Segment a project's images with its model, or files with a saved one.",
         "  napari-cas predict cells.zarr --all\n"
         "  napari-cas predict cells.zarr --image day2 --output labels --format tiff\n"
@@ -150,8 +174,18 @@ def _predict(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         metavar="NAME",
         help="This image of the project; may be repeated. Default: the one last selected.",
     )
-    parser.add_argument("--model", metavar="DIR", help="A saved model.")
-    parser.add_argument("--output", metavar="DIR", help="Folder for label images.")
+    parser.add_argument(
+        "--model",
+        metavar="DIR",
+        help="A saved model; for a project that has one of its own, for this run only.",
+    )
+    parser.add_argument(
+        "--output",
+        metavar="DIR",
+        help="Folder for label images, with a note in sources.json of what each was made from. "
+        "Until then what is under way with image files is kept beside it, in "
+        "DIR.unfinished.zarr: typed again, a command that was interrupted goes on.",
+    )
     parser.add_argument(
         "--format", choices=["png", "tiff"], help="Default: png in 2-D, tiff for stacks."
     )
@@ -164,10 +198,10 @@ def _predict(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="Write the channel probabilities into the project, too.",
     )
     options.add_cluster(parser)
-    options.add_options(parser)
+    options.add_options(parser, predicting=True)
 
 
-def _export(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _export(subparsers: argparse._SubParsersAction[Parser]) -> None:
     parser = _command(
         subparsers,
         "export",
@@ -191,7 +225,7 @@ def _export(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     parser.add_argument("--overwrite", action="store_true", help="Replace what is there.")
 
 
-def _validate(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _validate(subparsers: argparse._SubParsersAction[Parser]) -> None:
     parser = _command(
         subparsers,
         "validate",
@@ -202,7 +236,7 @@ def _validate(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.add_argument("paths", nargs="+", metavar="PATH")
 
 
-def _info(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _info(subparsers: argparse._SubParsersAction[Parser]) -> None:
     parser = _command(
         subparsers,
         "info",

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from contextlib import suppress
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from napari_cas.errors import ImageError, ProjectError, StorageError
+from napari_cas.errors import CheckpointError, ImageError, ProjectError, StorageError
 from napari_cas.jobs import PlaneWork, tiles_of
 from napari_cas.session.extent import predicted_before
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping
 
     from napari_cas.cli.console import Console
     from napari_cas.protocol import Tile, TilesReport
@@ -26,8 +28,8 @@ class Tally:
     ----------
     session : Session
         With a project and a model.
-    images : sequence of str
-        Names of what is to be predicted.
+    sources : mapping of str to str
+        Where each image comes from that is to be predicted, by name.
 
     Attributes
     ----------
@@ -35,8 +37,8 @@ class Tally:
         What is wrong with images that could not be predicted, by name.
     """
 
-    def __init__(self, session: Session, images: Sequence[str]) -> None:
-        self._session, self.images = session, tuple(images)
+    def __init__(self, session: Session, sources: Mapping[str, str]) -> None:
+        self._session, self.images, self._sources = session, tuple(sources), sources
         self.errors: dict[str, str] = {}
         self._start = time.perf_counter()
         self._done: Counter[str] = Counter()
@@ -45,7 +47,8 @@ class Tally:
         self._devices: set[str] = set()
         project = session.project
         assert project is not None  # noqa: S101 - opened by the command
-        known = predicted_before(project, session.checkpoint or "")
+        checkpoint, soft = session.checkpoint or "", session.probabilities
+        known = predicted_before(project, checkpoint, probabilities=soft)
         self._total, self._before = {}, {}
         for name in self.images:
             tiles = self._tiles(project.image(name))
@@ -67,12 +70,13 @@ class Tally:
         self._empty.update(tile.image for tile in report.empty)
 
     def unfinished(self) -> list[str]:
-        """Return the images that have tiles left."""
-        return [n for n in self.images if self._done[n] + self._before[n] < self._total[n]]
+        """Return the images that have tiles left and nothing wrong with them."""
+        left = [n for n in self.images if self._done[n] + self._before[n] < self._total[n]]
+        return [name for name in left if name not in self.errors]
 
     def report(self) -> dict[str, Any]:
         """Return all counts, as JSON takes them."""
-        images = {
+        images: dict[str, dict[str, Any]] = {
             name: {
                 "tiles": self._total[name],
                 "predicted": self._done[name],
@@ -80,6 +84,8 @@ class Tally:
                 "empty": self._empty[name],
                 "seconds": round(self._seconds[name], 3),
                 "error": self.errors.get(name),
+                "source": self._sources[name],
+                "files": [],
             }
             for name in self.images
         }
@@ -91,19 +97,44 @@ class Tally:
         }
 
 
-def predict(session: Session, console: Console, images: Sequence[str]) -> Tally:
+def predict(
+    session: Session,
+    console: Console,
+    sources: Mapping[str, str],
+    beside: Mapping[str, str] = MappingProxyType({}),
+) -> dict[str, str]:
     """Predict images to the end; one that cannot be read does not hold up the others.
+
+    Parameters
+    ----------
+    session : Session
+        With a project and a model.
+    console : Console
+        Hears the counts.
+    sources : mapping of str to str
+        Where each image comes from, by name.
+    beside : mapping of str to str
+        What is wrong with images that were given and are not in the project, by path.
+
+    Returns
+    -------
+    dict of str to str
+        What is wrong with images, by name or path.
 
     Raises
     ------
     CASError
         Nothing has been learnt, the worker fails, the disk refuses, or the only image is damaged.
     """
-    tally = Tally(session, images)
+    tally = Tally(session, sources)
+    alone = len(sources) + len(beside) == 1
+    _leave_misfits(session, console, tally, alone=alone)
+    images = [name for name in sources if name not in tally.errors]
     try:
-        _run(session, console, images)
+        if images:
+            _run(session, console, images)
     except (ImageError, ProjectError) as error:
-        if isinstance(error, StorageError) or len(images) == 1:
+        if isinstance(error, StorageError) or alone:
             raise
         # The error ended them all; alone, each shows whether it is the one.
         for name in tally.unfinished():
@@ -113,22 +144,57 @@ def predict(session: Session, console: Console, images: Sequence[str]) -> Tally:
                 raise
             except (ImageError, ProjectError) as own:
                 tally.errors[name] = str(own)
-    _tell(tally, console)
-    return tally
+                console.problem(f"{name}: {own}")
+    _tell(tally, console, beside)
+    return {**beside, **tally.errors}
 
 
-def _run(session: Session, console: Console, images: Sequence[str]) -> None:
+def check_channels(session: Session, name: str, channels: int) -> None:
+    """Raise ImageError where the model in use was made for images of other channels.
+
+    The worker says so, too, but after it has started, and as if something had been painted.
+    """
+    if session.project is None or session.checkpoint is None:
+        return
+    with suppress(CheckpointError, LookupError, TypeError):  # the worker says what is damaged
+        wanted = session.project.model_record(session.checkpoint)["input"]["channels"]
+        if wanted != channels:
+            raise ImageError(
+                f"Image '{name}' has another number of channels than those the model learnt from",
+                expected=str(wanted),
+                got=str(channels),
+                todo="Use a model of its kind, or convert it to colour or grey as those were.",
+            )
+
+
+def _leave_misfits(session: Session, console: Console, tally: Tally, *, alone: bool) -> None:
+    """Leave out images that the model cannot read, before the worker starts."""
+    assert session.project is not None  # noqa: S101 - opened by the command
+    for name in tally.images:
+        try:
+            check_channels(session, name, session.project.image(name).n_channels)
+        except ImageError as error:
+            if alone:
+                raise
+            tally.errors[name] = str(error)
+            console.problem(f"{name}: {error}")
+
+
+def _run(session: Session, console: Console, images: Iterable[str]) -> None:
     with console.refusals():
-        session.predict_all(images)
+        session.predict_all(tuple(images))
     console.wait(session)
 
 
-def _tell(tally: Tally, console: Console) -> None:
+def _tell(tally: Tally, console: Console, beside: Mapping[str, str]) -> None:
     """Put the counts into the report, and a line for each image before the person."""
     console.report["predict"] = report = tally.report()
     for name, counts in report["images"].items():
         words = [f"{counts['predicted']} of {counts['tiles']} tiles in {counts['seconds']:.1f} s"]
         words += [f"{counts['done_before']} done before"] * bool(counts["done_before"])
         words += [f"{counts['empty']} empty"] * bool(counts["empty"])
-        words += [f"failed: {counts['error']}"] * bool(counts["error"])
+        words += ["failed"] * bool(counts["error"])
         console.result(f"{name}: {', '.join(words)}")
+    for path, error in beside.items():
+        report["images"][path] = {"error": error, "source": path, "files": []}
+        console.result(f"{path}: failed")

@@ -263,7 +263,7 @@ def _predict(
             where: tuple[slice | int, ...] = (slice(None), *tile.plane, *box.slices)
             target[where] = probabilities.astype("float16")
         entry.flush()
-        entry.mark_predicted(checkpoint, [(tile.plane, tile.box)])
+        entry.mark_predicted(checkpoint, [(tile.plane, tile.box)], probabilities=with_probabilities)
         seconds["predict"] += predicted - start
         seconds["write"] += time.perf_counter() - predicted
     return seconds, tuple(empty)

@@ -55,6 +55,9 @@ class SessionBase:
     regions_changed = psygnal.Signal()
     """Painted regions changed through the session (not by the brush): redraw them."""
 
+    remembers: bool = True
+    """Whether the project is told of model and settings as they change. Off, both are for now."""
+
     def __init__(
         self,
         *,
@@ -139,15 +142,12 @@ class SessionBase:
 
     @property
     def probabilities(self) -> bool:
-        """Whether rounds and tiles write the channel probabilities too."""
+        """Whether rounds and tiles write the channel probabilities too, from the next one on."""
         return self._probabilities
 
     @probabilities.setter
     def probabilities(self, wanted: bool) -> None:
-        new = wanted and not self._probabilities
         self._probabilities = wanted
-        if new and self.checkpoint is not None and self.writable:
-            self._work.predict_view()
 
     # -- waiting (scripts and tests) ------------------------------------------------------------
 
@@ -200,7 +200,7 @@ class SessionBase:
 
     def _remember(self) -> None:
         """Write what a reopened project must restore; a full disk must not stop the annotator."""
-        if self._project is not None and self.writable:
+        if self._project is not None and self.writable and self.remembers:
             with suppress(CASError):
                 projects.remember(self._project, self._image, self.checkpoint, self._config)
 

@@ -49,7 +49,9 @@ def is_done(work: PlaneWork, view: Tile) -> bool:
     return view.box.contains(work.part or Box(0, 0, *work.size))
 
 
-def predicted_before(project: Project, checkpoint: str) -> Callable[[Tile], bool]:
+def predicted_before(
+    project: Project, checkpoint: str, *, probabilities: bool = False
+) -> Callable[[Tile], bool]:
     """Return what says of a tile whether this model has predicted it; one look per image.
 
     Parameters
@@ -58,12 +60,15 @@ def predicted_before(project: Project, checkpoint: str) -> Callable[[Tile], bool
         Where predictions are kept.
     checkpoint : str
         The model's name.
+    probabilities : bool
+        Whether a tile counts only with its probabilities.
     """
     known: dict[str, set[tuple[Plane, Box]]] = {}
 
     def done(tile: Tile) -> bool:
         if tile.image not in known:
-            known[tile.image] = project.image(tile.image).predicted_with(checkpoint)
+            entry = project.image(tile.image)
+            known[tile.image] = entry.predicted_with(checkpoint, probabilities=probabilities)
         return (tile.plane, tile.box) in known[tile.image]
 
     return done

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from napari_cas.config import ModelSpec
 from napari_cas.errors import CheckpointError
-from napari_cas.store.models import export_model, import_model
+from napari_cas.store.models import digest_of, export_model, import_model
 
 if TYPE_CHECKING:
     from napari_cas.store import Project
@@ -38,7 +38,7 @@ def save(project: Project, name: str, path: str | Path) -> Path:
 
 
 def load(project: Project, path: str | Path) -> tuple[str, ModelSpec]:
-    """Copy a saved model into a project and return its name there and its network.
+    """Copy a saved model into a project, unless it is there; return its name and its network.
 
     Raises
     ------
@@ -49,7 +49,13 @@ def load(project: Project, path: str | Path) -> tuple[str, ModelSpec]:
     folder = source.parent if source.is_file() else source
     tensors, record = import_model(folder)
     spec = _spec(record, folder)
-    name = _free_name(folder.resolve().name, project.models)
+    base = _safe(folder.resolve().name)
+    digest = digest_of(tensors)
+    for name in project.models:
+        # Taken before: under the same name, its predictions are known to be its own.
+        if name.startswith(base) and project.model_digest(name) == digest:
+            return name, spec
+    name = _free_name(base, project.models)
     project.save_model(name, tensors, record)
     return name, spec
 
@@ -66,8 +72,11 @@ def _spec(record: dict[str, object], folder: Path) -> ModelSpec:
         ) from error
 
 
-def _free_name(name: str, taken: tuple[str, ...]) -> str:
-    base = "".join(c if c.isalnum() or c in "-_" else "_" for c in name).strip("_") or "model"
+def _safe(name: str) -> str:
+    return "".join(c if c.isalnum() or c in "-_" else "_" for c in name).strip("_") or "model"
+
+
+def _free_name(base: str, taken: tuple[str, ...]) -> str:
     candidate, number = base, 2
     while candidate in taken:
         candidate, number = f"{base}-{number}", number + 1

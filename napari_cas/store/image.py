@@ -327,12 +327,39 @@ class ImageEntry:
                 overwrite=True,
             )
 
-    def predicted_with(self, checkpoint: str) -> set[tuple[Plane, Box]]:
-        """Return planes and boxes that are already predicted with this model as it is now."""
-        return self.predicted.done(checkpoint)
+    def predicted_with(
+        self, checkpoint: str, *, probabilities: bool = False
+    ) -> set[tuple[Plane, Box]]:
+        """Return planes and boxes that are already predicted with this model as it is now.
 
-    def mark_predicted(self, checkpoint: str, tiles: Iterable[tuple[Plane, Box]]) -> None:
+        Parameters
+        ----------
+        checkpoint : str
+            The model's name.
+        probabilities : bool
+            Whether only those count of which the probabilities are there, too.
+        """
+        if probabilities and self.probabilities is None:
+            return set()
+        return self.predicted.done(checkpoint, probabilities=probabilities)
+
+    def mark_predicted(
+        self,
+        checkpoint: str,
+        tiles: Iterable[tuple[Plane, Box]],
+        *,
+        probabilities: bool = False,
+    ) -> None:
         """Note that these tiles are predicted and on disk; forgets those of other models.
+
+        Parameters
+        ----------
+        checkpoint : str
+            The model's name.
+        tiles : iterable of (plane, box)
+            What is done.
+        probabilities : bool
+            Whether their probabilities are on disk, too.
 
         Raises
         ------
@@ -341,4 +368,4 @@ class ImageEntry:
         StorageError
             If the file system refuses.
         """
-        self.predicted.add(checkpoint, tiles)
+        self.predicted.add(checkpoint, tiles, probabilities=probabilities)

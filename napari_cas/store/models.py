@@ -102,6 +102,20 @@ def export_model(
         untouched.
     """
     directory = directory.resolve()
+    check_model_folder(directory)
+    with _lossless(directory.name):
+        weights, text = _encode(tensors), json.dumps(dict(record), indent=2, allow_nan=False)
+    _write_both(directory, weights, text.encode())
+
+
+def check_model_folder(directory: Path) -> None:
+    """Make sure that a model may be written to a folder outside any project.
+
+    Raises
+    ------
+    StorageError
+        Other things are in the way.
+    """
     with storing(directory):
         found = {p.name for p in directory.iterdir()} if directory.exists() else set()
     # The folder is replaced as a whole: that must not cost anybody anything else.
@@ -113,9 +127,6 @@ def export_model(
             got=", ".join(other[:5]),
             todo="Choose another folder.",
         )
-    with _lossless(directory.name):
-        weights, text = _encode(tensors), json.dumps(dict(record), indent=2, allow_nan=False)
-    _write_both(directory, weights, text.encode())
 
 
 def import_model(folder: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
@@ -160,6 +171,11 @@ def _lossless(name: str) -> Iterator[None]:
 
 def _encode(tensors: Mapping[str, NDArray[Any]]) -> bytes:
     return bytes(save({name: np.asarray(value, order="C") for name, value in tensors.items()}))
+
+
+def digest_of(tensors: Mapping[str, NDArray[Any]]) -> str:
+    """Return the digest under which `write_model` stores these weights."""
+    return hashlib.sha256(_encode(tensors)).hexdigest()
 
 
 def _write_both(directory: Path, weights: bytes, text: bytes) -> None:

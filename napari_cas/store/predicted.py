@@ -2,7 +2,8 @@
 
 One small file per image: its first line names the model (with the digest of its weights, because a
 name may be reused), each further line a tile done with it, so that noting a tile costs the same
-after ten as after ten thousand. It is kept apart from the pixels because a tile without any label
+after ten as after ten thousand; a third entry says that its probabilities are written, too. It is
+kept apart from the pixels because a tile without any label
 leaves no chunk behind, and an older model's tiles would.
 """
 
@@ -28,8 +29,16 @@ class Predicted:
     def __init__(self, path: Path, mode: str, digest: Callable[[str], str]) -> None:
         self._path, self._mode, self._digest = path, mode, digest
 
-    def done(self, checkpoint: str) -> set[tuple[Plane, Box]]:
-        """Return planes and boxes done with this model; damaged lines count as not done."""
+    def done(self, checkpoint: str, *, probabilities: bool = False) -> set[tuple[Plane, Box]]:
+        """Return planes and boxes done with this model; damaged lines count as not done.
+
+        Parameters
+        ----------
+        checkpoint : str
+            The model's name.
+        probabilities : bool
+            Whether only those count of which the probabilities are written, too.
+        """
         done: set[tuple[Plane, Box]] = set()
         try:
             head, *lines = read_file(self._path).decode().split("\n")
@@ -39,17 +48,25 @@ class Predicted:
             return done
         for line in lines:
             with contextlib.suppress(TypeError, ValueError, OverflowError, RecursionError):
-                plane, box = json.loads(line)
-                done.add((tuple(int(i) for i in plane), Box(*(int(i) for i in box))))
+                plane, box, *more = json.loads(line)
+                if more or not probabilities:
+                    done.add((tuple(int(i) for i in plane), Box(*(int(i) for i in box))))
         return done
 
-    def add(self, checkpoint: str, tiles: Iterable[tuple[Plane, Box]]) -> None:
+    def add(
+        self,
+        checkpoint: str,
+        tiles: Iterable[tuple[Plane, Box]],
+        *,
+        probabilities: bool = False,
+    ) -> None:
         """Note tiles as done, forgetting those of another model."""
         if self._mode != "worker":
             raise ProjectError("Only the worker predicts", got=f"mode {self._mode!r}")
         head = self._head(checkpoint)
         # Each line begins with its line break, so that one torn by a crash spoils no other.
-        lines = "".join(f"\n{json.dumps([list(p), list(b)])}" for p, b in tiles).encode()
+        more = ["probabilities"] * probabilities
+        lines = "".join(f"\n{json.dumps([list(p), list(b), *more])}" for p, b in tiles).encode()
         with storing(self._path):
             if not is_link(self._path) and self._first() == head:
                 with self._path.open("ab") as file:

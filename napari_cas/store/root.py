@@ -89,6 +89,19 @@ class ProjectRoot:
         """
         return models.read_model(self._model(name))
 
+    def model_record(self, name: str) -> dict[str, Any]:
+        """Return a model's record without reading its weights.
+
+        Raises
+        ------
+        CheckpointError
+            If it is missing, damaged or foreign.
+        ProjectError
+            If the name cannot be used, or a link is in its place.
+        """
+        record: dict[str, Any] = models.read_head(self._model(name))["record"]
+        return record
+
     def delete_model(self, name: str) -> None:
         """Remove a model; does nothing if there is none.
 

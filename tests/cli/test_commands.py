@@ -1,8 +1,11 @@
 """The commands as they are typed, in processes of their own, with the real worker."""
 
+import argparse
 import contextlib
 import json
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -11,7 +14,8 @@ import imageio.v3 as imageio
 import numpy as np
 import pytest
 
-from napari_cas.cli import main
+from napari_cas.cli import main, parser
+from napari_cas.samples import list_samples
 from napari_cas.store import Project
 
 WAIT = 280
@@ -150,6 +154,54 @@ def test_what_cannot_be_done_is_said_and_exits_with_2(pictures, monkeypatch, cap
     err = capsys.readouterr().err
     assert err.startswith("napari-cas: ")
     assert any(part in err for part in match.split("|"))
+
+
+@pytest.mark.parametrize(
+    ("words", "what", "got"),
+    [
+        (["predict", "nonexist.zarr"], "No such image or project", "nonexist.zarr"),
+        (["predict", "a.png", "--model", "m", "--output", "o", "--tile-size", "many"],
+         "Argument --tile-size: invalid int value: 'many'", None),
+        (["export", "only-one"], "The following arguments are required: OUTPUT", None),
+        (["dance"], "Argument COMMAND: invalid choice: 'dance'", None),
+        (["info", "nothing.zarr"], "is not a project", "no such directory"),
+    ],
+)  # fmt: skip
+def test_with_json_an_error_is_an_object_on_stdout(pictures, monkeypatch, capsys, words, what, got):
+    monkeypatch.chdir(pictures)
+    assert main([*words, "--json"]) == 2
+    out, err = capsys.readouterr()
+    told = json.loads(out)
+    assert set(told) == {"error", "exit_code"}
+    assert set(told["error"]) == {"what", "expected", "got", "todo"}
+    assert what in told["error"]["what"]
+    assert told["error"]["got"] == got
+    assert told["exit_code"] == 2
+    assert told["error"]["what"] in err
+    assert main(words) == 2
+    assert capsys.readouterr().out == ""
+
+
+def examples():
+    """Return every example of every help text: the command that shows it, and its words."""
+    build = parser.build()
+    (subparsers,) = (a for a in build._actions if isinstance(a, argparse._SubParsersAction))
+    texts = [build.epilog, *(command.epilog for command in subparsers.choices.values())]
+    lines = [line.strip() for text in texts for line in text.splitlines()]
+    return [re.split(r"\s{3,}", x)[0] for x in lines if x.startswith("napari-cas ")]
+
+
+@pytest.mark.parametrize("line", examples())
+def test_every_example_of_the_help_can_be_typed(line):
+    arguments = parser.build().parse_args(shlex.split(line)[1:])
+    sample = getattr(arguments, "sample", None)
+    assert sample is None or sample in {sample.name for sample in list_samples()}
+
+
+def test_the_help_has_examples_of_every_command():
+    assert {line.split()[1] for line in examples()} == {
+        "demo", "fine-tune", "predict", "export", "validate", "info",
+    }  # fmt: skip
 
 
 def test_one_region_only_exits_with_2(pictures, tmp_path, monkeypatch, capsys):

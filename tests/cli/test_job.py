@@ -16,7 +16,8 @@ from scipy import ndimage
 
 from napari_cas.cli import job, main
 from napari_cas.config import Config
-from napari_cas.errors import ProjectError, ProjectLockedError
+from napari_cas.errors import ProjectError, ProjectLockedError, StorageError
+from napari_cas.session import Session
 from napari_cas.store import Project
 from napari_cas.store.models import import_model
 
@@ -170,6 +171,25 @@ def test_an_interrupted_command_goes_on_and_clears_up(interrupted, tmp_path, cap
     told = json.loads(capsys.readouterr().out)["fine_tune"]
     assert (told["rounds_before"], told["rounds"]) == (1, 2)
     assert sorted(told["images"]) == ["a", "b", "c"]
+    assert {p.name for p in tmp_path.iterdir()} == {"model", "pictures"}
+
+
+def test_a_model_that_cannot_be_written_says_where_the_work_is(
+    pictures, tmp_path, monkeypatch, capsys
+):
+    arguments = words(pictures, tmp_path / "model", "--json", "--max-rounds", 1)
+
+    def full(*_):
+        raise StorageError("Could not write model (No space left)", todo="Free some space.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Session, "save_model", full)
+        assert main(arguments) == 2
+    todo = json.loads(capsys.readouterr().out)["error"]["todo"]
+    assert str(tmp_path / f"model{job.UNFINISHED}") in todo
+    assert main(arguments) == 0  # nothing is learnt again, and the model is written
+    told = json.loads(capsys.readouterr().out)["fine_tune"]
+    assert told["rounds_before"] == told["rounds"] == 1
     assert {p.name for p in tmp_path.iterdir()} == {"model", "pictures"}
 
 

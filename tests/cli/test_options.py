@@ -34,6 +34,12 @@ def test_options_go_where_their_fields_are():
     assert config.seed == 3
 
 
+@pytest.mark.parametrize(("word", "value"), [("true", True), ("false", False)])
+def test_yes_or_no_is_typed_as_a_word(word, value):
+    config = options.apply(Config(), parse("--follow-edges", word))
+    assert config.predict.follow_edges is value
+
+
 @pytest.mark.parametrize(
     ("words", "flag"), [("--channels 1", "--channels"), ("--alpha 1.5", "--alpha")]
 )

@@ -74,6 +74,26 @@ def test_a_killed_prediction_goes_on_where_it_was(learnt, capsys):
     assert [(i["predicted"], i["done_before"] - i["tiles"]) for i in again.values()] == [(0, 0)] * 3
 
 
+def test_probabilities_of_a_project_predicted_before_are_whole(tmp_path, capsys):
+    sample = load_sample("nuclei")
+    with Project.create(tmp_path / "p.zarr") as project:
+        entry = project.add_image("a", np.stack([sample.image] * 3), "zyx")
+        entry.regions[1] = sample.strokes
+    words = ["--channels", "4", "--max-rounds", "1", "--quiet"]
+    assert main(["fine-tune", str(tmp_path / "p.zarr"), *words]) == 0
+    capsys.readouterr()
+    predict(tmp_path / "p.zarr", capsys)
+    for predicted in (True, False):
+        counts = predict(tmp_path / "p.zarr", capsys, "--probabilities")["images"]["a"]
+        assert counts["predicted"] == counts["tiles"] * predicted
+        assert counts["done_before"] == counts["tiles"] * (not predicted)
+    again = predict(tmp_path / "p.zarr", capsys)["images"]["a"]
+    assert again["done_before"] == again["tiles"]
+    with Project.open(tmp_path / "p.zarr") as project:
+        soft = np.asarray(project.image("a").probabilities[:], np.float32)
+    assert np.allclose(soft.sum(0), 1, atol=5e-3)
+
+
 @pytest.mark.slow
 def test_a_damaged_image_is_named_and_the_others_are_predicted(learnt, capsys, tmp_path):
     path = shutil.copytree(learnt, tmp_path / "damaged.zarr")
@@ -89,7 +109,8 @@ def test_a_damaged_image_is_named_and_the_others_are_predicted(learnt, capsys, t
     assert "cannot be read" in told["predict"]["images"]["painted"]["error"]
     assert told["predict"]["images"]["last"]["error"] is None
     assert told["predicted"] == ["last"]
-    assert [file.name for file in (tmp_path / "out").iterdir()] == ["last_prediction.png"]
+    files = {file.name for file in (tmp_path / "out").iterdir()}
+    assert files == {"last_prediction.png", "sources.json"}
 
 
 @pytest.mark.slow

@@ -307,6 +307,19 @@ def test_predicted_tiles_are_remembered_per_version_of_a_model(project):
     assert entry.predicted_with("m") == set(tiles)
 
 
+def test_tiles_without_probabilities_do_not_count_where_those_are_wanted(project):
+    entry = project.image("cells")
+    worker = Project.open(project.path, "worker")
+    worker.save_model("m", {"a": np.ones(2)}, {})
+    image, tiles = worker.image("cells"), [((), Box(0, 0, 9, 9)), ((), Box(0, 9, 9, 18))]
+    image.mark_predicted("m", tiles)
+    image.mark_predicted("m", tiles[1:], probabilities=True)
+    assert entry.predicted_with("m") == set(tiles)
+    assert entry.predicted_with("m", probabilities=True) == set()  # there is no array of them
+    image.create_probabilities(2)
+    assert entry.predicted_with("m", probabilities=True) == set(tiles[1:])
+
+
 def test_probabilities_are_made_on_demand(project):
     entry = project.image("cells")
     assert entry.probabilities is None

@@ -1,0 +1,206 @@
+"""The command predict: in a project, or image files with a saved model."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_cas.cli import files, job, opening, options, outputs, tally
+from napari_cas.config import Config
+from napari_cas.errors import (
+    CASError,
+    CheckpointError,
+    ImageError,
+    InputError,
+    ProjectError,
+    ProjectFormatError,
+    StorageError,
+)
+from napari_cas.session.projects import free_name
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+    from napari_cas.cli.console import Console
+    from napari_cas.session import Session
+
+
+def predict(arguments: argparse.Namespace, console: Console) -> int:
+    """Predict in a project, or image files with a saved model."""
+    options.refuse_training(arguments)
+    path = opening.named_project(arguments.paths)
+    if not arguments.output:
+        opening.refuse("says how --output is written", format=arguments.format)
+    if path is not None:
+        return _in_project(path, arguments, console)
+    if not arguments.model or not arguments.output:
+        files.refuse_url(arguments.paths, "An image by URL is predicted with --model and --output.")
+        raise InputError(
+            "Which model, and where to? These are images and no project",
+            expected="--model DIR and --output DIR for image files",
+        )
+    chooses = "chooses among the images of a project, and these are image files"
+    opening.refuse(chooses, all=arguments.all, image=arguments.image)
+    if not arguments.project:
+        kept = "writes into a project, which goes with --project DIR only"
+        opening.refuse(kept, probabilities=arguments.probabilities)
+    return _files(arguments, console)
+
+
+def _in_project(path: str, arguments: argparse.Namespace, console: Console) -> int:
+    """Predict images of a project; its model and settings stay as they are."""
+    opening.refuse("makes a project of image files", project=arguments.project)
+    if arguments.output:
+        outputs.check_folder(arguments.output)
+    with opening.project(console, path, arguments) as session:
+        project = session.project
+        if session.image is None or project is None:
+            raise ProjectError("The project has no images")
+        images = session.images if arguments.all else tuple(arguments.image or ())
+        chosen = dict.fromkeys(images or (session.image.name,))
+        sources = {name: str(project.image(name).folder) for name in chosen}
+        if arguments.output:
+            outputs.refuse_others(Path(arguments.output).resolve(), sources)
+        if arguments.model:
+            # Used once; a project that has learnt nothing takes it up as its own.
+            session.remembers = session.checkpoint is None
+            session.load_model(arguments.model)
+        session.remembers = False
+        session.config = options.apply(session.config, arguments)
+        return _predict(session, console, sources, arguments)
+
+
+def _files(arguments: argparse.Namespace, console: Console) -> int:
+    """Predict image files in a project of their own, which a kill leaves to be gone on with."""
+    images = files.find_images(arguments.paths)
+    output = outputs.check_folder(arguments.output)
+    config = options.apply(Config(), arguments)
+    where = Path(arguments.project).resolve() if arguments.project else job.unfinished(output)
+    key = job.key_of_prediction(images, arguments.model, config)
+    ours = not arguments.project
+    fresh = ours or not where.exists()  # a project that was there may hold what others added
+    made = job.begin(where, key, ours=ours, kind=job.PredictJob)
+    resumed = bool(made.images)
+    try:
+        with console.session(config, opening.executor(arguments)) as session:
+            session.open_project(where)
+            session.config = options.apply(session.config, arguments)
+            session.load_model(arguments.model)
+            errors = take(session, console, made, images, output, refer=ours)
+            code = _predict(session, console, made.sources, arguments, errors)
+    except CASError as error:
+        useless = isinstance(error, (InputError, CheckpointError)) and not resumed
+        if useless or not made.images:  # there is nothing to go on with
+            if fresh:
+                job.remove(where)
+        elif isinstance(error, StorageError):
+            raise error.saying(todo=f"{error.todo} {job.kept_in(where)}") from error
+        raise
+    if ours:
+        job.remove(where)
+    else:
+        made.forget()
+    return code
+
+
+def take(
+    session: Session,
+    console: Console,
+    made: job.Job,
+    images: Sequence[str],
+    output: Path,
+    *,
+    refer: bool,
+) -> dict[str, str]:
+    """Take image files that are not in a job's project yet; one that cannot be is left out.
+
+    Parameters
+    ----------
+    session : Session
+        Has the project open, and the model.
+    console : Console
+        Hears what is wrong.
+    made : Job
+        Notes each image.
+    images : sequence of str
+        Paths or URLs.
+    output : Path
+        Where their labels go: names that other images have there are not used.
+    refer : bool
+        Whether OME-Zarr images are referred to rather than copied.
+
+    Returns
+    -------
+    dict of str to str
+        What is wrong with an image, by its path.
+
+    Raises
+    ------
+    ImageError
+        There is one image, and it cannot be used.
+    """
+    errors: dict[str, str] = {}
+    for image in images:
+        source = job.place(image)
+        if source in made.sources.values() or source in errors:
+            continue
+        try:
+            _take(session, console, made, image, output, refer=refer)
+        except (ImageError, ProjectFormatError) as error:
+            if len(images) == 1:
+                raise
+            made.coming(None)
+            errors[source] = str(error)
+            console.problem(f"{image}: {error}")
+    return errors
+
+
+def _take(
+    session: Session, console: Console, made: job.Job, image: str, output: Path, *, refer: bool
+) -> None:
+    """Take one image file, under a name that neither the project nor the output has."""
+    assert session.project is not None  # noqa: S101 - opened by the command
+    new, source = files.as_new_image(image, refer=refer), job.place(image)
+    channels = dict(zip(new.axes, new.data.shape, strict=True)).get("c", 1)
+    tally.check_channels(session, new.name, channels)
+    others = [name for name, of in outputs.taken(output).items() if of != source]
+    name = free_name(new.name, [*session.images, *others])
+    made.coming(name)
+    session.add_images([replace(new, name=name)])
+    made.taken(name, source)
+    if name != new.name:
+        console.say(f"{image}: called {name}, as there is another {new.name}.")
+
+
+def _predict(
+    session: Session,
+    console: Console,
+    sources: dict[str, str],
+    arguments: argparse.Namespace,
+    errors: dict[str, str] | None = None,
+) -> int:
+    """Predict images of a project to the end, and write label files if asked for.
+
+    Parameters
+    ----------
+    sources : dict of str to str
+        Where each image comes from, by name.
+    errors : dict of str to str, optional
+        What is wrong with images that are not in the project, by path.
+    """
+    session.probabilities = arguments.probabilities
+    failed = tally.predict(session, console, sources, errors or {})
+    sources = {name: source for name, source in sources.items() if name not in failed}
+    console.report["predicted"] = list(sources)
+    if arguments.output and sources:
+        assert session.project is not None  # noqa: S101 - opened by the caller
+        folder = Path(arguments.output).resolve()
+        written = outputs.write_labels(session.project, folder, sources, arguments.format)
+        console.report["files"] = [path for paths in written.values() for path in paths]
+        for name, paths in written.items():
+            console.report["predict"]["images"][name]["files"] = paths
+            for path in paths:
+                console.result(path)
+    return ImageError.exit_code if failed else 0

@@ -1,0 +1,207 @@
+"""`predict` on image files: one that is damaged, a kill, and where results may go."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import imageio.v3 as imageio
+import numpy as np
+import pytest
+
+from napari_cas.cli import job, main, outputs
+from napari_cas.samples import load_sample
+from napari_cas.store import Project
+
+WAIT = 280
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """Real images as files, some of them unusable, and a model made from the first."""
+    folder = tmp_path_factory.mktemp("predicting")
+    sample = load_sample("nuclei")
+    for name, image in (("a", sample.image), ("b", sample.image[::-1])):
+        imageio.imwrite(folder / f"{name}.png", image)
+    imageio.imwrite(folder / "regions.png", sample.strokes.astype(np.uint8))
+    imageio.imwrite(folder / "big.png", np.tile(sample.image, (5, 5)))
+    (folder / "cut.png").write_bytes((folder / "a.png").read_bytes()[:2000])
+    imageio.imwrite(folder / "flat.png", np.full((90, 90), 7, np.uint8))
+    imageio.imwrite(folder / "colour.png", np.repeat(sample.image[..., None], 3, -1))
+    words = ["fine-tune", "a.png", "--regions", "regions.png", "--output", "model"]
+    with contextlib.chdir(folder):
+        assert main([*words, "--max-rounds", "1", "--channels", "4", "--quiet"]) == 0
+    return folder
+
+
+@pytest.fixture
+def here(pictures, monkeypatch):
+    monkeypatch.chdir(pictures)
+    return pictures
+
+
+def predict(output, *words):
+    return main(["predict", "--model", "model", "--output", str(output), *map(str, words)])
+
+
+def test_images_that_cannot_be_used_do_not_hold_up_the_others(here, tmp_path, capsys):
+    images = ["a.png", "cut.png", "flat.png", "colour.png", "nowhere.png", "b.png"]
+    assert predict(tmp_path / "o", *images, "--json") == 2
+    out, err = capsys.readouterr()
+    told = json.loads(out)
+    assert told["predicted"] == ["a", "b"]
+    counts = told["predict"]["images"]
+    wrong = {str(here / name) for name in images[1:5]}
+    assert {name for name, count in counts.items() if count["error"]} == wrong
+    assert "than those the model learnt from" in counts[str(here / "colour.png")]["error"]
+    for name in images[1:5]:
+        assert f"napari-cas: {name}: " in err
+    for name in "ab":
+        assert counts[name]["source"] == str(here / f"{name}.png")
+        assert counts[name]["files"] == [str(tmp_path / "o" / f"{name}_prediction.png")]
+        assert imageio.imread(counts[name]["files"][0]).all()
+    assert [p.name for p in tmp_path.iterdir()] == ["o"]
+
+
+@pytest.mark.parametrize("image", ["cut.png", "flat.png", "colour.png"])
+def test_a_lone_image_that_cannot_be_used_leaves_nothing(here, tmp_path, capsys, image):
+    assert predict(tmp_path / "o", image) == 2
+    assert capsys.readouterr().err.startswith("napari-cas: ")
+    assert list(tmp_path.iterdir()) == []
+
+
+def lines_of(project):
+    """Return the tiles that are noted as predicted in the project of a command."""
+    file = project / "images" / "big" / "predicted.jsonl"
+    return file.read_text().split("\n")[1:] if file.exists() else []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="SIGKILL is POSIX")
+@pytest.mark.parametrize("kept", [False, True])
+def test_a_killed_prediction_of_files_goes_on_when_typed_again(here, tmp_path, capsys, kept):
+    output, project = tmp_path / "o", tmp_path / "o.unfinished.zarr"
+    words = ["a.png", "cut.png", "big.png", "--tile-size", "256", "--json"]
+    if kept:
+        project = tmp_path / "p.zarr"
+        words += ["--project", str(project), "--probabilities"]
+    command = [sys.executable, "-m", "napari_cas", "predict", "--model", "model"]
+    process = subprocess.Popen(
+        [*command, "--output", str(output), *words], stdout=subprocess.PIPE, start_new_session=True
+    )
+    end = time.monotonic() + WAIT
+    while len(lines_of(project)) < 2:
+        assert process.poll() is None
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate(timeout=WAIT)
+    time.sleep(1)  # the worker notices within half a second that its parent has gone
+    before = len(lines_of(project))
+    assert predict(output, *words) == 2  # for the damaged one
+    told = json.loads(capsys.readouterr().out)["predict"]["images"]
+    assert (told["a"]["predicted"], told["a"]["done_before"]) == (0, told["a"]["tiles"])
+    assert told["big"]["done_before"] == before >= 2
+    assert told["big"]["predicted"] == told["big"]["tiles"] - before > 0
+    assert imageio.imread(told["big"]["files"][0]).all()
+    assert {p.name for p in tmp_path.iterdir()} == ({"o", "p.zarr"} if kept else {"o"})
+    if kept:
+        assert not (project / job.PredictJob.file).exists()
+        with Project.open(project) as opened:
+            assert opened.images == ("a", "big")
+
+
+def test_outputs_that_cannot_be_written_are_refused_before_the_work(here, tmp_path, capsys):
+    (tmp_path / "file.png").write_bytes(b"mine")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("mine")
+    learn = ["fine-tune", "a.png", "--regions", "regions.png", "--output"]
+    inside = str(tmp_path / "file.png" / "o")
+    for words in (
+        ["predict", "--model", "model", "a.png", "--output", str(tmp_path / "file.png")],
+        ["predict", "--model", "model", "a.png", "--output", inside],
+        [*learn, str(tmp_path / "file.png")],
+        [*learn, str(tmp_path / "mine")],
+    ):
+        assert main(words) == 2
+        out, err = capsys.readouterr()
+        assert "cannot be a folder" in err or "not a folder for a model" in err
+        assert "worker" not in out + err
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["file.png", "mine"]
+
+
+def test_a_late_write_error_says_where_the_work_is_and_goes_on(here, tmp_path, monkeypatch, capsys):
+    def full(*_, **__):
+        from napari_cas.errors import StorageError
+
+        raise StorageError("Could not write labels (No space left)", todo="Free some space.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(outputs, "write_labels", full)
+        assert predict(tmp_path / "o", "a.png") == 2
+    assert str(tmp_path / "o.unfinished.zarr") in capsys.readouterr().err
+    assert predict(tmp_path / "o", "a.png", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["predict"]["images"]["a"]["predicted"] == 0
+    assert [p.name for p in tmp_path.iterdir()] == ["o"]
+
+
+def test_another_image_of_the_same_name_gets_a_name_of_its_own(here, tmp_path, capsys):
+    output = tmp_path / "o"
+    (tmp_path / "x").mkdir()
+    imageio.imwrite(tmp_path / "x" / "a.png", imageio.imread(here / "b.png"))
+    assert predict(output, "a.png") == 0
+    first = (output / "a_prediction.png").read_bytes()
+    for _ in range(2):  # typed again it is the same image, under the same name
+        assert predict(output, tmp_path / "x" / "a.png") == 0
+        assert "called a-2" in capsys.readouterr().out
+        assert (output / "a_prediction.png").read_bytes() == first
+    assert predict(output, "a.png") == 0
+    assert {p.name for p in output.iterdir()} == {
+        "a_prediction.png", "a-2_prediction.png", "sources.json",
+    }  # fmt: skip
+    assert json.loads((output / "sources.json").read_text()) == {
+        "a": str(here / "a.png"),
+        "a-2": str(tmp_path / "x" / "a.png"),
+    }
+
+
+def test_a_project_does_not_replace_labels_of_another_image(here, tmp_path, capsys):
+    with Project.create(tmp_path / "p.zarr") as project:
+        project.add_image("a", imageio.imread(here / "a.png"), "yx")
+    words = ["predict", str(tmp_path / "p.zarr"), "--model", "model"]
+    for _ in range(2):
+        assert main([*words, "--output", str(tmp_path / "mine")]) == 0
+    (tmp_path / "o").mkdir()
+    (tmp_path / "o" / "a_prediction.png").write_bytes(b"mine")
+    capsys.readouterr()
+    assert main([*words, "--output", str(tmp_path / "o")]) == 2
+    assert "labels of another image named a" in capsys.readouterr().err
+    assert (tmp_path / "o" / "a_prediction.png").read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize(
+    ("words", "match"),
+    [
+        (["predict", "--model", "model", "a.png", "--output", "o", "--image", "foo"], "--image"),
+        (["predict", "--model", "model", "a.png", "--output", "o", "--all"], "--all"),
+        (["predict", "--model", "model", "a.png", "--output", "o", "--probabilities"],
+         "--project DIR"),
+        (["predict", "--model", "model", "a.png", "--format", "png"], "--format"),
+        (["predict", "nonexist.zarr", "--all"], "No such image or project"),
+        (["fine-tune", "nonexist.zarr"], "No such image or project"),
+        (["fine-tune", "a.png", "--regions", "regions.png", "b.png", "--output", "o"],
+         "Which regions|belongs to no image"),
+        (["fine-tune", "a.png", "--regions", "a.png", "b.png", "--output", "o"],
+         "belongs to no image"),
+        (["predict", "--model", "model", "a.png", "--output", "o", "--max-rounds", "2"],
+         "does not train"),
+    ],
+)  # fmt: skip
+def test_options_without_effect_and_missing_things_are_named(here, capsys, words, match):
+    before = sorted(here.iterdir())
+    assert main(words) == 2
+    err = capsys.readouterr().err
+    assert any(part in err for part in match.split("|"))
+    assert sorted(here.iterdir()) == before
