@@ -45,8 +45,15 @@ def painted_tiles(sources: Sequence[Source], tile: int) -> list[PaintedTile]:
     return found
 
 
-def check_regions(tiles: Sequence[PaintedTile]) -> int:
+def check_regions(tiles: Sequence[PaintedTile], off_data: Sequence[Region] = ()) -> int:
     """Return the number of painted regions over all planes.
+
+    Parameters
+    ----------
+    tiles : sequence of PaintedTile
+        What is painted where there are data.
+    off_data : sequence of (str, tuple of int, int)
+        Regions that do not count, which may be why others are too few.
 
     Raises
     ------
@@ -58,17 +65,18 @@ def check_regions(tiles: Sequence[PaintedTile]) -> int:
         found = ids.setdefault((t.source.name, t.plane), set())
         found.update(np.unique(t.regions[t.regions != 0]).tolist())
     total = sum(map(len, ids.values()))
+    why = f" {off_data_sentence(off_data)}" if off_data else ""
     if not total:
         raise RegionError(
             "Nothing is painted yet",
-            todo="Paint a stroke on each of two areas that look different.",
+            todo=f"Paint a stroke on each of two areas that look different.{why}",
         )
     if max(map(len, ids.values())) < 2:
         raise RegionError(
             "Only one region is painted",
             expected="two or more regions on one plane",
             got=f"{total} region{'s' if total > 1 else ''}, no two on one plane",
-            todo="Start a new region and paint something that looks different.",
+            todo=f"Start a new region and paint something that looks different.{why}",
         )
     return total
 
@@ -93,6 +101,13 @@ def name_regions(regions: Sequence[Region]) -> str:
     ]
     rest = "; …" if len(regions) > _MOST_NAMED else ""
     return f"Region{'s' if len(regions) > 1 else ''} {'; '.join(named)}{rest}"
+
+
+def off_data_sentence(regions: Sequence[Region]) -> str:
+    """Return what the annotator is told of regions that do not count."""
+    verb = "are" if len(regions) > 1 else "is"
+    where = "painted only where the image has no data"
+    return f"{name_regions(regions)} {verb} {where}: that does not count."
 
 
 def digest_of(tiles: Sequence[PaintedTile]) -> str:

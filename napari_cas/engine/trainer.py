@@ -18,7 +18,7 @@ from napari_cas.engine.mixed import sentence
 from napari_cas.engine.painting import (
     PaintedTile,
     check_regions,
-    name_regions,
+    off_data_sentence,
     painted_tiles,
     regions_off_data,
 )
@@ -27,7 +27,6 @@ from napari_cas.engine.preprocess import check_channels, principal_mixing
 from napari_cas.engine.sampling import PixelSampler
 from napari_cas.engine.sources import read_stacked
 from napari_cas.engine.variations import COPIES
-from napari_cas.errors import RegionError
 from napari_cas.losses import cas_terms
 from napari_cas.models import QuickModel, create_model
 
@@ -39,7 +38,6 @@ if TYPE_CHECKING:
     from napari_cas.config import Config
     from napari_cas.engine.discriminant import Discriminant
     from napari_cas.engine.mixed import Mixed
-    from napari_cas.engine.painting import Region
     from napari_cas.engine.sources import Source
     from napari_cas.models import SegmentationModel
     from napari_cas.models.quick import Head
@@ -206,9 +204,9 @@ class Trainer:
     ) -> RoundResult:
         tiles = painted_tiles(sources, self._tile)
         off_data = regions_off_data(tiles, sources)
-        self._regions = _check(tiles, off_data)
+        self._regions = check_regions(tiles, off_data)
         if off_data:
-            self._say_once(_off_data_sentence(off_data))
+            self._say_once(off_data_sentence(off_data))
         for tile in tiles:
             check_channels(self.in_channels, tile.source.channels, tile.source.name)
         self._set_mixing(tiles)
@@ -368,22 +366,6 @@ class Trainer:
             except (MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error) or not self._shrink():
                     raise
-
-
-def _check(tiles: Sequence[PaintedTile], off_data: Sequence[Region]) -> int:
-    """Return the number of painted regions, or say what is missing and what may be the reason."""
-    try:
-        return check_regions(tiles)
-    except RegionError as error:
-        if off_data:
-            raise error.saying(todo=f"{error.todo} {_off_data_sentence(off_data)}") from None
-        raise
-
-
-def _off_data_sentence(regions: Sequence[Region]) -> str:
-    verb = "are" if len(regions) > 1 else "is"
-    where = "painted only where the image has no data"
-    return f"{name_regions(regions)} {verb} {where}: that does not count."
 
 
 def _sizes(config: Config) -> tuple[int, int, int]:

@@ -8,6 +8,7 @@ import torch
 
 from napari_cas.config import Config, FitConfig, ModelSpec
 from napari_cas.engine import worker
+from napari_cas.engine.sources import ArraySource
 from napari_cas.store import Project
 
 
@@ -33,6 +34,19 @@ def strokes(truth, ids=(1, 2)):
     painted[height // 4 : height // 2, width // 8 : width // 8 + 8] = ids[0]
     painted[height // 4 : height // 2, -width // 8 - 8 : -width // 8] = ids[1]
     return painted
+
+
+def source(regions, name="a", seed=0):
+    """Return grey noise, painted."""
+    image = np.random.default_rng(seed).random((1, *np.shape(regions)))
+    return ArraySource(name, image, np.asarray(regions))
+
+
+def painted(height=200, width=300):
+    """Return three regions of different sizes."""
+    regions = np.zeros((height, width), int)
+    regions[10:20, 10:200], regions[100:103, 50:60], regions[150:160, 250:280] = 7, 3, 9
+    return regions
 
 
 def agreement(labels, truth):

@@ -11,16 +11,7 @@ from napari_cas.engine.painting import (
 from napari_cas.engine.sources import ArraySource
 from napari_cas.errors import RegionError
 
-
-def source(regions, name="a", seed=0):
-    image = np.random.default_rng(seed).random((1, *np.shape(regions)))
-    return ArraySource(name, image, np.asarray(regions))
-
-
-def painted(height=200, width=300):
-    regions = np.zeros((height, width), int)
-    regions[10:20, 10:200], regions[100:103, 50:60], regions[150:160, 250:280] = 7, 3, 9
-    return regions
+from .conftest import painted, source
 
 
 def test_tiles_without_paint_are_not_touched():

@@ -12,21 +12,12 @@ from napari_cas.engine.sources import ArraySource
 from napari_cas.models import create_model
 from napari_cas.protocol import Box
 
+from .conftest import painted, source
+
 
 @pytest.fixture(scope="module")
 def model():
     return create_model(ModelSpec(weights="none", channels=4), in_channels=1)
-
-
-def source(regions, name="a", seed=0):
-    image = np.random.default_rng(seed).random((1, *np.shape(regions)))
-    return ArraySource(name, image, np.asarray(regions))
-
-
-def painted(height=200, width=300):
-    regions = np.zeros((height, width), int)
-    regions[10:20, 10:200], regions[100:103, 50:60], regions[150:160, 250:280] = 7, 3, 9
-    return regions
 
 
 def test_each_region_gives_the_same_number_of_pixels(model):
