@@ -147,6 +147,16 @@ class PredictConfig(_Settings):
         "range are empty background and get no label; 0: every tile is predicted.",
     )
 
+    @property
+    def note(self) -> str:
+        """The settings that labels depend on, as a project notes them; empty for the usual ones."""
+        usual = PredictConfig()
+        return " ".join(
+            f"{name}={getattr(self, name)}"
+            for name in ("follow_edges", "skip_below")
+            if getattr(self, name) != getattr(usual, name)
+        )
+
 
 class Config(_Settings):
     """Everything that determines a fine-tuned model, apart from the data."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_cas.errors import CheckpointError, ImageError, ProjectError, StorageError
 from napari_cas.jobs import PlaneWork, tiles_of
+from napari_cas.protocol import TilesRequest
 from napari_cas.session.extent import predicted_before
 
 if TYPE_CHECKING:
@@ -48,7 +49,8 @@ class Tally:
         project = session.project
         assert project is not None  # noqa: S101 - opened by the command
         checkpoint, soft = session.checkpoint or "", session.probabilities
-        known = predicted_before(project, checkpoint, probabilities=soft)
+        request = TilesRequest(str(project.path), session.config, checkpoint, (), soft)
+        known = predicted_before(project, request)
         self._total, self._before = {}, {}
         for name in self.images:
             tiles = self._tiles(project.image(name))

@@ -263,7 +263,12 @@ def _predict(
             where: tuple[slice | int, ...] = (slice(None), *tile.plane, *box.slices)
             target[where] = probabilities.astype("float16")
         entry.flush()
-        entry.mark_predicted(checkpoint, [(tile.plane, tile.box)], probabilities=with_probabilities)
+        entry.mark_predicted(
+            checkpoint,
+            [(tile.plane, tile.box)],
+            probabilities=with_probabilities,
+            settings=trainer.config.predict.note,
+        )
         seconds["predict"] += predicted - start
         seconds["write"] += time.perf_counter() - predicted
     return seconds, tuple(empty)

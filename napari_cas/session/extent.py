@@ -16,7 +16,7 @@ from napari_cas.session.projects import limit
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from napari_cas.protocol import Plane, Tile
+    from napari_cas.protocol import Plane, Tile, TilesRequest
     from napari_cas.store import ImageEntry, Project
 
 WHOLE_LIMIT = 8192
@@ -49,26 +49,27 @@ def is_done(work: PlaneWork, view: Tile) -> bool:
     return view.box.contains(work.part or Box(0, 0, *work.size))
 
 
-def predicted_before(
-    project: Project, checkpoint: str, *, probabilities: bool = False
-) -> Callable[[Tile], bool]:
-    """Return what says of a tile whether this model has predicted it; one look per image.
+def predicted_before(project: Project, request: TilesRequest) -> Callable[[Tile], bool]:
+    """Return what says of a tile whether it is there as it is asked for; one look per image.
 
     Parameters
     ----------
     project : Project
         Where predictions are kept.
-    checkpoint : str
-        The model's name.
-    probabilities : bool
-        Whether a tile counts only with its probabilities.
+    request : TilesRequest
+        Which model, how, and whether a tile counts only with its probabilities; its tiles are
+        ignored.
     """
     known: dict[str, set[tuple[Plane, Box]]] = {}
 
     def done(tile: Tile) -> bool:
         if tile.image not in known:
             entry = project.image(tile.image)
-            known[tile.image] = entry.predicted_with(checkpoint, probabilities=probabilities)
+            known[tile.image] = entry.predicted_with(
+                request.checkpoint,
+                probabilities=request.probabilities,
+                settings=request.config.predict.note,
+            )
         return (tile.plane, tile.box) in known[tile.image]
 
     return done

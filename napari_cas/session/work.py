@@ -320,7 +320,7 @@ class Work:
             on_progress=partial(self._tell, "tiles"),
             on_warning=self._retried,
             on_finished=self._tiles_finished,
-            done=extent.predicted_before(project, checkpoint, probabilities=request.probabilities),
+            done=extent.predicted_before(project, request),
         )
         self._tell("tiles", *self._tiles.progress)
         self._tiles.start(self._session.view)

@@ -328,7 +328,7 @@ class ImageEntry:
             )
 
     def predicted_with(
-        self, checkpoint: str, *, probabilities: bool = False
+        self, checkpoint: str, *, probabilities: bool = False, settings: str = ""
     ) -> set[tuple[Plane, Box]]:
         """Return planes and boxes that are already predicted with this model as it is now.
 
@@ -338,10 +338,12 @@ class ImageEntry:
             The model's name.
         probabilities : bool
             Whether only those count of which the probabilities are there, too.
+        settings : str
+            Only those count that were made so; see :attr:`PredictConfig.note`.
         """
         if probabilities and self.probabilities is None:
             return set()
-        return self.predicted.done(checkpoint, probabilities=probabilities)
+        return self.predicted.done(checkpoint, probabilities=probabilities, settings=settings)
 
     def mark_predicted(
         self,
@@ -349,6 +351,7 @@ class ImageEntry:
         tiles: Iterable[tuple[Plane, Box]],
         *,
         probabilities: bool = False,
+        settings: str = "",
     ) -> None:
         """Note that these tiles are predicted and on disk; forgets those of other models.
 
@@ -360,6 +363,8 @@ class ImageEntry:
             What is done.
         probabilities : bool
             Whether their probabilities are on disk, too.
+        settings : str
+            How they were made; see :attr:`PredictConfig.note`.
 
         Raises
         ------
@@ -368,4 +373,4 @@ class ImageEntry:
         StorageError
             If the file system refuses.
         """
-        self.predicted.add(checkpoint, tiles, probabilities=probabilities)
+        self.predicted.add(checkpoint, tiles, probabilities=probabilities, settings=settings)

@@ -50,6 +50,23 @@ def test_predict_refuses_what_bears_on_training_and_keeps_the_model(copied, caps
     assert state_of(copied) == before
 
 
+def test_tiles_are_made_anew_with_other_settings(copied, capsys):
+    def predict(*words):
+        assert main(["predict", str(copied), "--all", "--json", *words]) == 0
+        told = json.loads(capsys.readouterr().out)["predict"]["images"]["a"]
+        with Project.open(copied) as project:
+            return told, np.asarray(project.image("a").prediction[...])
+
+    smooth, labels = predict()
+    raw, other = predict("--follow-edges", "false")
+    assert raw["predicted"] == raw["tiles"] == smooth["tiles"]
+    assert (other != labels).any()
+    assert predict("--follow-edges", "false")[0]["predicted"] == 0
+    again, same = predict()
+    assert again["predicted"] == again["tiles"]
+    assert np.array_equal(same, labels)
+
+
 def test_settings_of_a_prediction_are_for_this_run_only(copied, capsys):
     before = state_of(copied)
     words = ["--tile-size", "256", "--follow-edges", "false", "--skip-below", "0.5", "--json"]

@@ -128,7 +128,7 @@ def test_background_is_skipped_on_request_and_said(learnt, capsys, tmp_path):
     told = predict(tmp_path / "p.zarr", capsys, *words)
     with Project.open(tmp_path / "p.zarr") as project:
         labels = np.asarray(project.image("slide").prediction[...])
-        done = project.image("slide").predicted_with(told["checkpoint"])
+        done = project.image("slide").predicted_with(told["checkpoint"], settings="skip_below=5.0")
     assert told["images"]["slide"]["empty"] >= 4
     assert not labels[:, 768:].any()
     assert labels[: sample.image.shape[0], : sample.image.shape[1]].all()

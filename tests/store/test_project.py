@@ -320,6 +320,20 @@ def test_tiles_without_probabilities_do_not_count_where_those_are_wanted(project
     assert entry.predicted_with("m", probabilities=True) == set(tiles[1:])
 
 
+def test_tiles_made_with_other_settings_do_not_count(project):
+    entry = project.image("cells")
+    worker = Project.open(project.path, "worker")
+    worker.save_model("m", {"a": np.ones(2)}, {})
+    image, tiles = worker.image("cells"), [((), Box(0, 0, 9, 9)), ((), Box(0, 9, 9, 18))]
+    image.mark_predicted("m", tiles)
+    image.mark_predicted("m", tiles[1:], settings="follow_edges=False")
+    assert entry.predicted_with("m") == set(tiles[:1])
+    assert entry.predicted_with("m", settings="follow_edges=False") == set(tiles[1:])
+    image.mark_predicted("m", tiles[1:], probabilities=True)
+    assert entry.predicted_with("m") == set(tiles)
+    assert entry.predicted_with("m", settings="follow_edges=False") == set()
+
+
 def test_probabilities_are_made_on_demand(project):
     entry = project.image("cells")
     assert entry.probabilities is None
