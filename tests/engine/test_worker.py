@@ -202,7 +202,9 @@ def test_empty_tiles_are_noted_and_lose_what_an_older_model_said(project, ask, c
     report = worker.run_tiles(TilesRequest(str(project.path), config, checkpoint, tiles[:1]))
     assert report.empty == report.done == tiles[:1]
     assert not prediction(project, "b").any()
-    assert project.image("b").predicted_with(checkpoint) == {((), ALL)}
+    made = config.predict.note
+    assert project.image("b").predicted_with(checkpoint, settings=made) == {((), ALL)}
+    assert project.image("b").predicted_with(checkpoint) == set()
 
 
 def test_tiles_push_nothing_out_that_rounds_use(project, ask, config, monkeypatch):
