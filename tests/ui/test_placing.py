@@ -79,10 +79,13 @@ def test_axes_in_another_order_do_not_fit(project, ramp):
     assert plane_shown(layer, axes, entry, (2, 1, 0, 0)) == (1, 2)
 
 
-def test_colour_is_no_axis_of_a_layer_nor_is_a_stack_of_layers(project, ramp):
+def test_colour_is_no_axis_of_a_layer(project, ramp):
     colour = Image(ramp(4, 20, 30, 3), rgb=True)
     entry, axes = taken(project, colour, "tyxc")
     assert (axes, misfit(colour, axes, entry)) == ("tyxc", "")
+
+
+def test_a_stack_of_layers_is_no_axis_of_each(project, ramp):
     parts = [Image(ramp(4, 20, 30), name=f"a{i}", translate=(1, 2, 3)) for i in range(2)]
     image = sources.new_image_of_channels(parts, "tyx")
     (name,) = add_images(project, [image], lambda _: None)
