@@ -5,8 +5,9 @@ PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-# These run in a process that never imports torch, as napari's must not.
-TORCHLESS := tests/ui tests/session tests/cli
+# These run in processes that never import torch, as napari's must not.
+WINDOWS   := tests/ui tests/session
+TORCHLESS := tests/cli
 
 .PHONY: demo test test-slow lint screenshots clean
 
@@ -16,7 +17,7 @@ demo: $(VENV)/installed
 
 test: $(VENV)/installed-dev lint
 	.ci/system-packages xvfb
-	.ci/test-halves $(BIN)/python $(TORCHLESS)
+	.ci/test-halves $(BIN)/python $(WINDOWS) -- $(TORCHLESS)
 
 test-slow: $(VENV)/installed-dev
 	.ci/system-packages xvfb

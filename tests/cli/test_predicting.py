@@ -80,7 +80,7 @@ def lines_of(project):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="SIGKILL is POSIX")
-@pytest.mark.parametrize("kept", [False, True])
+@pytest.mark.parametrize("kept", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_killed_prediction_of_files_goes_on_when_typed_again(here, tmp_path, capsys, kept):
     output, project = tmp_path / "o", tmp_path / "o.unfinished.zarr"
     words = ["a.png", "cut.png", "big.png", "--tile-size", "256", "--json"]
