@@ -5,9 +5,9 @@ PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-# These run in processes that never import torch, as napari's must not.
-WINDOWS   := tests/ui tests/session
-TORCHLESS := tests/cli
+# These run in processes that never import torch, as napari's must not: beside the rest, and after it.
+BESIDE := tests/ui tests/session tests/store
+AFTER  := tests/cli
 
 .PHONY: demo test test-slow lint screenshots clean
 
@@ -17,7 +17,7 @@ demo: $(VENV)/installed
 
 test: $(VENV)/installed-dev lint
 	.ci/system-packages xvfb
-	.ci/test-halves $(BIN)/python $(WINDOWS) -- $(TORCHLESS)
+	.ci/test-halves $(BIN)/python $(BESIDE) -- $(AFTER)
 
 test-slow: $(VENV)/installed-dev
 	.ci/system-packages xvfb
