@@ -72,6 +72,32 @@ class InputError(CASError, ValueError):
 class ImageError(InputError):
     """An image that cannot be used: wrong axes, not finite, no pixels, unreadable."""
 
+    @classmethod
+    def of_channels(
+        cls,
+        name: str,
+        than: str,
+        *,
+        wanted: int,
+        got: int,
+        todo: str = "Keep images of different kinds in different projects.",
+    ) -> Self:
+        """Return the error of an image with another number of channels than others.
+
+        Parameters
+        ----------
+        name : str
+            Of the image.
+        than : str
+            Which others, as the end of a sentence.
+        wanted, got : int
+            Channels of the others, and of this one.
+        todo : str
+            What the person can do now.
+        """
+        what = f"Image {name!r} has another number of channels than {than}"
+        return cls(what, expected=str(wanted), got=str(got), todo=todo)
+
 
 class RegionError(InputError):
     """Painted regions that cannot teach anything: none, only one, or on no image."""

@@ -52,8 +52,7 @@ def predict(arguments: argparse.Namespace, console: Console) -> int:
 def _in_project(path: str, arguments: argparse.Namespace, console: Console) -> int:
     """Predict images of a project; its model and settings stay as they are."""
     opening.refuse("makes a project of image files", project=arguments.project)
-    if arguments.output:
-        outputs.check_folder(arguments.output)
+    output = outputs.check_folder(arguments.output) if arguments.output else None
     with opening.project(console, path, arguments) as session:
         project = session.project
         if session.image is None or project is None:
@@ -61,8 +60,8 @@ def _in_project(path: str, arguments: argparse.Namespace, console: Console) -> i
         images = session.images if arguments.all else tuple(arguments.image or ())
         chosen = dict.fromkeys(images or (session.image.name,))
         sources = {name: str(project.image(name).folder) for name in chosen}
-        if arguments.output:
-            outputs.refuse_others(Path(arguments.output).resolve(), sources)
+        if output is not None:
+            outputs.refuse_others(output, sources)
         if arguments.model:
             # Used once; a project that has learnt nothing takes it up as its own.
             session.remembers = session.checkpoint is None
@@ -142,12 +141,13 @@ def take(
         There is one image, and it cannot be used.
     """
     errors: dict[str, str] = {}
+    there = outputs.taken(output)
     for image in images:
         source = job.place(image)
         if source in made.sources.values() or source in errors:
             continue
         try:
-            _take(session, console, made, image, output, refer=refer)
+            _take(session, console, made, image, there, refer=refer)
         except (ImageError, ProjectFormatError) as error:
             if len(images) == 1:
                 raise
@@ -158,14 +158,20 @@ def take(
 
 
 def _take(
-    session: Session, console: Console, made: job.Job, image: str, output: Path, *, refer: bool
+    session: Session,
+    console: Console,
+    made: job.Job,
+    image: str,
+    there: dict[str, str],
+    *,
+    refer: bool,
 ) -> None:
-    """Take one image file, under a name that neither the project nor the output has."""
+    """Take one image file, under a name that neither the project nor another one's labels have."""
     assert session.project is not None  # noqa: S101 - opened by the command
     new, source = files.as_new_image(image, refer=refer), job.place(image)
     channels = dict(zip(new.axes, new.data.shape, strict=True)).get("c", 1)
     tally.check_channels(session, new.name, channels)
-    others = [name for name, of in outputs.taken(output).items() if of != source]
+    others = [name for name, of in there.items() if of != source]
     name = free_name(new.name, [*session.images, *others])
     made.coming(name)
     session.add_images([replace(new, name=name)])

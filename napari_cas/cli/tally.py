@@ -161,12 +161,9 @@ def check_channels(session: Session, name: str, channels: int) -> None:
     with suppress(CheckpointError, LookupError, TypeError):  # the worker says what is damaged
         wanted = session.project.model_record(session.checkpoint)["input"]["channels"]
         if wanted != channels:
-            raise ImageError(
-                f"Image '{name}' has another number of channels than those the model learnt from",
-                expected=str(wanted),
-                got=str(channels),
-                todo="Use a model of its kind, or convert it to colour or grey as those were.",
-            )
+            todo = "Use a model of its kind, or convert it to colour or grey as those were."
+            than = "those the model learnt from"
+            raise ImageError.of_channels(name, than, wanted=wanted, got=channels, todo=todo)
 
 
 def _leave_misfits(session: Session, console: Console, tally: Tally, *, alone: bool) -> None:

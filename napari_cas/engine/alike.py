@@ -142,7 +142,8 @@ class _Nearness:
         if not 2 <= len(own) <= _MOST_REGIONS:
             return torch.arange(len(own))
         distance = self._ratio(own, self._scatter, (NEAR_LOCAL, NEAR_ALL))
-        if len(own) > channels or bool((distance.fill_diagonal_(1.0) < 1).any()):
+        near = (distance < 1).fill_diagonal_(fill_value=False)
+        if len(own) > channels or bool(near.any()):
             distance = torch.maximum(distance, self._by_parts(own))
         if len(own) <= channels:
             # A handful of pixels says too little about a region to overrule who painted it.

@@ -138,9 +138,4 @@ def principal_mixing(
 def check_channels(wanted: int, got: int, name: str) -> None:
     """Raise ImageError unless an image has the channels its network was made for."""
     if wanted != got:
-        raise ImageError(
-            f"Image '{name}' has another number of channels than the painted ones",
-            expected=str(wanted),
-            got=str(got),
-            todo="Keep images of different kinds in different projects.",
-        )
+        raise ImageError.of_channels(name, "the painted ones", wanted=wanted, got=got)

@@ -55,6 +55,9 @@ class SessionBase:
     regions_changed = psygnal.Signal()
     """Painted regions changed through the session (not by the brush): redraw them."""
 
+    probabilities: bool = False
+    """Whether rounds and tiles write the channel probabilities too, from the next one on."""
+
     remembers: bool = True
     """Whether the project is told of model and settings as they change. Off, both are for now."""
 
@@ -72,7 +75,6 @@ class SessionBase:
         self._view: Tile | None = None
         self._seen: Tile | None = None
         self._live = False
-        self._probabilities = False
 
     # -- what is --------------------------------------------------------------------------------
 
@@ -139,15 +141,6 @@ class SessionBase:
         self.live_changed.emit(live)
         if live and self.image is not None and painted.trainable(self._opened()):
             self._work.train_soon()
-
-    @property
-    def probabilities(self) -> bool:
-        """Whether rounds and tiles write the channel probabilities too, from the next one on."""
-        return self._probabilities
-
-    @probabilities.setter
-    def probabilities(self, wanted: bool) -> None:
-        self._probabilities = wanted
 
     # -- waiting (scripts and tests) ------------------------------------------------------------
 

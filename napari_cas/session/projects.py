@@ -87,11 +87,8 @@ def _refuse_other_channels(project: Project, entry: ImageEntry) -> None:
     if entry.n_channels == first.n_channels:
         return
     project.remove_image(entry.name)
-    raise ImageError(
-        f"Image {entry.name!r} has another number of channels than {first.name!r}",
-        expected=str(first.n_channels),
-        got=str(entry.n_channels),
-        todo="Keep images of different kinds in different projects.",
+    raise ImageError.of_channels(
+        entry.name, repr(first.name), wanted=first.n_channels, got=entry.n_channels
     )
 
 

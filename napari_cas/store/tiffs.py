@@ -24,7 +24,6 @@ LAZY_BYTES = 256 << 20
 _MOST_COMPRESSED = 10_000
 """Bytes of pixels per byte of file; deflate reaches 1,032 at most."""
 
-
 _OPACITY = (1, 2)
 """Of the ExtraSamples tag: opacity that the colours are multiplied by already, or not yet."""
 

@@ -248,9 +248,9 @@ class Intents:
 
     def accept_selected(self) -> None:
         """Copy all of the label picked in the prediction layer into the regions."""
-        label = self.layers.predicted_label()
         if not self._is_flat():
             return
+        label = self.layers.predicted_label()
         if label:
             self._accept(label, None)
         else:

@@ -98,11 +98,12 @@ class LayerAdapter:
         for layer in (self.regions, self.prediction):
             if layer is not None and layer in self._viewer.layers:
                 layer.editable = False
-        if not leave:
+            if leave:
+                self._forget(layer)
+        if not leave:  # the annotator goes on without the panel
             self.sight.leave()
             self._take_away()
-        self._forget(self.regions)
-        self._forget(self.prediction)
+            self.sight.bring_back()
         self._entry = None
 
     # -- what the annotator has open ------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import TYPE_CHECKING
 
 from napari.layers import Labels
@@ -50,13 +51,8 @@ class Splitting:
         """Return the share of an image that is predicted, as far as a count would depend on it."""
         if self.session.config.predict.skip_below or entry.intensity.missing:
             return 1.0  # holes are what was asked for
-        chunks = entry.prediction.painted_chunks()
-        area = sum(box.shape[0] * box.shape[1] for _, box in chunks)
-        height, width = entry.plane_size
-        planes = 1
-        for length in entry.planes_shape:
-            planes *= length
-        return area / (planes * height * width)
+        area = sum(prod(box.shape) for _, box in entry.prediction.painted_chunks())
+        return area / prod(entry.label_shape)
 
     def _show(self, entry: ImageEntry, objects: Objects, share: float) -> None:
         if self.session.image is not entry:

@@ -129,10 +129,7 @@ class AnnotationWidget(QWidget):
         self.viewer.events.theme.disconnect(self._follow_theme)
         self.keys.remove()
         self.answers.close()
-        stays = self._window is not None and self._window.isVisible()
-        self.layers.close(leave=not stays)
-        if stays:
-            self.layers.sight.bring_back()  # the annotator goes on without the panel
+        self.layers.close(leave=self._window is None or not self._window.isVisible())
         self.dispatch.close()
         self.session.close()
 
