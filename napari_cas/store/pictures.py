@@ -9,6 +9,7 @@ import numpy as np
 
 from napari_cas.errors import ImageError, RegionError
 from napari_cas.store.loaded import LoadedImage, plain
+from napari_cas.store.opacity import without_opacity
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,7 +42,8 @@ def read_picture(path: Path, *, ids: bool = False) -> LoadedImage:
     Returns
     -------
     LoadedImage
-        Axes yx, yxc, tyx or tyxc. Opacity is left out, and inks (CMYK) become red, green and blue.
+        Axes yx, yxc, tyx or tyxc. Opacity is left out; where it is 0, there are no data. Inks
+        (CMYK) become red, green and blue.
 
     Raises
     ------
@@ -61,12 +63,9 @@ def read_picture(path: Path, *, ids: bool = False) -> LoadedImage:
     data = _decoded(pixels, path.suffix, ids=ids)
     if data.ndim not in (2, 3, 4):
         raise ImageError(f"{path} is no picture", expected="2 to 4 axes", got=f"{data.shape}")
-    if data.ndim == 4:
-        return plain(_opaque(data), "tyxc", path)
-    if data.ndim == 3 and data.shape[-1] not in (2, 3, 4):
-        return plain(data, "tyx", path)
-    data = _opaque(data) if data.ndim == 3 else data
-    return plain(data, "yxc" if data.ndim == 3 else "yx", path)
+    if data.ndim == 2 or (data.ndim == 3 and data.shape[-1] not in (2, 3, 4)):
+        return plain(data, "tyx"[-data.ndim :], path)
+    return _opaque(data, "tyxc"[-data.ndim :], path, ids=ids)
 
 
 def jpeg_error(path: Path) -> RegionError:
@@ -97,8 +96,11 @@ def _decoded(pixels: bytes, suffix: str, *, ids: bool) -> NDArray[Any]:
         return data
 
 
-def _opaque(data: NDArray[Any]) -> NDArray[Any]:
-    """Drop the opacity, which says nothing about appearance; grey with opacity becomes grey."""
-    if data.shape[-1] == 2:
-        return np.ascontiguousarray(data[..., 0])
-    return data[..., :3]
+def _opaque(data: NDArray[Any], axes: str, path: Path, *, ids: bool) -> LoadedImage:
+    """Return a picture without its opacity; grey with opacity becomes grey."""
+    no_data, last = None, data.shape[-1] - 1
+    if last in (1, 3):  # ids are kept wherever somebody put one
+        data, no_data = (data[..., :last], None) if ids else without_opacity(data, axes, last)
+    if data.shape[-1] == 1:
+        data, axes = np.ascontiguousarray(data[..., 0]), axes[:-1]
+    return plain(data, axes, path, no_data=no_data)

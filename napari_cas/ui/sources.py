@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_cas.session import NewImage
-from napari_cas.store.opacity import cut
 from napari_cas.store.rasters import TIFF_SUFFIXES, without_no_data
 from napari_cas.store.tiffs import opacity_of
 from napari_cas.ui.placing import first_pixel, pixel_size
@@ -101,7 +100,6 @@ def new_image(layer: Image, axes: str = "") -> NewImage:
     options = readings(layer)
     data, no_data = _with_gaps(layer)
     axes = axes if axes in options else (options[0] if options else "yx")
-    data, opacity = _told_from_opacity(layer, data, axes)
     return NewImage(
         name=layer.name,
         data=data,
@@ -110,7 +108,7 @@ def new_image(layer: Image, axes: str = "") -> NewImage:
         units=_units(layer, axes),
         translation=_per_axis(first_pixel(layer), axes, rgb=layer.rgb, fill=0.0),
         no_data=no_data,
-        opacity=opacity,
+        opacity=_opacity(layer, data.shape[axes.index("c")] if "c" in axes else 1),
         source=_ome_zarr_source(layer),
     )
 
@@ -153,19 +151,17 @@ def _with_gaps(layer: Image) -> tuple[Any, int | None]:
     return without_no_data(data, path) if path and isinstance(path, str) else (data, None)
 
 
-def _told_from_opacity(layer: Image, data: Any, axes: str) -> tuple[Any, int | None]:
-    """Return the array without opacity, or with it and which channel it is, as files are read.
+def _opacity(layer: Image, channels: int) -> int | None:
+    """Return which channel is the opacity, as files are read; None where none is.
 
-    Of a TIFF, opacity says where there are no data. That takes reading all of it, so the window
-    leaves it to the thread that takes the image into the project.
+    It says where there are no data. That takes reading all of it, so the window leaves it to the
+    thread that takes the image into the project.
     """
-    path, channels = layer.source.path, data.shape[axes.index("c")] if "c" in axes else 1
+    path = layer.source.path
     if isinstance(path, str) and Path(path).suffix.lower() in TIFF_SUFFIXES and channels > 1:
         found = opacity_of(path)
-        return data, found[0] if found and found[1] == channels else None
-    if layer.rgb and channels == 4:
-        return cut(data, data.ndim - 1, 3), None
-    return data, None
+        return found[0] if found and found[1] == channels else None
+    return 3 if layer.rgb and channels == 4 else None
 
 
 def _per_axis(values: Sequence[Any], axes: str, *, rgb: bool, fill: Any) -> tuple[Any, ...]:

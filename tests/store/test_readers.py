@@ -35,8 +35,26 @@ def test_jpeg_16_bit_and_opacity(tmp_path, rng):
     imageio.imwrite(tmp_path / "b.png", deep)
     np.testing.assert_array_equal(read_image(tmp_path / "b.png").data, deep)
     rgba = rng.integers(0, 255, (20, 30, 4)).astype(np.uint8)
+    rgba[..., 3] |= 1
     imageio.imwrite(tmp_path / "c.png", rgba)
     np.testing.assert_array_equal(read_image(tmp_path / "c.png").data, rgba[..., :3])
+
+
+@pytest.mark.parametrize("colours", [1, 3])
+def test_what_is_transparent_is_no_data_in_an_image_and_an_id_in_a_map(tmp_path, rng, colours):
+    data = rng.integers(1, 255, (20, 30, colours + 1)).astype(np.uint8)
+    data[..., -1] = 255
+    data[:5, :, -1] = 0
+    imageio.imwrite(tmp_path / "a.png", data)
+    image = read_image(tmp_path / "a.png")
+    shown = image.data.reshape(20, 30, colours)
+    assert image.no_data == 0
+    assert (shown[:5] == 0).all()
+    np.testing.assert_array_equal(shown[5:], data[5:, :, :-1])
+    assert (image.axes, image.data.ndim) == (("yx", 2) if colours == 1 else ("yxc", 3))
+    ids = read_map(tmp_path / "a.png")
+    np.testing.assert_array_equal(ids.data.reshape(20, 30, colours), data[..., :-1])
+    assert ids.no_data is None
 
 
 def test_npy_is_mapped_and_never_unpickled(tmp_path, rng):
