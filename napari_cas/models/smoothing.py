@@ -4,6 +4,12 @@ Within each window, every channel's probability is fitted by an affine function 
 colours, and the fits of all windows over a pixel are averaged [1]_. Noise inside an area averages
 out; where the image has an edge, so has the result. The coefficients vary slowly, so they are
 computed on blocks of pixels and interpolated [2]_, which makes the cost small beside the network's.
+Unlike there, blocks are averaged after pixels were multiplied, not before: colours' noise then
+counts as what it is, and so do lines narrower than a block.
+
+Powers of the brightness are colours, too. What is between dark and bright, as grey matter is
+between fluid and white matter, has a probability that goes up and down again with brightness, which
+no affine function does.
 
 Not all borders are edges: between two textures, colours vary as much within either as across, and
 a fit to colours takes one's dark spots for the other. How much of what varies the colours explain,
@@ -35,6 +41,12 @@ REACH = 64
 
 _LEAST = 1e-4
 
+_CURVES = {1: (0.5, 0.5)}
+"""Weights of the brightness's second and further powers, for a guide of so many colours."""
+
+_CURVE = (1.0,)
+"""The same for any other guide. A small weight has a power used only where it explains much."""
+
 
 def follow_edges(probabilities: Tensor, guide: Tensor) -> Tensor:
     """Smooth probabilities within areas, not across edges.
@@ -52,27 +64,35 @@ def follow_edges(probabilities: Tensor, guide: Tensor) -> Tensor:
     Tensor
         (M, H, W), not negative, summing to one over M.
     """
+    guide = _with_powers(guide)
     guides, channels = len(guide), len(probabilities)
     step = guide.shape[-1] // probabilities.shape[-1]
     # The same pixels of both, so that the fit is consistent.
-    seen = torch.cat([guide[:, step - 1 :: step, step - 1 :: step], probabilities])
-    coarse = F.avg_pool2d(seen[None], BLOCK // step)[0]
-    coefficients = _coefficients(coarse[:guides], coarse[guides:])
+    products = _products(guide[:, step - 1 :: step, step - 1 :: step], probabilities)
+    coarse = F.avg_pool2d(products[None], BLOCK // step)[0]
+    coefficients = _coefficients(coarse, guides, channels)
     fine = F.interpolate(
         coefficients[None], scale_factor=BLOCK, mode="bilinear", align_corners=False
     )[0]
     slopes = fine[: guides * channels].reshape(guides, channels, *guide.shape[1:])
     smooth = fine[guides * channels :]
     for slope, colour in zip(slopes, guide, strict=True):  # an einsum takes five times as long
-        smooth = torch.addcmul(smooth, slope, colour)
+        smooth.addcmul_(slope, colour)
     smooth = smooth.clamp(min=0)
-    return smooth / smooth.sum(0, keepdim=True).clamp(min=1e-6)
+    return smooth.div_(smooth.sum(0, keepdim=True).clamp(min=1e-6))
 
 
-def _coefficients(guide: Tensor, values: Tensor) -> Tensor:
-    """Return slopes, then levels (G M + M, h, w): means over windows, smaller ones where due."""
-    guides, channels = len(guide), len(values)
-    products = torch.cat(
+def _with_powers(guide: Tensor) -> Tensor:
+    """Return a guide (G, H, W) and, behind it, powers of its brightness."""
+    brightness = guide.mean(0, keepdim=True)
+    weights = _CURVES.get(len(guide), _CURVE)
+    powers = [weight * brightness**power for power, weight in enumerate(weights, start=2)]
+    return torch.cat([guide, *powers])
+
+
+def _products(guide: Tensor, values: Tensor) -> Tensor:
+    """Return what :func:`_fit` needs of each pixel, (N, h, w)."""
+    return torch.cat(
         [
             guide,
             values,
@@ -81,6 +101,10 @@ def _coefficients(guide: Tensor, values: Tensor) -> Tensor:
             values.square().sum(0, keepdim=True),
         ]
     )
+
+
+def _coefficients(products: Tensor, guides: int, channels: int) -> Tensor:
+    """Return slopes, then levels (G M + M, h, w): means over windows, smaller ones where due."""
     wide, varies, unexplained = _fit(products, guides, channels, RADIUS)
     narrow, *_ = _fit(products, guides, channels, SMALL_RADIUS)
     wide, varies, unexplained = torch.split(

@@ -62,3 +62,27 @@ def test_a_stripe_that_colours_do_not_show_survives():
     sure = 0.2 + 0.6 * stripe
     smooth = follow_edges(torch.stack([1 - sure, sure]), guide)
     assert ((smooth[1] > 0.5) == (stripe > 0)).float().mean() > 0.92
+
+
+def test_what_is_between_dark_and_bright_is_kept_where_it_is_narrow():
+    # Like the grey matter of a brain: no affine function of the brightness is high there alone.
+    guide = torch.full((1, 128, 128), 0.1)
+    guide[:, :, 40:] = 0.5
+    guide[:, :, 46:] = 0.9
+    guide[:, 64:] = guide[:, :64].flip(2)
+    kinds = torch.bucketize(guide[0], torch.tensor([0.3, 0.7]))
+    sure = torch.nn.functional.one_hot(kinds).permute(2, 0, 1) * 0.7 + 0.1
+    smooth = follow_edges(sure, guide)
+    assert (smooth.argmax(0) == kinds)[kinds == 1].float().mean() > 0.95
+    assert (smooth.argmax(0) == kinds).float().mean() > 0.99
+
+
+def test_noise_of_the_image_is_not_taken_for_edges():
+    generator = torch.Generator().manual_seed(0)
+    truth = torch.zeros(128, 128)
+    truth[:, 66:] = 1
+    guide = 0.4 + 0.1 * truth + 0.1 * torch.randn(128, 128, generator=generator)
+    soft = 0.3 + 0.4 * truth + 0.1 * torch.randn(128, 128, generator=generator)
+    smooth = follow_edges(torch.stack([1 - soft, soft]).clamp(0, 1), guide[None])
+    assert smooth[1, :, :56].std() < 0.03
+    assert ((smooth[1] > 0.5) == (truth > 0)).float().mean() > 0.98
