@@ -17,11 +17,11 @@ import numpy as np
 from napari_cas.config import Config, FitConfig, LossConfig, PredictConfig
 from napari_cas.metrics.regions import adjusted_rand_index
 from training.bench_label_free import (
-    ACROSS,
     LENGTH,
     PAINTED,
-    SINGLE,
+    SETS_HELP,
     Cell,
+    is_single,
     score_labels,
     shuffled_ids,
     singles,
@@ -171,9 +171,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     from pathlib import Path
 
     sets = ["wbc", "dsb2018:fluo", "mosaics", "rwtd"]
-    known = ", ".join((*ACROSS, *SINGLE))
-    parser.add_argument("--sets", nargs="+", default=sets, metavar="SET", help=f"of {known}")
-    parser.add_argument("--variants", nargs="+", default=list(VARIANTS), metavar="VARIANT")
+    parser.add_argument("--sets", nargs="+", default=sets, metavar="SET", help=SETS_HELP)
+    parser.add_argument(
+        "--variants",
+        nargs="+",
+        default=list(VARIANTS),
+        choices=VARIANTS,
+        metavar="VARIANT",
+        help=f"of {'; '.join(VARIANTS)}",
+    )
     parser.add_argument("--seeds", type=int, default=1, help="how many")
     parser.add_argument("--test", type=int, default=15, help="images that are scored, at most")
     parser.add_argument("--results", type=Path, help="folder for ablation.md and ablation.csv")
@@ -211,7 +217,7 @@ def measure(name: str, variant: str, seed: int, test: int) -> float:
     with ExitStack() as stack:
         for target, instead in chosen.replaced.items():
             stack.enter_context(mock.patch(target, instead))
-        if name in SINGLE:
+        if is_single(name):
             return _measure_single(name, chosen, seed, test)
         return _measure_across(name, chosen, seed, test)
 

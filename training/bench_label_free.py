@@ -6,7 +6,7 @@ image, and by the matched mean IoU with one map from channels to classes for all
 Cross-entropy on the same features and head, scikit-image's random-forest recipe and a forest on the
 same features get (a) the shuffled ids and (b) the true ones. On RWTD and BSDS500, where names mean
 nothing across images, each image is painted and segmented by itself. Images and strokes are the
-same for all methods.
+same for all methods. A set may be anybody's folder or zip of ``images/`` and ``masks/``.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import statistics
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ import numpy as np
 from napari_cas.metrics.matching import class_confusion, match_channels
 from napari_cas.metrics.regions import adjusted_rand_index
 from training.data.labelled import Labelled, LabelledSet
+from training.data.saliency import DataSetError
 from training.label_free import METHODS
 from training.scribbles import Scribbles, scribble
 
@@ -31,8 +33,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+ALONE = ":alone"
+"""After a set's name or path: each image is painted and segmented by itself."""
 ACROSS = ("wbc", "dsb2018:fluo", "dsb2018:color", "mosaics")
 SINGLE = ("rwtd", "bsds500")
+SETS_HELP = (
+    f"of {', '.join((*ACROSS, *SINGLE))}, or a folder or zip of images/ and masks/ whose numbers "
+    f"are classes (255: not scored); with {ALONE} behind it, image by image"
+)
 COLUMNS = ("ours", *(f"{m}, {ids}" for ids in ("shuffled", "true") for m in list(METHODS)[1:]))
 PAINTED, LENGTH = 12, 0.8
 _LARGEST = 256
@@ -61,7 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[*ACROSS, *SINGLE],
         metavar="SET",
-        help=f"of {', '.join((*ACROSS, *SINGLE))}",
+        help=SETS_HELP,
     )
     parser.add_argument("--seeds", type=int, default=3, help="how many")
     parser.add_argument("--test", type=int, default=30, help="images that are scored, at most")
@@ -83,13 +91,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def cells(args: argparse.Namespace) -> list[Cell]:
     """Return all experiments: the table's first, then those of the curves."""
     seeds = range(args.seeds)
-    number = {s: 1 if s in SINGLE else PAINTED for s in args.sets}
+    number = {s: 1 if is_single(s) else PAINTED for s in args.sets}
     table = [Cell(s, number[s], LENGTH, k) for s in args.sets for k in seeds]
     by_images = [(n, LENGTH) for n in (1, 2, 4, 24)]
     by_pixels = [(PAINTED, length) for length in (0.1, 0.3, 2.0)]
     points = [*by_images, *by_pixels]
     curves = [Cell(s, n, length, k) for s in args.sweep for n, length in points for k in seeds]
     return table + curves
+
+
+def is_single(name: str) -> bool:
+    """Tell whether a set's images are painted and segmented each by itself."""
+    return name in SINGLE or name.endswith(ALONE)
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
@@ -129,7 +142,7 @@ def measure(cell: Cell, *, test: int, single: int) -> dict[str, Any]:
         ``pixels``: mean number of painted pixels per painted image; ``images``: number scored;
         ``methods``: by column, ``ari``, ``miou`` (across images only) and seconds.
     """
-    if cell.set in SINGLE:
+    if is_single(cell.set):
         return _measure_single(cell, single)
     painted, others, classes = split(cell, test)
     options = Scribbles(length=cell.length, shuffle=False)
@@ -170,7 +183,8 @@ def _measure_single(cell: Cell, count: int) -> dict[str, Any]:
 def split(cell: Cell, test: int) -> tuple[list[Labelled], list[Labelled], int]:
     """Return images to paint, images to score and the number of classes.
 
-    Only images that show all classes are painted, so that each can teach all of them.
+    Only images that show all classes are painted, so that each can teach all of them; where too few
+    do, such as of a set with many classes, those that show most.
     """
     rng = np.random.default_rng([cell.seed, 0])
     if cell.set == "mosaics":
@@ -181,15 +195,18 @@ def split(cell: Cell, test: int) -> tuple[list[Labelled], list[Labelled], int]:
         return [train.read(train.names[i]) for i in chosen], list(kept), len(train.classes)
     found = LabelledSet(cell.set)
     classes = len(found.classes)
-    painted: list[Labelled] = []
-    others: list[Labelled] = []
-    for i in rng.permutation(len(found)):
-        item = cropped(found.read(found.names[i]))
-        if len(painted) < cell.painted and _shows_all(item.truth, classes):
-            painted.append(item)
-        elif len(others) < test:
-            others.append(item)
-    return painted, others, classes
+    items = [cropped(found.read(found.names[i])) for i in rng.permutation(len(found))]
+    shown = [_shown(item.truth, classes) for item in items]
+    most = sorted(range(len(items)), key=lambda k: -shown[k])[: cell.painted]
+    others = [k for k in range(len(items)) if k not in most][:test]
+    if not others:
+        raise DataSetError(
+            f"{cell.set} has too few images",
+            expected=f"more than the {cell.painted} that are painted",
+            got=str(len(items)),
+            todo=f"Add images, or put {ALONE} behind it to segment each from its own strokes.",
+        )
+    return [items[k] for k in sorted(most)], [items[k] for k in others], classes
 
 
 def singles(cell: Cell, count: int) -> Iterator[Labelled]:
@@ -202,9 +219,10 @@ def singles(cell: Cell, count: int) -> Iterator[Labelled]:
             found = data.read(name)
             yield Labelled(name, found.image, found.coarsest().astype(np.uint8))
         return
-    textures = LabelledSet(cell.set)
-    order = np.random.default_rng(0).permutation(len(textures))
-    yield from (textures.read(textures.names[i]) for i in order[:count])
+    known = LabelledSet(cell.set.removesuffix(ALONE))
+    order = np.random.default_rng(0).permutation(len(known))
+    items = (known.read(known.names[i]) for i in order)
+    yield from islice((x for x in items if len(np.unique(x.truth[x.truth > 0])) > 1), count)
 
 
 def cropped(item: Labelled, side: int = _LARGEST) -> Labelled:
@@ -214,10 +232,10 @@ def cropped(item: Labelled, side: int = _LARGEST) -> Labelled:
     return Labelled(item.name, item.image[box], item.truth[box])
 
 
-def _shows_all(truth: NDArray[np.uint8], classes: int) -> bool:
-    """Tell whether each class covers at least 0.2 % of the image."""
+def _shown(truth: NDArray[np.uint8], classes: int) -> int:
+    """Return how many classes cover more than 0.2 % of the image each."""
     counts = np.bincount(truth.ravel(), minlength=classes + 1)[1:]
-    return bool((counts > 0.002 * truth.size).all())
+    return int((counts > 0.002 * truth.size).sum())
 
 
 def shuffled_ids(

@@ -97,8 +97,17 @@ FAULTS: dict[str, Fault] = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("--sets", nargs="+", default=list(ACROSS[:1] + ACROSS[2:]), metavar="SET")
-    parser.add_argument("--faults", nargs="+", default=list(FAULTS), metavar="FAULT")
+    sets = ["wbc", "dsb2018:color", "mosaics"]
+    known = f"of {', '.join(ACROSS)}, or a folder or zip of images/ and masks/"
+    parser.add_argument("--sets", nargs="+", default=sets, metavar="SET", help=known)
+    parser.add_argument(
+        "--faults",
+        nargs="+",
+        default=list(FAULTS),
+        choices=FAULTS,
+        metavar="FAULT",
+        help=f"of {'; '.join(FAULTS)}",
+    )
     parser.add_argument("--seeds", type=int, default=2, help="how many")
     parser.add_argument("--test", type=int, default=15, help="images that are scored, at most")
 

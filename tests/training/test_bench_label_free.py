@@ -9,12 +9,14 @@ from functools import partial
 
 import numpy as np
 import pytest
+from PIL import Image as Picture
 
 from napari_cas.config import Config, FitConfig
 from training import bench_label_free as bench
 from training import label_free
 from training.bench_label_free import COLUMNS, Cell, cells
 from training.data.labelled import Labelled
+from training.data.saliency import DataSetError
 from training.label_free import METHODS
 from training.report_label_free import markdown, summarise, write
 from training.scribbles import Scribbles, scribble
@@ -90,6 +92,37 @@ def test_painted_and_scored_images_are_apart_and_seeded():
     assert [p.name for p in found[0]] == [p.name for p in again[0]] != [p.name for p in other[0]]
     assert all(p.name.startswith("train") for p in found[0])
     assert all(o.name.startswith("test") for o in found[1])
+
+
+@pytest.fixture
+def own(tmp_path):
+    """Five images of one's own; the second shows one class only."""
+    for part in ("images", "masks"):
+        (tmp_path / part).mkdir()
+    for i in range(5):
+        item = plain(i)
+        mask = item.truth if i != 1 else np.ones_like(item.truth)
+        Picture.fromarray(item.image).save(tmp_path / "images" / f"{i}.png")
+        Picture.fromarray(mask).save(tmp_path / "masks" / f"{i}.png")
+    return str(tmp_path)
+
+
+def test_images_of_ones_own_that_show_most_are_painted_first(own):
+    painted, others, classes = bench.split(Cell(own, 4, 0.8, 0), test=9)
+    assert classes == 3
+    assert sorted(p.name for p in painted) == ["0", "2", "3", "4"]
+    assert [o.name for o in others] == ["1"]
+    with pytest.raises(DataSetError, match=r"too few images.*:alone behind it"):
+        bench.split(Cell(own, 5, 0.8, 0), test=9)
+
+
+def test_images_of_ones_own_are_segmented_each_by_itself_where_asked(own, monkeypatch):
+    known = {name: METHODS[name] for name in ("ours", "forest")}
+    monkeypatch.setattr(bench, "METHODS", known)
+    monkeypatch.setattr(bench, "COLUMNS", ("ours", "forest, true"))
+    found = bench.measure(Cell(f"{own}:alone", 1, 0.8, 0), test=9, single=9)
+    assert found["images"] == 4  # an image of one class has nothing to tell apart
+    assert found["methods"]["ours"]["ari"] > 0.8
 
 
 def test_large_images_are_cropped_in_their_middle():

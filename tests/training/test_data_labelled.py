@@ -154,3 +154,25 @@ def test_mosaics_are_seeded_balanced_and_split_by_halves():
         assert (counts[1:] > 0.03 * item.truth.size).all()
         means = [item.image[item.truth == k].mean() for k in (1, 2, 3)]
         assert max(means) - min(means) < 60  # brightness does not give textures away
+
+
+@pytest.mark.parametrize("values", [(0, 1, 2), (0, 255), (3, 7, 255)])
+def test_anybodys_folder_is_a_set(tmp_path, colour, values):
+    mask = np.zeros((6, 8)) + values[0]
+    mask[2:4], mask[4:] = values[1], values[-1]
+    write(tmp_path / "images" / "a.png", colour)
+    write(tmp_path / "masks" / "a.png", mask)
+    found = LabelledSet(str(tmp_path))
+    void = 255 in values and len(values) > 2
+    assert found.classes == tuple(str(v) for v in values if not (void and v == 255))
+    expected = np.searchsorted(values, mask) + 1
+    expected[(mask == 255) & void] = 0
+    np.testing.assert_array_equal(found.read("a").truth, expected)
+
+
+@pytest.mark.parametrize("mask", [np.zeros((6, 8)), np.arange(240).reshape(24, 10)])
+def test_masks_without_classes_are_refused(tmp_path, colour, mask):
+    write(tmp_path / "images" / "a.png", colour)
+    write(tmp_path / "masks" / "a.png", mask)
+    with pytest.raises(DataSetError, match=r"show no classes.*2 to 64 different numbers"):
+        LabelledSet(str(tmp_path))

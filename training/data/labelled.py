@@ -11,6 +11,7 @@ import csv
 import io
 import zipfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,11 +24,11 @@ from training.data.saliency import (
     data_folder,
     find_pairs,
     members,
+    plain_set,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -57,6 +58,9 @@ VOC_CLASSES = (
     "tvmonitor",
 )
 _VOID = 255
+_MOST_CLASSES = 64
+"""More numbers than this are those of objects, or of a mask that was made smaller smoothly."""
+
 PART = "To use a part on purpose, pass check_count=False."
 """How to go on with less than a whole set, from Python."""
 
@@ -165,7 +169,8 @@ class LabelledSet:
     ----------
     name : str
         A key of :data:`KINDS`; "dsb2018:fluo", "dsb2018:color" and "dsb2018:gray_bright" are its
-        parts by kind of picture, where ``index.csv`` says which is which.
+        parts by kind of picture, where ``index.csv`` says which is which. Or the path of anybody's
+        folder or zip, see :func:`own_kind`.
     data : Path, optional
         Folder that holds the sets, by default the data folder.
     check_count : bool
@@ -178,13 +183,15 @@ class LabelledSet:
     """
 
     def __init__(self, name: str, data: Path | None = None, *, check_count: bool = True) -> None:
-        which, _, part = name.partition(":")
-        if which not in KINDS:
-            raise DataSetError("Unknown set", expected=" or ".join(KINDS), got=repr(name))
-        self.name, self.kind = name, KINDS[which]
+        own = own_kind(Path(name)) if Path(name).exists() else None
+        which, _, part = (name, "", "") if own else name.partition(":")
+        if own is None and which not in KINDS:
+            expected = f"{' or '.join(KINDS)}, or the path of a folder or zip"
+            raise DataSetError("Unknown set", expected=expected, got=repr(name))
+        self.name, self.kind = name, own or KINDS[which]
         self.classes = self.kind.classes
         folder = data or data_folder()
-        counted = check_count and which != "voc2012"
+        counted = check_count and own is None and which != "voc2012"
         pairs = (
             all_pairs(self.kind.published, folder, PART)
             if counted
@@ -222,6 +229,41 @@ class LabelledSet:
                 got=str(truth.shape),
             )
         return Labelled(name, image.astype(np.uint8), truth)
+
+
+def own_kind(path: Path) -> Kind:
+    """Return what is known about anybody's folder or zip of images and masks.
+
+    Parameters
+    ----------
+    path : Path
+        It holds ``images/`` and ``masks/`` of the same names. Each number in the masks, 0 too, is
+        a class; 255 is not scored, unless it and another are all there is: then they are two.
+
+    Raises
+    ------
+    DataSetError
+        It is not there or not complete, or the masks show one class only.
+    """
+    published = plain_set(path)
+    values: set[int] = set()
+    for pair in find_pairs(published, path):
+        values |= {int(value) for value in np.unique(_decode(pair.mask, palette=True))}
+    if len(values) > 2:
+        values -= {_VOID}
+    if not 2 <= len(values) <= _MOST_CLASSES:
+        raise DataSetError(
+            f"The masks of {path} show no classes",
+            expected=f"2 to {_MOST_CLASSES} different numbers",
+            got=f"{len(values)}: {', '.join(map(str, sorted(values)[:6]))}",
+            todo="Save masks as grey or palette PNG whose numbers are the classes, not smoothed.",
+        )
+    known = np.array(sorted(values))
+
+    def encode(mask: NDArray[Any]) -> NDArray[Any]:
+        return np.where(np.isin(mask, known), np.searchsorted(known, mask) + 1, 0)
+
+    return Kind(published, tuple(str(value) for value in known), encode)
 
 
 def voc_split(split: str, data: Path | None = None) -> tuple[str, ...]:
