@@ -38,8 +38,9 @@ ALONE = ":alone"
 ACROSS = ("wbc", "dsb2018:fluo", "dsb2018:color", "mosaics")
 SINGLE = ("rwtd", "bsds500")
 SETS_HELP = (
-    f"of {', '.join((*ACROSS, *SINGLE))}, or a folder or zip of images/ and masks/ whose numbers "
-    f"are classes (255: not scored); with {ALONE} behind it, image by image"
+    f"of {', '.join((*ACROSS, *SINGLE))}, or another labelled or saliency set such as ECSSD, or a "
+    "folder or zip of images/ and masks/ whose numbers are classes (255: not scored); with "
+    f"{ALONE} behind it, image by image"
 )
 COLUMNS = ("ours", *(f"{m}, {ids}" for ids in ("shuffled", "true") for m in list(METHODS)[1:]))
 PAINTED, LENGTH = 12, 0.8

@@ -176,3 +176,15 @@ def test_masks_without_classes_are_refused(tmp_path, colour, mask):
     write(tmp_path / "masks" / "a.png", mask)
     with pytest.raises(DataSetError, match=r"show no classes.*2 to 64 different numbers"):
         LabelledSet(str(tmp_path))
+
+
+def test_a_saliency_set_has_two_classes(tmp_path, colour):
+    mask = np.zeros((6, 8))
+    mask[2:] = 200
+    write(tmp_path / "ECSSD" / "images" / "a.png", colour)
+    write(tmp_path / "ECSSD" / "masks" / "a.png", mask)
+    found = LabelledSet("ECSSD", tmp_path, check_count=False)
+    np.testing.assert_array_equal(found.read("a").truth, (mask > 0) + 1)
+    assert found.classes == ("background", "salient object")
+    with pytest.raises(DataSetError, match="ECSSD is not complete"):
+        LabelledSet("ECSSD", tmp_path)

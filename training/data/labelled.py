@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from training.data.saliency import (
+    SETS,
     DataSetError,
     Layout,
     SaliencySet,
@@ -169,8 +170,8 @@ class LabelledSet:
     ----------
     name : str
         A key of :data:`KINDS`; "dsb2018:fluo", "dsb2018:color" and "dsb2018:gray_bright" are its
-        parts by kind of picture, where ``index.csv`` says which is which. Or the path of anybody's
-        folder or zip, see :func:`own_kind`.
+        parts by kind of picture, where ``index.csv`` says which is which. Or a saliency set such as
+        "ECSSD", or the path of anybody's folder or zip, see :func:`own_kind`.
     data : Path, optional
         Folder that holds the sets, by default the data folder.
     check_count : bool
@@ -183,15 +184,13 @@ class LabelledSet:
     """
 
     def __init__(self, name: str, data: Path | None = None, *, check_count: bool = True) -> None:
-        own = own_kind(Path(name)) if Path(name).exists() else None
-        which, _, part = (name, "", "") if own else name.partition(":")
-        if own is None and which not in KINDS:
-            expected = f"{' or '.join(KINDS)}, or the path of a folder or zip"
-            raise DataSetError("Unknown set", expected=expected, got=repr(name))
-        self.name, self.kind = name, own or KINDS[which]
+        which, part = name, ""
+        if which not in SETS and not Path(which).exists():
+            which, _, part = name.partition(":")
+        self.name, self.kind = name, _kind(which)
         self.classes = self.kind.classes
         folder = data or data_folder()
-        counted = check_count and own is None and which != "voc2012"
+        counted = check_count and which != "voc2012"
         pairs = (
             all_pairs(self.kind.published, folder, PART)
             if counted
@@ -229,6 +228,20 @@ class LabelledSet:
                 got=str(truth.shape),
             )
         return Labelled(name, image.astype(np.uint8), truth)
+
+
+def _kind(name: str) -> Kind:
+    """Return what is known about a set of classes, a saliency set or anybody's folder or zip."""
+    if name in KINDS:
+        return KINDS[name]
+    if name in SETS:
+        classes = ("background", "salient object")
+        return Kind(SETS[name], classes, lambda mask: (mask > 127) + 1, class_names_agree=False)
+    if Path(name).exists():
+        return own_kind(Path(name))
+    known = " or ".join((*KINDS, *SETS))
+    expected = f"{known}, or the path of a folder or zip"
+    raise DataSetError("Unknown set", expected=expected, got=repr(name))
 
 
 def own_kind(path: Path) -> Kind:
