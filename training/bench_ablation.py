@@ -28,6 +28,7 @@ from training.bench_label_free import (
     split,
 )
 from training.label_free import RATE, cross_entropy, ours
+from training.options import count
 from training.scribbles import Scribbles, scribble
 
 if TYPE_CHECKING:
@@ -174,7 +175,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     known = ", ".join((*ACROSS, *SINGLE))
     parser.add_argument("--sets", nargs="+", default=sets, metavar="SET", help=f"of {known}")
     parser.add_argument("--variants", nargs="+", default=list(VARIANTS), metavar="VARIANT")
-    parser.add_argument("--seeds", type=int, default=1, help="how many")
+    parser.add_argument("--seeds", type=count, default=1, help="how many")
     parser.add_argument("--test", type=int, default=15, help="images that are scored, at most")
     parser.add_argument("--results", type=Path, help="folder for ablation.md and ablation.csv")
 

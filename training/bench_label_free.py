@@ -23,6 +23,7 @@ from napari_cas.metrics.matching import class_confusion, match_channels
 from napari_cas.metrics.regions import adjusted_rand_index
 from training.data.labelled import Labelled, LabelledSet
 from training.label_free import METHODS
+from training.options import count
 from training.scribbles import Scribbles, scribble
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SET",
         help=f"of {', '.join((*ACROSS, *SINGLE))}",
     )
-    parser.add_argument("--seeds", type=int, default=3, help="how many")
+    parser.add_argument("--seeds", type=count, default=3, help="how many")
     parser.add_argument("--test", type=int, default=30, help="images that are scored, at most")
     parser.add_argument("--single", type=int, default=20, help="images of RWTD and BSDS500")
     parser.add_argument(

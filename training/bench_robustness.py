@@ -23,6 +23,7 @@ from training.bench_label_free import (
     split,
 )
 from training.label_free import METHODS
+from training.options import count
 from training.scribbles import Scribbles, scribble
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("--sets", nargs="+", default=list(ACROSS[:1] + ACROSS[2:]), metavar="SET")
     parser.add_argument("--faults", nargs="+", default=list(FAULTS), metavar="FAULT")
-    parser.add_argument("--seeds", type=int, default=2, help="how many")
+    parser.add_argument("--seeds", type=count, default=2, help="how many")
     parser.add_argument("--test", type=int, default=15, help="images that are scored, at most")
 
 
