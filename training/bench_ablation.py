@@ -28,6 +28,7 @@ from training.bench_label_free import (
     split,
 )
 from training.label_free import RATE, cross_entropy, ours
+from training.options import count
 from training.scribbles import Scribbles, scribble
 
 if TYPE_CHECKING:
@@ -180,7 +181,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="VARIANT",
         help=f"of {'; '.join(VARIANTS)}",
     )
-    parser.add_argument("--seeds", type=int, default=1, help="how many")
+    parser.add_argument("--seeds", type=count, default=1, help="how many")
     parser.add_argument("--test", type=int, default=15, help="images that are scored, at most")
     parser.add_argument("--results", type=Path, help="folder for ablation.md and ablation.csv")
 

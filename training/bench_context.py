@@ -20,6 +20,7 @@ from napari_cas.errors import InputError
 from napari_cas.metrics.regions import adjusted_rand_index
 from napari_cas.store.readers import read_image
 from training.machine import describe_machine
+from training.options import count
 from training.scribbles import scribble
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("truth", help="its classes, whole numbers; 0 is not scored")
     parser.add_argument("--contexts", type=int, nargs="+", default=[0, 1, 2], help="to compare")
     parser.add_argument("--painted", type=int, default=3, help="planes that are scribbled on")
-    parser.add_argument("--seeds", type=int, default=3, help="repetitions with other scribbles")
+    parser.add_argument("--seeds", type=count, default=3, help="repetitions with other scribbles")
     parser.add_argument("--rounds", type=int, default=4, help="rounds of fine-tuning")
     parser.add_argument("--channels", type=int, default=8, help="softmax channels")
     parser.add_argument("--noise", type=float, default=0.0, help="deviation of noise that is added")

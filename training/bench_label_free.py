@@ -25,6 +25,7 @@ from napari_cas.metrics.regions import adjusted_rand_index
 from training.data.labelled import Labelled, LabelledSet
 from training.data.saliency import DataSetError
 from training.label_free import METHODS
+from training.options import count
 from training.scribbles import Scribbles, scribble
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SET",
         help=SETS_HELP,
     )
-    parser.add_argument("--seeds", type=int, default=3, help="how many")
+    parser.add_argument("--seeds", type=count, default=3, help="how many")
     parser.add_argument("--test", type=int, default=30, help="images that are scored, at most")
     parser.add_argument("--single", type=int, default=20, help="images of RWTD and BSDS500")
     parser.add_argument(

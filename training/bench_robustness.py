@@ -23,6 +23,7 @@ from training.bench_label_free import (
     split,
 )
 from training.label_free import METHODS
+from training.options import count
 from training.scribbles import Scribbles, scribble
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FAULT",
         help=f"of {'; '.join(FAULTS)}",
     )
-    parser.add_argument("--seeds", type=int, default=2, help="how many")
+    parser.add_argument("--seeds", type=count, default=2, help="how many")
     parser.add_argument("--test", type=int, default=15, help="images that are scored, at most")
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from training.data.store import cache_folder
 from training.machine import describe_machine
+from training.options import count
 from training.regions import part_of, rwtd_examples
 from training.report import Table
 from training.saliency.loop import train
@@ -58,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--results", type=Path, default=Path("docs/results"), help="where the table is written")
     add("--data", type=Path, help="folder of the data sets (default: NAPARI_CAS_DATA)")
     add("--cache", type=Path, help="features and runs (default: NAPARI_CAS_CACHE)")
-    add("--threads", type=int, default=2, help="torch's CPU threads")
+    add("--threads", type=count, default=2, help="torch's CPU threads")
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import numpy as np
 
 from training.data.store import cache_folder
 from training.figures import panel
+from training.options import count, device
 from training.saliency.readout import saliency_maps
 from training.saliency.recipe import LOSS_TITLES, paper_recipe, small_recipe
 from training.saliency.runs import Place, TestSet, open_run, own_set, test_examples
@@ -43,8 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--results", type=Path, help="folder of the figure (default: beside the caches)")
     add("--data", type=Path, help="folder of the data sets (default: NAPARI_CAS_DATA)")
     add("--cache", type=Path, help="decoded sets, features and runs (default: NAPARI_CAS_CACHE)")
-    add("--device", default="cpu", help="cpu, cuda, cuda:1, …")
-    add("--threads", type=int, default=2, help="torch's CPU threads")
+    add("--device", type=device, default="cpu", help="cpu, cuda, cuda:1, …")
+    add("--threads", type=count, default=2, help="torch's CPU threads")
     add_recipe_options(parser)
 
 

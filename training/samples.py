@@ -373,12 +373,12 @@ def _write(made: Made, folder: Path) -> dict[str, Any]:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("--dsb", type=Path, default=None, help="folder of DSB2018")
-    parser.add_argument("--out", type=Path, default=None, help="default: sample_data/")
+    parser.add_argument("--folder", type=Path, default=None, help="default: sample_data/")
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Write all samples and the index; return the names."""
-    out = args.out or Path(__file__).resolve().parents[1] / "sample_data"
+    out = args.folder or Path(__file__).resolve().parents[1] / "sample_data"
     dsb = args.dsb or data_folder() / "dsb2018"
     entries = [_write(make(dsb), out) for make in MAKERS]
     text = json.dumps({"format": 1, "samples": entries}, indent=2, ensure_ascii=False)

@@ -1,8 +1,8 @@
 """Score a folder of maps against a folder of masks: anybody's results on the same footing.
 
 Saliency maps are grey pictures and masks binary ones. Segmentations are label pictures (integers,
-PNG or TIFF, or NPY) against label pictures or BSDS500's .mat files. Files are paired by name
-without suffix.
+PNG or TIFF, or NPY; of a palette, the numbers) against label pictures or BSDS500's .mat files.
+Files are paired by name without suffix.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_cas.errors import InputError
 from napari_cas.metrics import saliency as sal
 from napari_cas.metrics.boundaries import BoundaryCounts, boundary_counts, boundary_of, thinned
 from napari_cas.metrics.regions import (
@@ -99,9 +100,8 @@ def score_saliency(pairs: list[tuple[Path, Path]], *, stretch: bool = True) -> d
     curves = np.zeros((4, sal.THRESHOLDS))
     for found_path, mask_path in _progress(pairs):
         truth = _binary(read_picture(mask_path))
-        found, changed = _fit(read_picture(found_path), truth.shape)
+        found, changed = _read_map(found_path, truth.shape, stretch=stretch)
         resized += changed
-        found = sal.stretch(found) if stretch else sal.as_map(found)
         row, curve = saliency_scores(found, truth)
         rows.append(row)
         curves += curve
@@ -115,6 +115,19 @@ def score_saliency(pairs: list[tuple[Path, Path]], *, stretch: bool = True) -> d
         "max_e": float(e.max()),
         "mean_e": float(e.mean()),
     } | {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
+
+
+def _read_map(
+    path: Path, shape: tuple[int, ...], *, stretch: bool
+) -> tuple[NDArray[np.float64], bool]:
+    """Return a map from 0 to 1 at the size of its mask, and whether it was resized."""
+    found, changed = _fit(read_picture(path), shape)
+    try:
+        return sal.stretch(found) if stretch else sal.as_map(found), changed
+    except InputError as error:
+        raise DataSetError(
+            f"{path} cannot be scored", expected=error.expected, got=error.got
+        ) from error
 
 
 def saliency_scores(
@@ -142,7 +155,7 @@ def score_regions(pairs: list[tuple[Path, Path]]) -> dict[str, Any]:
     rows, boundary, covered, pixels = [], BoundaryCounts(), 0.0, 0.0
     for found_path, truth_path in _progress(pairs):
         truths = read_partitions(truth_path)
-        found, _ = _fit(read_picture(found_path), truths[0].shape, nearest=True)
+        found, _ = _fit(read_picture(found_path, labels=True), truths[0].shape, nearest=True)
         contours = [thinned(boundary_of(t)) for t in truths]
         boundary += boundary_counts(boundary_of(found), contours)
         hit, total = covering_counts(truths, found, ignore=None)
@@ -164,26 +177,24 @@ def score_regions(pairs: list[tuple[Path, Path]]) -> dict[str, Any]:
     return {"images": len(rows), "covering": covered / pixels} | means | edges
 
 
-def read_picture(path: Path) -> NDArray[Any]:
+def read_picture(path: Path, *, labels: bool = False) -> NDArray[Any]:
     """Read a picture or .npy as (Y, X); colour pictures must be grey.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    labels : bool
+        Of a picture with a palette, take the numbers stored, not the colours they are shown in.
 
     Raises
     ------
     DataSetError
         If it cannot be read or is not grey.
     """
-    import imageio.v3 as iio
-
-    try:  # naming the plugin keeps imageio from trying all others on a damaged file
-        array = (
-            np.load(path)
-            if path.suffix == ".npy"
-            else np.asarray(iio.imread(path, plugin="pillow"))
-        )
-    except (OSError, ValueError) as error:
-        raise DataSetError(f"{path} cannot be read", got=str(error)) from error
-    if array.ndim == 3:
-        colours = array[..., :3]
+    array = _stored(path, labels=labels)
+    if array.ndim == 3 and array.shape[2] <= 4:
+        colours = array[..., :3] if array.shape[2] > 2 else array[..., :1]  # without alpha
         if (colours != colours[..., :1]).any():
             raise DataSetError(f"{path} is coloured", expected="grey values or labels")
         array = colours[..., 0]
@@ -192,14 +203,43 @@ def read_picture(path: Path) -> NDArray[Any]:
     return array.astype(np.uint8) * 255 if array.dtype == bool else array
 
 
-def read_partitions(path: Path) -> list[NDArray[Any]]:
-    """Read a truth: label picture, or all segmentations of a BSDS500 .mat file."""
-    if path.suffix != ".mat":
-        return [read_picture(path)]
-    from scipy.io import loadmat
+def _stored(path: Path, *, labels: bool) -> NDArray[Any]:
+    import imageio.v3 as iio
+    from PIL import Image
 
-    cells = loadmat(path)["groundTruth"].ravel()
-    return [np.asarray(cell[0, 0]["Segmentation"], np.int32) for cell in cells]
+    try:
+        if path.suffix.lower() == ".npy":
+            return np.asarray(np.load(path))
+        if labels:
+            with Image.open(path) as picture:
+                return np.asarray(picture)
+        # naming the plugin keeps imageio from trying all others on a damaged file
+        return np.asarray(iio.imread(path, plugin="pillow"))
+    except (OSError, ValueError) as error:
+        raise DataSetError(f"{path} cannot be read", got=str(error)) from error
+
+
+def read_partitions(path: Path) -> list[NDArray[Any]]:
+    """Read a truth: label picture, or all segmentations of a BSDS500 .mat file.
+
+    Raises
+    ------
+    DataSetError
+        If it cannot be read, or a .mat file is none of BSDS500's.
+    """
+    if path.suffix.lower() != ".mat":
+        return [read_picture(path, labels=True)]
+    from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
+
+    try:
+        cells = loadmat(path)["groundTruth"].ravel()
+        return [np.asarray(cell[0, 0]["Segmentation"], np.int32) for cell in cells]
+    except (OSError, ValueError, KeyError, IndexError, MatReadError) as error:
+        raise DataSetError(
+            f"{path} cannot be read", expected="groundTruth{k}.Segmentation, as in BSDS500",
+            got=f"{type(error).__name__}: {error}",
+        ) from error  # fmt: skip
 
 
 def _binary(mask: NDArray[Any]) -> NDArray[np.bool_]:

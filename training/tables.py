@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from napari_cas.errors import ConfigError
 from training.data.store import cache_folder
 from training.machine import describe_machine
+from training.options import count, device
 
 if TYPE_CHECKING:
     import argparse
@@ -36,16 +37,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("number", type=int, choices=NUMBERS, help="number of the paper's table")
     add("--small", action="store_true", help="scaled down to two CPU cores, under 30 minutes")
-    add("--seeds", type=int, help="runs per row (default: 3 small, 1 otherwise)")
+    add("--seeds", type=count, help="runs per row (default: 3 small, 1 otherwise)")
     add("--results", type=Path, default=Path("docs/results"), help="where the table is written")
     add("--train", metavar="SET", help="train Tables 1, 2, 3 and 7 on this set instead: a "
         "published name, or a folder or zip of images/ and masks/ of the same names")  # fmt: skip
     add("--test", metavar="SET", nargs="+", default=[], help="test on these sets instead")
     add("--data", type=Path, help="folder of the data sets (default: NAPARI_CAS_DATA)")
     add("--cache", type=Path, help="decoded sets, features and runs (default: NAPARI_CAS_CACHE)")
-    add("--device", default="auto", help="auto, cpu, cuda, cuda:1, …; auto without a GPU runs "
-        "small tables only; under torchrun each process takes a GPU")  # fmt: skip
-    add("--threads", type=int, default=2, help="torch's CPU threads")
+    add("--device", type=device, default="auto", help="auto, cpu, cuda, cuda:1, …; auto without a "
+        "GPU runs small tables only; under torchrun each process takes a GPU")  # fmt: skip
+    add("--threads", type=count, default=2, help="torch's CPU threads")
     add("--precision", choices=("float32", "bf16"), help="bf16: under autocast")
     add("--channels-last", action="store_true", help="memory format of the network")
     add("--compile", action="store_true", help="torch.compile the network")

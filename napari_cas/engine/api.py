@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -89,8 +89,8 @@ class Model:
 
 
 def fine_tune(
-    images: Sequence[ArrayLike],
-    regions: Sequence[ArrayLike],
+    images: Iterable[ArrayLike],
+    regions: Iterable[ArrayLike],
     config: Config | None = None,
     *,
     progress: Progress | None = None,
@@ -99,10 +99,10 @@ def fine_tune(
 
     Parameters
     ----------
-    images : sequence of array_like
+    images : iterable of array_like
         Each (Y, X) or (Y, X, C), any real dtype, NaN where there are no data. All with the same
         number of channels.
-    regions : sequence of array_like
+    regions : iterable of array_like
         Each (Y, X), integers: 0 is unpainted and ignored; pixels of one other id are of one
         appearance. Ids mean nothing across images.
     config : Config, optional
@@ -120,6 +120,7 @@ def fine_tune(
     ImageError, RegionError
         If an array cannot be used or there is nothing to tell apart.
     """
+    images, regions = list(images), list(regions)
     if len(images) != len(regions):
         raise InputError(
             "Images and regions do not pair up",

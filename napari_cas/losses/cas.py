@@ -151,14 +151,16 @@ def cas_loss(
         Id of unpainted pixels. They receive no gradient.
     check_finite : bool, optional
         Whether to raise for non-finite logits. By default only on the CPU, since on an accelerator
-        raising means waiting for it at every step; there, non-finite logits turn the loss into NaN.
+        raising means waiting for it at every step; there, NaN in a painted pixel turns the loss
+        into NaN, in an unpainted one this pixel's gradient.
 
     Returns
     -------
     Tensor
         Scalar, float32 (float64 for float64 logits). A plane with one region has a uniformer only;
         with no region at all the loss is zero with zero gradient, so that an unpainted batch does
-        no harm.
+        no harm. Differentiable once, by ``backward`` and ``torch.autograd.grad``: not twice, and
+        not by the transforms of ``torch.func``.
 
     Raises
     ------

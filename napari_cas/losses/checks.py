@@ -38,7 +38,7 @@ def checked_regions(
 def check_values(values: object, name: str = "Logits") -> None:
     """Raise unless ``values`` is floating point with batch, channels and space."""
     if not isinstance(values, Tensor) or not values.is_floating_point():
-        got = str(getattr(values, "dtype", type(values).__name__))
+        got = str(values.dtype) if isinstance(values, Tensor) else type(values).__name__
         raise InputError(f"{name} must be a floating-point tensor", got=got)
     if values.ndim < 3 or values.shape[1] < 1:
         raise InputError(

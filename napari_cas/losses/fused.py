@@ -34,30 +34,53 @@ _VALUES_PER_PROGRAM = 4096
 
 
 @triton.jit  # type: ignore[untyped-decorator]
+def _place(pixels: tl.tensor, block: tl.constexpr) -> tl.tuple:
+    """Return this program's item and pixels, from one axis: a grid's others end at 65,535."""
+    blocks = tl.cdiv(pixels, block)
+    item = (tl.program_id(0) // blocks).to(tl.int64)
+    return item, tl.program_id(0) % blocks * block + tl.arange(0, block)
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def _offsets(
+    c: tl.tensor, x: tl.tensor, channel_stride: tl.tensor, pixel_stride: tl.tensor,
+    wide: tl.constexpr,
+) -> tl.tensor:  # fmt: skip
+    """Return where the values (channels, pixels) of an item lie.
+
+    64 bits only where they are needed: they take half as many registers again.
+    """
+    if wide:
+        c = c.to(tl.int64)
+        x = x.to(tl.int64)
+    return c[:, None] * channel_stride + x[None, :] * pixel_stride
+
+
+@triton.jit  # type: ignore[untyped-decorator]
 def _block_softmax(
     logits: tl.tensor,
     index: tl.tensor,
     item: tl.tensor,
+    x: tl.tensor,
     pixels: tl.tensor,
     channels: tl.tensor,
     item_stride: tl.tensor,
     channel_stride: tl.tensor,
     pixel_stride: tl.tensor,
     width: tl.constexpr,
-    block: tl.constexpr,
+    wide: tl.constexpr,
 ) -> tl.tuple:
-    """Return regions, offsets, mask and log-softmax of a block of pixels of one batch item."""
-    x = tl.program_id(0) * block + tl.arange(0, block)
+    """Return regions, mask and log-softmax of the pixels ``x`` of one batch item."""
     c = tl.arange(0, width)
     inside = x < pixels
     region = tl.load(index + item * pixels + x, mask=inside, other=-1).to(tl.int32)
-    offsets = item * item_stride + c[:, None] * channel_stride + x[None, :] * pixel_stride
+    offsets = _offsets(c, x, channel_stride, pixel_stride, wide)
     live = (c < channels)[:, None] & inside[None, :]
-    z = tl.load(logits + offsets, mask=live, other=0.0).to(tl.float32)
+    z = tl.load(logits + item * item_stride + offsets, mask=live, other=0.0).to(tl.float32)
     z = tl.where((c < channels)[:, None], z, float("-inf"))
     z = z - tl.max(z, 0)[None, :]
     z = z - tl.log(tl.sum(tl.exp(z), 0))[None, :]
-    return region, offsets, live, z
+    return region, live, z
 
 
 @triton.jit  # type: ignore[untyped-decorator]
@@ -75,12 +98,13 @@ def _forward_kernel(
     rounds: tl.constexpr,
     width: tl.constexpr,
     block: tl.constexpr,
+    wide: tl.constexpr,
 ) -> None:
     """Add s and ‖s‖² (or log s) of a block of pixels to the sums (R, row) of their regions."""
-    item = tl.program_id(1).to(tl.int64)
-    region, _, live, logs = _block_softmax(
-        logits, index, item, pixels, channels, item_stride, channel_stride, pixel_stride,
-        width, block,
+    item, x = _place(pixels, block)
+    region, live, logs = _block_softmax(
+        logits, index, item, x, pixels, channels, item_stride, channel_stride, pixel_stride,
+        width, wide,
     )  # fmt: skip
     c = tl.arange(0, width)
     present = c < channels
@@ -132,15 +156,15 @@ def _backward_kernel(
     logarithms: tl.constexpr,
     width: tl.constexpr,
     block: tl.constexpr,
+    wide: tl.constexpr,
 ) -> None:
     """Write the gradient of a block of pixels, from its softmax and the table of its regions."""
-    item = tl.program_id(1).to(tl.int64)
-    region, _, live, logs = _block_softmax(
-        logits, index, item, pixels, channels, item_stride, channel_stride, pixel_stride,
-        width, block,
+    item, x = _place(pixels, block)
+    region, live, logs = _block_softmax(
+        logits, index, item, x, pixels, channels, item_stride, channel_stride, pixel_stride,
+        width, wide,
     )  # fmt: skip
     c = tl.arange(0, width)
-    x = tl.program_id(0) * block + tl.arange(0, block)
     soft = tl.exp(logs)
     # Row 0 of the table is zero: unpainted pixels and those past the end.
     own = table + (region + 1).to(tl.int64) * row
@@ -152,10 +176,8 @@ def _backward_kernel(
     else:
         pull = pull + tl.load(own + channels)[None, :] * soft
         found = soft * (pull - tl.sum(soft * pull, 0)[None, :])
-    offsets = (
-        item * grad_item_stride + c[:, None] * grad_channel_stride + x[None, :] * grad_pixel_stride
-    )
-    tl.store(grad + offsets, found.to(grad.dtype.element_ty), mask=live)
+    offsets = _offsets(c, x, grad_channel_stride, grad_pixel_stride, wide)
+    tl.store(grad + item * grad_item_stride + offsets, found.to(grad.dtype.element_ty), mask=live)
 
 
 class FusedMoments(torch.autograd.Function):
@@ -172,9 +194,9 @@ class FusedMoments(torch.autograd.Function):
         sums = torch.zeros(count.numel(), row, dtype=torch.float64, device=logits.device)
         width, block = _sizes(channels)
         if flat.numel():
-            _forward_kernel[(triton.cdiv(pixels, block), items)](
+            _forward_kernel[(triton.cdiv(pixels, block) * items,)](
                 flat, index, sums, pixels, channels, *flat.stride(), row,
-                logarithms=logarithms, rounds=_ROUNDS, width=width, block=block,
+                logarithms=logarithms, rounds=_ROUNDS, width=width, block=block, wide=_wide(flat),
             )  # fmt: skip
         means = sums / count[:, None]
         ctx.save_for_backward(logits, index, count)
@@ -197,9 +219,10 @@ class FusedMoments(torch.autograd.Function):
         grad = torch.empty_like(flat)
         width, block = _sizes(channels)
         if flat.numel():
-            _backward_kernel[(triton.cdiv(pixels, block), items)](
+            _backward_kernel[(triton.cdiv(pixels, block) * items,)](
                 flat, index, table, grad, pixels, channels, *flat.stride(), *grad.stride(),
                 table.shape[1], logarithms=ctx.logarithms, width=width, block=block,
+                wide=_wide(flat) or _wide(grad),
             )  # fmt: skip
         return grad.reshape(logits.shape), None, None, None
 
@@ -207,6 +230,12 @@ class FusedMoments(torch.autograd.Function):
 def _flat(logits: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
     """Return logits (B, M, P) and contiguous regions (B, P), both without a copy where possible."""
     return logits.detach().flatten(2), index.flatten(1).contiguous()
+
+
+def _wide(flat: Tensor) -> bool:
+    """Tell whether values of one item of (B, M, P) may lie 2³¹ values apart or further."""
+    spans = zip(flat.shape[1:], flat.stride()[1:], strict=True)
+    return sum((size - 1) * stride for size, stride in spans) >= 2**31
 
 
 def _sizes(channels: int) -> tuple[int, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import nullcontext
 from functools import cache
 from typing import TYPE_CHECKING, cast
 
@@ -51,13 +52,18 @@ def region_log_means(logits: Tensor, regions: RegionIndex) -> Tensor:
 
 
 def _moments(logits: Tensor, regions: RegionIndex, *, logarithms: bool) -> tuple[Tensor, Tensor]:
-    function = _function(logits)
-    found = function.apply(logits, regions.index, regions.count, logarithms)
+    # Triton launches on the current device, wherever its arguments lie; backward autograd sets it.
+    with torch.cuda.device(logits.device) if logits.is_cuda else nullcontext():
+        function = _function(logits)
+        found = function.apply(logits, regions.index, regions.count, logarithms)
     return cast("tuple[Tensor, Tensor]", found)
 
 
 def _function(logits: Tensor) -> type[torch.autograd.Function]:
     """Return the implementation that suits the device, the dtype and the number of channels."""
+    # Atomic additions come in any order, and the last bits with them.
+    if torch.are_deterministic_algorithms_enabled():
+        return RegionMoments
     if logits.is_cuda and logits.dtype != torch.float64 and _fused_works(logits.device):
         from napari_cas.losses import fused
 

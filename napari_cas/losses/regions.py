@@ -9,7 +9,9 @@ from torch import Tensor
 
 from napari_cas.errors import InputError
 
-_INTEGERS = (torch.uint8, torch.uint16, torch.int8, torch.int16, torch.int32, torch.int64)
+_INTEGERS = (
+    torch.uint8, torch.uint16, torch.uint32, torch.int8, torch.int16, torch.int32, torch.int64,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +108,14 @@ def index_regions(
     return _assemble(index, found, count, width)
 
 
-def _check_regions(regions: object) -> None:
-    if not isinstance(regions, Tensor) or regions.dtype not in _INTEGERS:
-        got = str(getattr(regions, "dtype", type(regions).__name__))
-        raise InputError("Regions must be an integer tensor", expected="an integer dtype", got=got)
+def _check_integers(values: object, name: str) -> None:
+    if not isinstance(values, Tensor) or values.dtype not in _INTEGERS:
+        got = str(values.dtype) if isinstance(values, Tensor) else type(values).__name__
+        raise InputError(f"{name} must be an integer tensor", expected="an integer dtype", got=got)
+
+
+def _check_regions(regions: Tensor) -> None:
+    _check_integers(regions, "Regions")
     if regions.ndim < 2:
         raise InputError(
             "Regions have too few dimensions",
@@ -123,8 +129,7 @@ def _plane_of_each_pixel(regions: Tensor, planes: Tensor | None) -> Tensor:
     shape = (-1,) + (1,) * (regions.ndim - 1)
     if planes is None:
         return torch.arange(regions.shape[0], device=regions.device).view(shape)
-    if planes.dtype not in _INTEGERS:
-        raise InputError("Planes must be integers", got=str(planes.dtype))
+    _check_integers(planes, "Planes")
     if planes.device != regions.device:
         raise InputError(
             "Planes are on another device", expected=str(regions.device), got=str(planes.device)

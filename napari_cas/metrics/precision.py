@@ -54,7 +54,7 @@ def average_precision(truth: ArrayLike, scores: ArrayLike, *, monotonic: bool = 
         raise InputError("Scores cannot be ranked", expected="finite numbers", got="NaN or Inf")
     if not wanted.any():
         return float("nan")
-    order = np.argsort(-ranked, kind="stable")
+    order = np.argsort(ranked)[::-1]  # not of -ranked: unsigned integers would wrap
     ranked, right = ranked[order], np.cumsum(wanted[order], dtype=np.float64)
     last = np.append(np.flatnonzero(ranked[1:] != ranked[:-1]), len(ranked) - 1)
     recall, precision = right[last] / right[-1], right[last] / (last + 1)

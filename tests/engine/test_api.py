@@ -26,6 +26,11 @@ def few_steps(monkeypatch):
     )
 
 
+def test_images_may_come_from_a_generator():
+    labels, _ = predict(fine_tune((i for i in [IMAGE]), iter([PAINTED]), CHEAP), IMAGE)
+    assert labels.shape == TRUTH.shape
+
+
 @pytest.fixture(scope="module")
 def model():
     return fine_tune([IMAGE], [PAINTED], CHEAP)

@@ -2,7 +2,7 @@
 
 import torch
 
-from napari_cas.losses import index_regions
+from napari_cas.losses import fused, index_regions
 from napari_cas.losses.fused import FusedMoments
 from napari_cas.losses.portable import RegionMoments
 
@@ -21,6 +21,17 @@ def moments(function, logits, regions, logarithms, weights):
     means, second = function.apply(leaf, regions.index, regions.count, logarithms)
     total = (means * weights[0]).sum() + (second * weights[1]).sum()
     return means, second, torch.autograd.grad(total, leaf)[0]
+
+
+class OneAxis:
+    """A kernel that refuses to be launched on a grid of several axes."""
+
+    def __init__(self, kernel):
+        self.kernel = kernel
+
+    def __getitem__(self, grid):
+        assert len(grid) == 1
+        return self.kernel[grid]
 
 
 def compare(logits, regions, logarithms, tolerance=1e-4):
@@ -63,4 +74,16 @@ for logarithms in (False, True):
         **{name: getattr(regions, name) for name in regions.__slots__},
         "index": regions.index.to(torch.int32),
     }), logarithms)  # fmt: skip
+# One image of more than 2³¹ values: memory is reserved, and touched only where the values lie.
+FAR = 2**30 + 64
+memory = torch.empty(2 * FAR + 20, dtype=torch.bfloat16)
+for strides, space in (((1, FAR, 1), 20), ((1, 1, FAR), 3)):
+    far = memory.as_strided((1, 3, space), strides)
+    far.copy_(torch.randn(1, 3, space))
+    compare(far, index_regions(torch.randint(1, 3, (1, space))), False, tolerance=1e-2)
+# Any number of images: a grid's axes other than the first end at 65,535.
+regions = ragged((5, 30), 2)
+for name in ("_forward_kernel", "_backward_kernel"):
+    setattr(fused, name, OneAxis(getattr(fused, name)))
+compare(torch.randn(5, 3, 30), regions, False)
 print("agrees")

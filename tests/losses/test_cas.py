@@ -231,6 +231,7 @@ LOGITS, IDS = torch.zeros(2, 3, 4), torch.ones(2, 4, dtype=torch.int64)
     [
         (LOGITS.long(), IDS, {}, "floating-point.*torch.int64"),
         ([1.0], IDS, {}, "floating-point.*list"),
+        (LOGITS.numpy(), IDS, {}, "floating-point tensor.*ndarray"),
         (LOGITS[0], IDS, {}, r"shape.*\(3, 4\)"),
         (LOGITS[:, :0], IDS, {}, r"shape.*\(2, 0, 4\)"),
         (LOGITS, IDS[:, :3], {}, r"do not fit.*\(2, 4\), got \(2, 3\)"),

@@ -2,12 +2,14 @@ import importlib.util
 import os
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from napari_cas.losses import cas_loss, index_regions
+from napari_cas.losses import cas_loss, index_regions, moments
 from napari_cas.losses.moments import _function, _fused_works
 from napari_cas.losses.portable import RegionMoments
 
@@ -52,6 +54,45 @@ def test_where_the_kernel_cannot_run_the_portable_path_is_taken_with_a_reason():
     with pytest.warns(UserWarning, match=r"does not run on cpu \(.+\).*same"):
         assert not _fused_works(torch.device("cpu"))
     assert not _fused_works(torch.device("cpu"))  # said once
+
+
+def on_cuda(number):
+    """Return what the choice of an implementation looks at, of logits on a GPU."""
+    device = torch.device("cuda", number)
+    return SimpleNamespace(is_cuda=True, dtype=torch.float32, device=device, shape=(1, 2, 3))
+
+
+@needs_triton
+def test_deterministic_runs_take_no_atomic_additions(monkeypatch):
+    monkeypatch.setattr(moments, "_fused_works", lambda device: True)
+    assert _function(on_cuda(0)) is not RegionMoments
+    torch.use_deterministic_algorithms(True)
+    try:
+        assert _function(on_cuda(0)) is RegionMoments
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
+def test_the_kernel_is_tried_and_launched_on_the_device_of_the_logits(monkeypatch):
+    """Triton launches on the current device: with another one's memory, that is an error there."""
+    current = [torch.device("cuda", 0)]
+
+    @contextmanager
+    def entered(device):
+        current.append(device)
+        yield
+        current.pop()
+
+    launched = SimpleNamespace(apply=lambda *_: (current[-1], None))
+
+    def tried(logits):
+        assert current[-1] == logits.device
+        return launched
+
+    monkeypatch.setattr(torch.cuda, "device", entered)
+    monkeypatch.setattr(moments, "_function", tried)
+    regions = index_regions(torch.ones(1, 3, dtype=torch.int64))
+    assert moments._moments(on_cuda(1), regions, logarithms=False)[0] == torch.device("cuda", 1)
 
 
 @needs_triton

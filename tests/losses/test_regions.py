@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 
@@ -35,7 +36,16 @@ def test_huge_sparse_ids_are_sorted_instead_of_tabled():
 
 
 @pytest.mark.parametrize(
-    "dtype", [torch.uint8, torch.int8, torch.uint16, torch.int16, torch.int32, torch.int64]
+    "dtype",
+    [
+        torch.uint8,
+        torch.int8,
+        torch.uint16,
+        torch.int16,
+        torch.uint32,
+        torch.int32,
+        torch.int64,
+    ],
 )
 def test_all_integer_dtypes(dtype):
     found = index_regions(torch.tensor([[0, 2, 2, 1]]).to(dtype))
@@ -70,7 +80,9 @@ def test_moves_to_another_device():
         ([[1]], None, "integer.*list"),
         (torch.tensor([1, 2]), None, r"dimensions.*\(2,\)"),
         (torch.tensor([[1, -3]]), None, "negative.*-3"),
-        (torch.tensor([[1, 2]]), torch.tensor([0.5]), "Planes must be integers.*float32"),
+        (np.array([[1]]), None, "integer tensor.*ndarray"),
+        (torch.tensor([[1, 2]]), torch.tensor([0.5]), "Planes must be an integer.*float32"),
+        (torch.tensor([[1, 2]]), [0], "Planes must be an integer tensor.*list"),
         (torch.tensor([[1, 2]]), torch.tensor([0, 1]), r"Planes do not fit.*\(1,\) or \(1, 2\)"),
         (torch.tensor([[1, 2]]), torch.zeros(1, dtype=torch.int64, device="meta"), "device.*meta"),
         (torch.tensor([[2**62]]).repeat(3, 1), None, "too large"),

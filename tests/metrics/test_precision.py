@@ -32,6 +32,15 @@ def test_as_scikit_learn_has_it_ties_included(levels):
     assert average_precision(truth, scores, monotonic=False) == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int8, np.float16, bool])
+def test_scores_of_any_real_dtype(dtype):
+    rng = np.random.default_rng(0)
+    scores = rng.integers(0, 100, 500).astype(dtype)
+    truth = rng.random(500) < scores.astype(float) / 100
+    expected = average_precision_score(truth, scores.astype(float))
+    assert average_precision(truth, scores, monotonic=False) == pytest.approx(expected)
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_as_voc_has_it(seed):
     rng = np.random.default_rng(seed)

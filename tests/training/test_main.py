@@ -52,6 +52,13 @@ def test_only_the_command_called_is_imported(monkeypatch):
         main(["other"])
 
 
+@pytest.mark.parametrize("words", COMMANDS)
+def test_the_options_of_every_command_can_be_declared(words, capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main([*words, "--help"])
+    assert "--json" in capsys.readouterr().out
+
+
 def test_help_lists_all_commands(capsys):
     with pytest.raises(SystemExit, match="0"):
         main(["bench", "--help"])

@@ -69,6 +69,35 @@ def test_label_pictures_are_scored_whatever_their_names(folders, tmp_path):
     assert scores["variation_of_information"] == 0.0
 
 
+def test_of_a_palette_the_numbers_are_the_labels(tmp_path):
+    """As of PASCAL VOC; two of these three numbers are shown in one colour."""
+    labels = np.repeat(np.arange(3, dtype=np.uint8), 20)[:, None].repeat(50, 1)
+    for folder, colours in (("maps", [200, 0, 0, 90, 9, 9, 90, 9, 9]), ("masks", [0, 128, 0] * 3)):
+        (tmp_path / folder).mkdir()
+        picture = Image.fromarray(labels)
+        picture.putpalette(colours)
+        picture.save(tmp_path / folder / "a.png")
+    assert score_regions(pair(tmp_path / "maps", tmp_path / "masks"))["covering"] == 1.0
+
+
+def test_grey_with_opacity_is_grey(folders):
+    maps, masks = folders
+    with Image.open(maps / "0.png") as grey:
+        grey.convert("LA").save(maps / "0.png")
+    assert score_saliency(pair(maps, masks))["max_f"] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("content", ["text", {"other": 1}, {"groundTruth": np.ones((1, 2))}])
+def test_a_mat_file_of_another_kind_is_named(tmp_path, content):
+    for folder in ("maps", "masks"):
+        (tmp_path / folder).mkdir()
+    np.save(tmp_path / "maps" / "7.npy", np.ones((9, 9), int))
+    file = tmp_path / "masks" / "7.mat"
+    file.write_text(content) if isinstance(content, str) else savemat(file, content)
+    with pytest.raises(DataSetError, match=r"7\.mat cannot be read.*groundTruth"):
+        score_regions(pair(tmp_path / "maps", tmp_path / "masks"))
+
+
 def test_all_annotators_of_a_mat_file_count(tmp_path):
     maps, masks = tmp_path / "maps", tmp_path / "masks"
     maps.mkdir(), masks.mkdir()
@@ -101,6 +130,10 @@ def test_unusable_files_are_named(folders):
         score_saliency(pair(maps, masks))
     (maps / "0.png").write_bytes(b"nothing")
     with pytest.raises(DataSetError, match=r"0\.png cannot be read"):
+        score_saliency(pair(maps, masks))
+    (maps / "0.png").unlink()
+    np.save(maps / "0.npy", np.full((40, 50), 200.0))
+    with pytest.raises(DataSetError, match=r"0\.npy cannot be scored.*200"):
         score_saliency(pair(maps, masks))
     with pytest.raises(DataSetError, match="No folder"):
         pair(maps / "none", masks)

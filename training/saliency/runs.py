@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_cas.errors import CheckpointError
 from training.data.saliency import SETS, SaliencySet, find_pairs, known_set, open_set, plain_set
 from training.data.store import MappedSet, cache_folder
 from training.saliency.feed import Examples, feature_examples, image_examples
@@ -177,7 +178,14 @@ def run(recipe: Recipe, tests: Sequence[TestSet], place: Place) -> dict[str, Any
 
 def _known(file: Path) -> dict[str, Any]:
     """Return the scores a run has so far."""
-    known: dict[str, Any] = json.loads(file.read_text()) if file.is_file() else {}
+    try:
+        known: dict[str, Any] = json.loads(file.read_text()) if file.is_file() else {}
+    except ValueError as error:
+        raise CheckpointError(
+            f"The scores {file} cannot be read",
+            got=str(error),
+            todo="Delete the file to score the run again.",
+        ) from error
     return known
 
 

@@ -27,7 +27,7 @@ def named_cross_entropy(logits: Tensor, ids: Tensor, *, ignore_index: int = 0) -
     Returns
     -------
     Tensor
-        Scalar; zero where nothing is painted.
+        Scalar, float32 (float64 for float64 logits); zero where nothing is painted.
 
     Raises
     ------
@@ -45,7 +45,9 @@ def named_cross_entropy(logits: Tensor, ids: Tensor, *, ignore_index: int = 0) -
             got=str(highest if highest > logits.shape[1] else lowest),
         )
     target = torch.where(ids == ignore_index, -1, ids.long() - 1)
-    total = nn.functional.cross_entropy(logits, target, ignore_index=-1, reduction="sum")
+    # A sum over pixels passes what float16 holds and is coarse in bfloat16.
+    full = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    total = nn.functional.cross_entropy(full, target, ignore_index=-1, reduction="sum")
     return total / found.count.sum().clamp(min=1)
 
 

@@ -19,6 +19,15 @@ def test_nothing_painted_is_zero():
     assert named_cross_entropy(torch.zeros(1, 2, 3), torch.zeros(1, 3).long()).item() == 0
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_sums_in_full(dtype):
+    torch.manual_seed(0)
+    logits, ids = torch.randn(4, 3, 200, 200).to(dtype), torch.randint(1, 4, (4, 200, 200))
+    loss = named_cross_entropy(logits, ids)
+    assert loss.dtype == torch.float32
+    torch.testing.assert_close(loss, named_cross_entropy(logits.float(), ids))
+
+
 @pytest.mark.parametrize(("ids", "got"), [([[1, 4]], "got 4"), ([[0, 1]], "got 0")])
 def test_an_id_without_a_channel_is_refused(ids, got):
     with pytest.raises(InputError, match=f"no channel.*1 to 3, {got}"):
