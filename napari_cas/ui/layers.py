@@ -21,7 +21,7 @@ from napari_cas.ui.frame import Frame
 from napari_cas.ui.history import Corrections, undoable
 from napari_cas.ui.looks import Look, brush_colour, reveal
 from napari_cas.ui.news import News
-from napari_cas.ui.sight import Sight, fit, place, selection_kept
+from napari_cas.ui.sight import Sight, fit, place, selection_kept, view_kept
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -166,7 +166,8 @@ class LayerAdapter:
         gone = [*ours, *self.sight.added, *self._results]
         # At once: else napari shows the controls of each layer and collects garbage after each.
         self._viewer.layers.selection.difference_update(gone)
-        with getattr(self._viewer.layers, "batched_update", nullcontext)():
+        together = getattr(self._viewer.layers, "batched_update", nullcontext)
+        with view_kept(self._viewer), together():
             for layer in gone:
                 if layer is not None and layer in self._viewer.layers:
                     self._viewer.layers.remove(layer)
@@ -250,12 +251,12 @@ class LayerAdapter:
     def insert(self, layer: Layer) -> None:
         """Show a result of ours under the regions; the adapter takes it away with the image."""
         self._results.append(layer)
-        with self._silently(), selection_kept(self._viewer.layers):
+        with self._silently(), selection_kept(self._viewer.layers), view_kept(self._viewer):
             self._viewer.layers.insert(self._below_regions(), layer)
 
     def remove(self, layer: Layer) -> None:
         """Take a result of ours away."""
-        with self._silently(), selection_kept(self._viewer.layers):
+        with self._silently(), selection_kept(self._viewer.layers), view_kept(self._viewer):
             self._results = [other for other in self._results if other is not layer]
             if layer in self._viewer.layers:
                 self._viewer.layers.remove(layer)
