@@ -216,6 +216,8 @@ class ChunkFiles:
         try:
             return Stamp.of(write_bytes(path, data, durable=durable))
         except FileNotFoundError:
+            if not self.path.is_dir():
+                raise  # the project was moved: strokes in a new folder of that name would be lost
             path.parent.mkdir(parents=True, exist_ok=True)
             return Stamp.of(write_bytes(path, data, durable=durable))
 

@@ -65,6 +65,10 @@ class IndexedArray(ABC):
             raise ValueError("a stored array cannot be viewed without a copy")
         return np.asarray(self[...], dtype=dtype)
 
+    def __deepcopy__(self, _memo: object) -> NDArray[Any]:
+        """Return the pixels, stored nowhere: napari asks for a copy to duplicate a layer."""
+        return np.array(self[...])
+
     @abstractmethod
     def read_box(self, ranges: Ranges) -> NDArray[Any]:
         """Return the elements at all combinations of `ranges`, a new array."""

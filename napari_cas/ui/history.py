@@ -68,6 +68,7 @@ class Corrections:
     def __init__(self, teach: Callable[[Plane, Box], object]) -> None:
         self._teach = teach
         self._layer: Labels | None = None
+        self._announced: Sequence[Any] = ()
         self._done: deque[Step] = deque(maxlen=_STEPS)
         self._undone: deque[Step] = deque(maxlen=_STEPS)
 
@@ -88,19 +89,28 @@ class Corrections:
 
     def forget(self) -> None:
         """Let go of the layer."""
-        self._layer = None
+        self._layer, self._announced = None, ()
         self._done.clear()
         self._undone.clear()
 
     def painted(self, atoms: Sequence[Any]) -> None:
-        """Note and teach a stroke that napari has just put into its history.
+        """Note and teach what napari has just put into its history.
 
         Parameters
         ----------
         atoms : sequence
             Value of napari's ``paint`` event.
         """
-        if self._layer is None:
+        self.written()
+        self._announced = atoms
+        # A stroke is announced when it ends; of a polygon napari tells first and writes then.
+        if self._layer is not None and self._layer._staged_history:  # noqa: SLF001
+            self.written()
+
+    def written(self) -> None:
+        """Note and teach what was announced and is in the corrections by now."""
+        atoms, self._announced = self._announced, ()
+        if self._layer is None or not atoms:
             return
         changed = [where.changed(atom, self._origin) for atom in atoms]
         points = tuple(np.concatenate(axis) for axis in zip(*(p for p, _ in changed), strict=True))

@@ -21,10 +21,10 @@ from napari_cas.ui.frame import Frame
 from napari_cas.ui.history import Corrections, undoable
 from napari_cas.ui.looks import Look, brush_colour, reveal
 from napari_cas.ui.news import News
-from napari_cas.ui.sight import Sight, fit, place, selection_kept
+from napari_cas.ui.sight import Sight, fit, place, selection_kept, view_kept
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
     from napari.components import ViewerModel
@@ -162,18 +162,15 @@ class LayerAdapter:
         self.view_moved.emit()
 
     def _take_away(self) -> None:
-        for role, layer in (("regions", self.regions), ("prediction", self.prediction)):
-            if layer is not None:
-                self._looks[role] = Look.of(layer)
-                self._forget(layer)
-        gone = [self.regions, self.prediction, *self.sight.added, *self._results]
+        ours = self._let_go("regions"), self._let_go("prediction")
+        gone = [*ours, *self.sight.added, *self._results]
         # At once: else napari shows the controls of each layer and collects garbage after each.
         self._viewer.layers.selection.difference_update(gone)
-        with getattr(self._viewer.layers, "batched_update", nullcontext)():
+        together = getattr(self._viewer.layers, "batched_update", nullcontext)
+        with view_kept(self._viewer), together():
             for layer in gone:
                 if layer is not None and layer in self._viewer.layers:
                     self._viewer.layers.remove(layer)
-        self.regions = self.prediction = None
         self.sight.added, self._results = [], []
 
     def ensure_regions(self, *, writable: bool = True) -> None:
@@ -190,8 +187,7 @@ class LayerAdapter:
 
     def _add_regions(self, entry: ImageEntry, writable: bool) -> Labels:
         layer = display.regions_layer(entry, self.frame)
-        layer.events.paint.connect(self._region_painted)
-        layer.events.set_data.connect(self._maybe_undone)
+        self._listen(layer, self._region_painted)
         layer.events.selected_label.connect(self._label_chosen)
         layer.events.mode.connect(self._selection_changed)
         self._viewer.add_layer(layer)
@@ -205,8 +201,7 @@ class LayerAdapter:
             return
         entry = self._entry
         layer = display.prediction_layer(entry, self.frame)
-        layer.events.paint.connect(self._prediction_painted)
-        layer.events.set_data.connect(self._maybe_undone)
+        self._listen(layer, self._prediction_painted)
         with self._silently(), selection_kept(self._viewer.layers):
             self._viewer.layers.insert(self._below_regions(), layer)
             reveal(layer, self._looks.get("prediction"), "pan_zoom")
@@ -256,12 +251,12 @@ class LayerAdapter:
     def insert(self, layer: Layer) -> None:
         """Show a result of ours under the regions; the adapter takes it away with the image."""
         self._results.append(layer)
-        with self._silently(), selection_kept(self._viewer.layers):
+        with self._silently(), selection_kept(self._viewer.layers), view_kept(self._viewer):
             self._viewer.layers.insert(self._below_regions(), layer)
 
     def remove(self, layer: Layer) -> None:
         """Take a result of ours away."""
-        with self._silently(), selection_kept(self._viewer.layers):
+        with self._silently(), selection_kept(self._viewer.layers), view_kept(self._viewer):
             self._results = [other for other in self._results if other is not layer]
             if layer in self._viewer.layers:
                 self._viewer.layers.remove(layer)
@@ -328,20 +323,26 @@ class LayerAdapter:
 
     # -- what happens to the layers -------------------------------------------------------------
 
+    def _listen(self, layer: Labels, painted: Callable[..., None]) -> None:
+        layer.events.paint.connect(painted)
+        layer.events.set_data.connect(self._drawn)
+        layer.events.labels_update.connect(self._drawn)
+
     def _region_painted(self, _event: object = None) -> None:
         self.painted.emit()
 
     def _prediction_painted(self, event: Any) -> None:
         self._corrections.painted(event.value)
 
-    def _maybe_undone(self, _event: object = None) -> None:
-        """Save undo and redo too: napari announces them by nothing but a redraw."""
+    def _drawn(self, _event: object = None) -> None:
+        """Save undo, redo and polygons: napari announces them not at all, or before they are."""
         if self._entry is None:
             return
+        self._corrections.written()
         if self._corrections.replayed():
             self.refresh_regions()
             self.painted.emit()
-        elif self._entry.regions.dirty:
+        elif self._entry.regions.dirty and not where.in_stroke(self.regions):
             self.painted.emit()
 
     def _label_chosen(self, _event: object = None) -> None:
@@ -359,25 +360,31 @@ class LayerAdapter:
         """Let go of a layer that the annotator deleted."""
         layer = event.value
         if layer is self.regions:
-            self._looks["regions"] = Look.of(layer)
-            self._forget(layer)
-            self.regions = None
+            self._let_go("regions")
             self.region_chosen.emit()
         elif layer is self.prediction:
-            self._looks["prediction"] = Look.of(layer)
-            self._forget(layer)
-            self.prediction = None
+            self._let_go("prediction")
         self.sight.added = [other for other in self.sight.added if other is not layer]
         if any(other is layer for other in self._results) and not self._quiet:
             self._results = [other for other in self._results if other is not layer]
             self.result_removed.emit(layer)
         self._selection_changed()
 
+    def _let_go(self, role: str) -> Labels | None:
+        """Keep the looks of a layer for the next one of its role, and stop listening to it."""
+        layer: Labels | None = getattr(self, role)
+        if layer is not None:
+            self._looks[role] = Look.of(layer)
+        self._forget(layer)
+        setattr(self, role, None)
+        return layer
+
     def _forget(self, layer: Labels | None) -> None:
         if layer is None:
             return
         layer.events.paint.disconnect()
-        layer.events.set_data.disconnect(self._maybe_undone)
+        layer.events.set_data.disconnect(self._drawn)
+        layer.events.labels_update.disconnect(self._drawn)
         if layer is self.prediction:
             self._corrections.forget()
         else:

@@ -228,3 +228,20 @@ def selection_kept(layers: LayerList) -> Iterator[None]:
         layers.selection.active = active
     layers.selection.intersection_update(kept)
     layers.selection.update(kept)
+
+
+@contextmanager
+def view_kept(viewer: ViewerModel) -> Iterator[None]:
+    """Give the annotator's place and zoom back afterwards.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+        Where a layer with an axis of its own, such as the probabilities' channel, comes or goes,
+        napari fits all layers to the canvas, those of hidden images too.
+    """
+    camera = getattr(viewer, "scene", viewer).camera  # napari < 0.9 has no scene
+    before = camera.center, camera.zoom
+    yield
+    if (camera.center, camera.zoom) != before:
+        camera.center, camera.zoom = before

@@ -70,6 +70,17 @@ def touched(atoms: Sequence[Any], origin: tuple[int, int] = (0, 0)) -> list[tupl
     return [(plane, Box(b.y0 + y, b.x0 + x, b.y1 + y, b.x1 + x)) for plane, b in boxes.items()]
 
 
+def in_stroke(layer: Labels | None) -> bool:
+    """Return whether the mouse button is held down on a layer that is being painted.
+
+    Parameters
+    ----------
+    layer : Labels or None
+        None is never painted.
+    """
+    return layer is not None and layer._block_history  # noqa: SLF001 - no public way
+
+
 def _parts(key: tuple[Any, ...]) -> Iterator[tuple[Plane, Box]]:
     ranges = [
         (index.start, index.stop)

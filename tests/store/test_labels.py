@@ -279,3 +279,16 @@ def test_a_failed_flush_keeps_everything_and_the_next_one_saves_it(make_labels):
     assert array.flush() == [((), Box(0, 0, 256, 256))]
     assert not array.dirty
     assert make_labels()[0, 0] == 1
+
+
+def test_strokes_wait_for_a_project_that_was_moved_and_make_no_new_one(make_labels):
+    """Written to a new folder of the old name, they would not be found again."""
+    labels = make_labels()
+    folder = labels.files.path.parent
+    labels[:5, :5] = 1
+    folder.rename(folder.with_name("elsewhere"))
+    with pytest.raises(StorageError, match="No such file"):
+        labels.flush()
+    assert not folder.exists()
+    folder.with_name("elsewhere").rename(folder)
+    assert labels.flush() == [((), Box(0, 0, 256, 256))]

@@ -177,3 +177,19 @@ def test_a_window_of_a_huge_array_is_a_layer_of_its_own(make_labels):
     layer.undo()
     assert not np.asarray(window).any()
     assert base._cache.bytes < 4 << 20
+
+
+def test_a_duplicated_layer_is_painted_apart_from_ours(make_labels):
+    from napari.components import ViewerModel
+    from napari.layers import _layer_actions
+
+    ours = make_labels()
+    ours[:5, :5] = 2
+    viewer = ViewerModel()
+    viewer.add_labels(ours, name="regions")
+    _layer_actions._duplicate_layer(viewer.layers)
+    copy = viewer.layers["regions copy"]
+    assert np.array_equal(copy.data, np.asarray(ours))
+    copy.paint((300, 300), 7)
+    assert (copy.data == 7).any()
+    assert set(ours.ids(())) == {2}

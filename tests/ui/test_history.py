@@ -6,6 +6,8 @@ import gc
 
 import numpy as np
 import pytest
+from qtpy.QtCore import Qt
+from qtpy.QtTest import QTest
 
 from napari_cas.protocol import Box, Tile
 from napari_cas.store import Project
@@ -168,6 +170,43 @@ def test_the_button_accepts_only_a_label_that_was_picked(window):
     widget.layers.prediction.selected_label = 2
     widget.intents.accept_selected()
     assert entry.regions.ids(()) == {1: SIZE * SIZE}
+
+
+def draw_polygon(driver):
+    """Click three corners and end with a double click on the fourth, as napari has it."""
+    button, held = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
+    for y, x in ((20, 20), (20, 60), (60, 60), (60, 20)):
+        driver.hover(y, x)
+        QTest.mouseClick(driver.canvas, button, held, driver.point(y, x))
+    QTest.mouseDClick(driver.canvas, button, held, driver.point(60, 20))
+    driver.process(0.05)
+
+
+def test_a_polygon_is_saved_at_once_and_can_be_undone(window):
+    driver, widget, entry = window
+    widget.viewer.layers.selection.active = widget.layers.regions
+    widget.layers.regions.mode = "polygon"
+    saved = []
+    widget.layers.painted.connect(lambda: saved.append(entry.regions.ids(())))
+    draw_polygon(driver)
+    assert saved[-1] == entry.regions.ids(()) == {1: 41 * 41}
+    assert not entry.regions.dirty
+    driver.key("Z", "Control")
+    assert entry.regions.ids(()) == {}
+    assert not entry.regions.dirty
+
+
+def test_a_polygon_on_the_prediction_teaches_and_can_be_undone(window):
+    driver, widget, entry = window
+    widget.layers.prediction.mode = "polygon"
+    draw_polygon(driver)
+    assert entry.corrections.ids(()) == {6: 41 * 41}
+    assert not entry.corrections.dirty
+    assert entry.regions.ids(()) == {1: 41 * 41}
+    driver.key("Z", "Control")
+    assert entry.corrections.ids(()) == {}
+    assert entry.regions.ids(()) == {}
+    assert not entry.corrections.dirty
 
 
 def test_nothing_is_accepted_into_a_plane_that_is_not_seen(window):

@@ -115,6 +115,24 @@ def test_what_the_annotator_chose_survives_another_image(adapter, flat, stack):
     assert not adapter.prediction.visible
 
 
+def test_a_result_with_an_axis_of_its_own_leaves_the_view_alone(adapter, model_viewer, flat, ramp):
+    """Napari fits all layers when there are more axes or fewer, hidden ones of other sizes too."""
+    model_viewer.add_image(ramp(300, 200), visible=False)
+    adapter.show(flat, predicted=False)
+    camera = getattr(model_viewer, "scene", model_viewer).camera
+    camera.center, camera.zoom = (0, 10, 12), 7
+    before = camera.center, camera.zoom
+    layer = extra_layer("probabilities", np.zeros((3, 64, 80), np.float32), flat)
+    adapter.insert(layer)
+    assert (camera.center, camera.zoom) == before
+    adapter.remove(layer)
+    assert (camera.center, camera.zoom) == before
+    adapter.insert(layer)
+    adapter.show(flat, predicted=False)
+    assert model_viewer.dims.ndim == 2
+    assert (camera.center, camera.zoom) == before
+
+
 def test_undo_never_reaches_into_another_image(adapter, project, flat, ramp):
     other = project.add_image("other", ramp(64, 80), "yx")
     adapter.show(flat, predicted=False)
