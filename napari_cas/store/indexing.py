@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from napari_cas.errors import InputError
+from napari_cas.errors import InputError, RegionError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,6 +68,21 @@ class IndexedArray(ABC):
     def __deepcopy__(self, _memo: object) -> NDArray[Any]:
         """Return the pixels, stored nowhere: napari asks for a copy to duplicate a layer."""
         return np.array(self[...])
+
+    def astype(self, dtype: DTypeLike, **_more: object) -> NDArray[Any]:
+        """Refuse: napari converts a layer's type by giving it another array.
+
+        Raises
+        ------
+        RegionError
+            Always.
+        """
+        raise RegionError(
+            "Labels of a project keep their type",
+            expected=str(self.dtype),
+            got=str(np.dtype(dtype)),
+            todo="Duplicate the layer and convert the copy, or export the project.",
+        )
 
     @abstractmethod
     def read_box(self, ranges: Ranges) -> NDArray[Any]:

@@ -16,12 +16,15 @@ from napari.layers import Image, Labels
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication
 
+from napari_cas.errors import RegionError
+from napari_cas.store.indexing import IndexedArray
 from napari_cas.ui import display, where
 from napari_cas.ui.frame import Frame
 from napari_cas.ui.history import Corrections, undoable
-from napari_cas.ui.looks import Look, brush_colour, reveal
+from napari_cas.ui.looks import Look, reveal
 from napari_cas.ui.news import News
 from napari_cas.ui.sight import Sight, fit, place, selection_kept, view_kept
+from napari_cas.ui.viewpoint import Viewpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,7 +37,7 @@ if TYPE_CHECKING:
     from napari_cas.store import ImageEntry
 
 
-class LayerAdapter:
+class LayerAdapter(Viewpoint):
     """Turns a project's image into layers and what happens to them into signals.
 
     Parameters
@@ -57,18 +60,14 @@ class LayerAdapter:
     """The annotator deleted a layer that was shown with `insert`."""
 
     def __init__(self, viewer: ViewerModel) -> None:
-        # napari hands plugins a proxy whose layers are proxies too: no two of them are identical.
-        self._viewer: ViewerModel = getattr(viewer, "__wrapped__", viewer)
+        super().__init__(viewer)
         self._entry: ImageEntry | None = None
         self._news = News()
         self.sight = Sight(self._viewer)
         self._results: list[Layer] = []
         self._looks: dict[str, Look] = {}
-        self.frame = Frame((0, 0), (1, 1))
         self._corrections = Corrections(self.corrected.emit)
         self._quiet = False
-        self.regions: Labels | None = None
-        self.prediction: Labels | None = None
         scene = getattr(self._viewer, "scene", self._viewer)  # napari < 0.9 has no scene
         self._sources = [
             (self._viewer.layers.selection.events.changed, self._selection_changed),
@@ -274,27 +273,7 @@ class LayerAdapter:
         with selection_kept(self._viewer.layers):
             self._viewer.layers.insert(self._below_regions(), layer)
 
-    # -- where the annotator is -----------------------------------------------------------------
-
-    def plane(self) -> Plane:
-        """Return the indices along the leading axes of the plane shown."""
-        layer = self.regions or self.prediction
-        return () if layer is None else where.plane_of(layer, self._viewer.dims.point)
-
-    def view(self) -> tuple[Plane, Box] | None:
-        """Return the plane and the box of pixels that are on the screen, or None."""
-        layer = self.regions or self.prediction
-        return None if layer is None else where.view_of(layer, self._viewer, self.frame)
-
-    def under_cursor(self) -> tuple[int, tuple[int, int]] | None:
-        """Return the predicted label under the cursor and its (row, column), or None."""
-        layer, at = self.prediction, self._viewer.cursor.position
-        return None if layer is None else where.label_at(layer, at, self.frame.origin)
-
-    def predicted_label(self) -> int:
-        """Return the label picked in the prediction layer, 0 unless that layer is selected."""
-        layer, active = self.prediction, self._viewer.layers.selection.active
-        return 0 if layer is None or layer is not active else int(layer.selected_label)
+    # -- painting -------------------------------------------------------------------------------
 
     def choose_region(self, region: int) -> None:
         """Give the brush another region id, and make the regions layer active, brush in hand."""
@@ -305,21 +284,11 @@ class LayerAdapter:
             if str(self.regions.mode) not in ("paint", "polygon", "fill"):
                 self.regions.mode = "paint"
 
-    def has_brush(self) -> bool:
-        """Return whether dragging the mouse over the canvas would paint."""
-        active = self._viewer.layers.selection.active
-        ours = active is not None and active in (self.regions, self.prediction)
-        return ours and str(active.mode) not in ("pan_zoom", "transform", "pick")
-
     def undoable(self, plane: Plane, box: Box) -> AbstractContextManager[None]:
         """Let napari undo what else than the brush writes into the regions, there and meanwhile."""
         if self._entry is None or self.regions is None:
             return nullcontext()
         return undoable(self.regions, self._entry.regions, (plane, box), self.frame.box)
-
-    def region_colour(self) -> tuple[float, float, float, float] | None:
-        """Return the colour that the brush paints in, or None."""
-        return None if self.regions is None else brush_colour(self.regions)
 
     # -- what happens to the layers -------------------------------------------------------------
 
@@ -327,6 +296,7 @@ class LayerAdapter:
         layer.events.paint.connect(painted)
         layer.events.set_data.connect(self._drawn)
         layer.events.labels_update.connect(self._drawn)
+        layer.events.data.connect(self._replaced)
 
     def _region_painted(self, _event: object = None) -> None:
         self.painted.emit()
@@ -344,6 +314,18 @@ class LayerAdapter:
             self.painted.emit()
         elif self._entry.regions.dirty and not where.in_stroke(self.regions):
             self.painted.emit()
+
+    def _replaced(self, event: Any) -> None:
+        """Keep the project's array in its layer: in another one, nothing painted would be saved."""
+        layer, entry = event.source, self._entry
+        if entry is None or isinstance(layer.data, IndexedArray):
+            return
+        ours = entry.regions if layer is self.regions else entry.prediction_view
+        layer.data = self.frame.data(ours)
+        raise RegionError(
+            f"Layer {layer.name!r} shows what the project keeps, and cannot show another array",
+            todo="Write into it, as in layer.data[...] = values, or add a layer of its own.",
+        )
 
     def _label_chosen(self, _event: object = None) -> None:
         self.region_chosen.emit()
@@ -385,6 +367,7 @@ class LayerAdapter:
         layer.events.paint.disconnect()
         layer.events.set_data.disconnect(self._drawn)
         layer.events.labels_update.disconnect(self._drawn)
+        layer.events.data.disconnect(self._replaced)
         if layer is self.prediction:
             self._corrections.forget()
         else:

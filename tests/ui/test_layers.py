@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from napari.layers import Image
+from napari.layers import Image, _layer_actions
 
+from napari_cas.errors import RegionError
 from napari_cas.protocol import Box, Tile
 from napari_cas.ui.display import extra_layer
 from napari_cas.ui.where import touched
@@ -243,3 +244,23 @@ def test_what_was_accepted_in_a_stack_is_undone_on_its_plane(adapter, stack):
     assert stack.regions.ids((2,)) == {}
     adapter.regions.redo()
     assert stack.regions.ids((2,)) == {7: 4}
+
+
+@pytest.mark.parametrize("role", ["regions", "prediction"])
+def test_another_array_in_a_layer_of_the_project_is_refused(adapter, flat, role):
+    adapter.show(flat, predicted=True)
+    layer = getattr(adapter, role)
+    held = layer.data
+    with pytest.raises(RegionError, match="shows what the project keeps"):
+        layer.data = np.ones(held.shape, int)
+    assert type(layer.data) is type(held)
+    layer.paint((20, 30), 3)
+    assert (flat.regions if role == "regions" else flat.corrections)[20, 30]
+
+
+def test_types_of_the_projects_layers_are_not_converted(adapter, model_viewer, flat):
+    adapter.show(flat, predicted=False)
+    with pytest.raises(RegionError, match="keep their type: expected int32, got uint8"):
+        _layer_actions._convert_dtype(model_viewer.layers, "uint8")
+    adapter.regions.paint((20, 30), 3)
+    assert flat.regions[20, 30] == 3

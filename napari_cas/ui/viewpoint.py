@@ -1,0 +1,62 @@
+"""Where the annotator is: the plane and box shown, what is under the cursor, what would paint."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from napari_cas.ui import where
+from napari_cas.ui.frame import Frame
+from napari_cas.ui.looks import brush_colour
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Labels
+
+    from napari_cas.protocol import Box, Plane
+
+
+class Viewpoint:
+    """What can be asked of the layers shown; nothing here changes any.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+        The viewer, or the proxy of it that napari gives to plugins.
+    """
+
+    def __init__(self, viewer: ViewerModel) -> None:
+        # napari hands plugins a proxy whose layers are proxies too: no two of them are identical.
+        self._viewer: ViewerModel = getattr(viewer, "__wrapped__", viewer)
+        self.frame = Frame((0, 0), (1, 1))
+        self.regions: Labels | None = None
+        self.prediction: Labels | None = None
+
+    def plane(self) -> Plane:
+        """Return the indices along the leading axes of the plane shown."""
+        layer = self.regions or self.prediction
+        return () if layer is None else where.plane_of(layer, self._viewer.dims.point)
+
+    def view(self) -> tuple[Plane, Box] | None:
+        """Return the plane and the box of pixels that are on the screen, or None."""
+        layer = self.regions or self.prediction
+        return None if layer is None else where.view_of(layer, self._viewer, self.frame)
+
+    def under_cursor(self) -> tuple[int, tuple[int, int]] | None:
+        """Return the predicted label under the cursor and its (row, column), or None."""
+        layer, at = self.prediction, self._viewer.cursor.position
+        return None if layer is None else where.label_at(layer, at, self.frame.origin)
+
+    def predicted_label(self) -> int:
+        """Return the label picked in the prediction layer, 0 unless that layer is selected."""
+        layer, active = self.prediction, self._viewer.layers.selection.active
+        return 0 if layer is None or layer is not active else int(layer.selected_label)
+
+    def has_brush(self) -> bool:
+        """Return whether dragging the mouse over the canvas would paint."""
+        active = self._viewer.layers.selection.active
+        ours = active is not None and active in (self.regions, self.prediction)
+        return ours and str(active.mode) not in ("pan_zoom", "transform", "pick")
+
+    def region_colour(self) -> tuple[float, float, float, float] | None:
+        """Return the colour that the brush paints in, or None."""
+        return None if self.regions is None else brush_colour(self.regions)
