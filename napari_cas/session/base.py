@@ -13,6 +13,7 @@ from napari_cas.protocol import RoundReport, Tile, TilesReport, WorkerInfo
 from napari_cas.session import models, painted, projects
 from napari_cas.session.dispatch import Dispatch, DispatchQueue
 from napari_cas.session.events import Message, Progress, State
+from napari_cas.store.progress import Stage, stage_of
 
 if TYPE_CHECKING:
     from napari_cas.session.work import Work
@@ -92,6 +93,10 @@ class SessionBase:
     def images(self) -> tuple[str, ...]:
         """Names of the project's images."""
         return () if self._project is None else self._project.images
+
+    def stage(self, name: str) -> Stage:
+        """Return whether one of the project's images is painted and predicted, at least in part."""
+        return stage_of(self._opened().path / "images" / name)
 
     @property
     def writable(self) -> bool:

@@ -62,6 +62,7 @@ class Intents:
         project.load_model_requested.connect(self.load_model)
         project.reset_model_requested.connect(self.reset_model)
         project.export_requested.connect(self.export)
+        images.names.stage = self.session.stage
         images.selected.connect(self.select_image)
         images.stepped.connect(self.step_image)
         images.add_requested.connect(self.add_images)

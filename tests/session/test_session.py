@@ -78,6 +78,15 @@ def test_an_image_is_removed_and_the_next_one_shown(opened, tmp_path):
         assert project.images == ("cells",)
 
 
+def test_it_is_told_which_images_are_painted(opened):
+    opened.add_images([NewImage("a", picture(), "yx")])
+    opened.select_image("a")
+    opened.image.regions[3:5, 3:5] = 1
+    opened.image.regions.flush()
+    assert [opened.stage(name).painted for name in ("cells", "a")] == [False, True]
+    assert not opened.stage("a").predicted
+
+
 def test_images_that_one_network_cannot_learn_are_refused(opened):
     coffee = NewImage("coffee", picture((80, 100, 3)), "yxc")
     with pytest.raises(ImageError, match=r"another number of channels than 'cells'.*expected 1"):

@@ -9,6 +9,7 @@ from qtpy.QtCore import Qt
 
 from napari_cas.config import ClusterSettings, Config, ModelSpec
 from napari_cas.protocol import LossPoint, RoundReport
+from napari_cas.store.progress import Stage
 from napari_cas.ui.panel import Panel
 from napari_cas.ui.panels.alike import AlikeView
 from napari_cas.ui.panels.images import ImagesView
@@ -105,6 +106,7 @@ def test_images_step_and_know_their_ends(add, qtbot):
         [f"2024-03-11_plate3_treated_well_A0{well}" for well in (1, 2, 3)],
         ["control 2024-03-11 field of view", "treated 2024-03-11 field of view"],
         [f"cell line A {line} (day 2, passage 7)" for line in (1, 2, 3)],
+        [f"A very long begin {'x' * 60} {n} {'y' * 60} and an end" for n in (1, 2, 3)],
     ],
 )
 def test_long_names_are_told_apart_wherever_they_differ(add, qtbot, names):
@@ -123,6 +125,22 @@ def test_long_names_are_told_apart_wherever_they_differ(add, qtbot, names):
     qtbot.waitUntil(view.names.view().isVisible)
     assert view.names.view().width() >= view.names.fontMetrics().horizontalAdvance(names[0])
     view.names.hidePopup()
+
+
+def test_the_open_list_marks_images_that_are_painted_and_predicted(add, qtbot):
+    view = add(ImagesView())
+    view.show_images(("a", "b", "c", "d"), "a")
+    stages = {"a": (0, 0), "b": (1, 0), "c": (0, 1), "d": (1, 1)}
+    view.names.stage = lambda name: Stage(*map(bool, stages[name]))
+    closed = view.names.grab().toImage()
+    view.names.showPopup()
+    qtbot.waitUntil(view.names.view().isVisible)
+    words = [view.names.itemData(i, Qt.ItemDataRole.ToolTipRole) for i in range(4)]
+    assert words[1:3] == ["painted, not predicted", "not painted, predicted"]
+    marks = [view.names.itemIcon(i).pixmap(24, 12).toImage() for i in range(4)]
+    assert not any(marks[i] == marks[j] for i in range(4) for j in range(i))
+    view.names.hidePopup()
+    assert view.names.grab().toImage() == closed
 
 
 def test_train_buttons_follow_the_state(add, qtbot):

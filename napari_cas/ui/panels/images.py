@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from os.path import commonprefix
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QSignalBlocker, QSize, Qt, Signal
+from qtpy.QtCore import QPointF, QSignalBlocker, QSize, Qt, Signal
+from qtpy.QtGui import QColor, QIcon, QPainter, QPen, QPixmap
 from qtpy.QtWidgets import (
     QComboBox,
     QSizePolicy,
@@ -19,9 +21,11 @@ from qtpy.QtWidgets import (
 from napari_cas.ui.panels.common import row
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from qtpy.QtGui import QPaintEvent
+
+    from napari_cas.store.progress import Stage
 
 _MARGIN = 8
 """Pixels around a name that style sheets may take."""
@@ -34,10 +38,22 @@ _ELISIONS = (
 )
 _WIDEST = 600
 """Pixels that the open list may have."""
+_MARKED = 500
+"""Images that are looked up for the open list: longer ones must open at once, too."""
+_GREY = "#8f96a3"
+"""Seen on light themes and on dark ones."""
 
 
 class NamesBox(QComboBox):
-    """A list of names, long and much the same maybe: what tells them apart stays in sight."""
+    """A list of names, long and much the same maybe: what tells them apart stays in sight.
+
+    Attributes
+    ----------
+    stage : callable, optional
+        From a name to how far the image is, which the open list shows.
+    """
+
+    stage: Callable[[str], Stage] | None = None
 
     def paintEvent(self, _event: QPaintEvent) -> None:  # noqa: N802 - Qt's name
         """Draw as much of the name as there is room for."""
@@ -50,12 +66,13 @@ class NamesBox(QComboBox):
             self,
         )
         option.currentText = self.shortened(field.width() - _MARGIN)
+        option.currentIcon = QIcon()
         painter = QStylePainter(self)
         painter.drawComplexControl(QStyle.ComplexControl.CC_ComboBox, option)
         painter.drawControl(QStyle.ControlElement.CE_ComboBoxLabel, option)
 
     def shortened(self, width: int) -> str:
-        """Return the name shown as it fits into so many pixels: its end, begin or middle left out.
+        """Return the name shown as it fits into so many pixels: left out is what says least.
 
         Parameters
         ----------
@@ -64,16 +81,51 @@ class NamesBox(QComboBox):
         """
         names = [self.itemText(index) for index in range(min(self.count(), _COMPARED))]
         cut = self.fontMetrics().elidedText
-        best = max(_ELISIONS, key=lambda mode: len({cut(name, mode, width) for name in names}))
-        return str(cut(self.currentText(), best, width))
+        same = len(commonprefix(names))  # noqa: RUF071 - of characters, not of folders
+
+        def shown(name: str, mode: Qt.TextElideMode | None) -> str:
+            if mode is None:  # names that differ between a long begin and a long end
+                return str(cut(f"…{name[same:]}", _ELISIONS[0], width))
+            return str(cut(name, mode, width))
+
+        told_apart = {mode: len({shown(x, mode) for x in names}) for mode in (*_ELISIONS, None)}
+        return shown(self.currentText(), max(told_apart, key=lambda mode: told_apart[mode]))
 
     def showPopup(self) -> None:  # noqa: N802 - Qt's name
         """Open a list wide enough for the names."""
+        for index in range(min(self.count(), _MARKED)):
+            if self.stage is None:
+                break
+            stage = self.stage(self.itemText(index))
+            self.setItemIcon(index, _mark(stage))
+            self.setItemData(index, _words(stage), Qt.ItemDataRole.ToolTipRole)
         view = self.view()
         view.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+        self.setIconSize(QSize(24, 12))
         wanted = view.sizeHintForColumn(0) + 2 * _MARGIN
         view.setMinimumWidth(max(self.width(), min(wanted, _WIDEST)))
         super().showPopup()
+
+
+def _mark(stage: Stage) -> QIcon:
+    """Return a dot for what is painted and, right of it, a ring for what is predicted."""
+    picture = QPixmap(24, 12)
+    picture.fill(Qt.GlobalColor.transparent)
+    painter = QPainter(picture)
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+    painter.setPen(QPen(QColor(_GREY), 1.6))
+    if stage.predicted:
+        painter.drawEllipse(QPointF(18, 6), 3.6, 3.6)
+    if stage.painted:
+        painter.setBrush(QColor(_GREY))
+        painter.drawEllipse(QPointF(6, 6), 3.6, 3.6)
+    painter.end()
+    return QIcon(picture)
+
+
+def _words(stage: Stage) -> str:
+    painted = "painted" if stage.painted else "not painted"
+    return f"{painted}, {'predicted' if stage.predicted else 'not predicted'}"
 
 
 class ImagesView(QWidget):
@@ -130,7 +182,8 @@ class ImagesView(QWidget):
             if current in names:
                 self.names.setCurrentIndex(list(names).index(str(current)))
         self.names.setToolTip(
-            f"{current or 'No image'}\nImage shown; what was learnt is kept when you change it"
+            f"{current or 'No image'}\nImage shown; what was learnt is kept when you change it.\n"
+            "In the list: ● painted, ○ predicted"
         )
         index = self.names.currentIndex()
         self.previous.setEnabled(index > 0)
