@@ -109,8 +109,11 @@ def _make(args: argparse.Namespace, place: Place, *, gpu_needed: bool) -> dict[s
         f"Made by `{_command(args)}` on {machine['processor']} ({machine['cores']} cores, load "
         f"{machine.get('load', '?')}) in {seconds / 60:.1f} minutes, runs made before not counted."
     )
-    if place.team.leads:
-        table.write(args.results)
+    if runs or not (args.results / f"{table.name}.md").exists():
+        if place.team.leads:
+            table.write(args.results)
+    else:  # measured elsewhere, maybe, and worth more than rows that say what is missing
+        place.say(f"Nothing was run: {table.name} in {args.results} is left as it is.")
     return {
         "table": table.name, "title": table.title,
         "markdown": table.markdown() if place.team.leads else "",

@@ -169,6 +169,16 @@ class TestOwnSets:
         assert main(words) == 0  # other pictures at the same place are another set
         assert len({p.name for p in (tmp_path / "cache/runs").iterdir()} - runs) == 3
 
+    def test_a_table_that_was_measured_is_not_replaced_by_one_that_was_not(self, tmp_path, capsys):
+        words = ["table", "3", "--data", str(tmp_path / "nothing"), *self.tiny(tmp_path)]
+        assert main(words) == 0
+        file = tmp_path / "out" / "table3-small.md"
+        assert "not run" in file.read_text()
+        file.write_text("measured")
+        assert main(words) == 0
+        assert "is left as it is" in capsys.readouterr().err
+        assert file.read_text() == "measured"
+
     @pytest.mark.parametrize(
         ("words", "what"),
         [
