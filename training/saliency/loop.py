@@ -211,7 +211,7 @@ def _autocast(recipe: Recipe, device: str) -> AbstractContextManager[Any]:
 
 
 def _be_deterministic() -> None:
-    """Have torch refuse nondeterministic kernels."""
+    """Have torch take deterministic kernels, and warn where there is none."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.backends.cudnn.benchmark = False
