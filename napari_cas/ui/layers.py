@@ -24,7 +24,7 @@ from napari_cas.ui.news import News
 from napari_cas.ui.sight import Sight, fit, place, selection_kept, view_kept
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
     from napari.components import ViewerModel
@@ -311,11 +311,11 @@ class LayerAdapter:
         ours = active is not None and active in (self.regions, self.prediction)
         return ours and str(active.mode) not in ("pan_zoom", "transform", "pick")
 
-    def undoable(self, plane: Plane, box: Box) -> AbstractContextManager[None]:
+    def undoable(self, places: Sequence[tuple[Plane, Box]]) -> AbstractContextManager[None]:
         """Let napari undo what else than the brush writes into the regions, there and meanwhile."""
         if self._entry is None or self.regions is None:
             return nullcontext()
-        return undoable(self.regions, self._entry.regions, (plane, box), self.frame.box)
+        return undoable(self.regions, self._entry.regions, places, self.frame.box)
 
     def region_colour(self) -> tuple[float, float, float, float] | None:
         """Return the colour that the brush paints in, or None."""
