@@ -346,6 +346,8 @@ class LayerAdapter:
             self.painted.emit()
 
     def _label_chosen(self, _event: object = None) -> None:
+        if self.regions is not None and self.regions.selected_label < 0:
+            self.regions.selected_label = 0  # napari offers all int32 labels; regions have none < 0
         self.region_chosen.emit()
 
     def _selection_changed(self, _event: object = None) -> None:

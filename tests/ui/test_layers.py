@@ -259,3 +259,12 @@ def test_what_was_merged_on_several_planes_is_undone_at_once(adapter, stack):
     assert (stack.regions.ids((0,)), stack.regions.ids((2,))) == ({5: 4}, {7: 4})
     adapter.regions.redo()
     assert (stack.regions.ids((0,)), stack.regions.ids((2,))) == ({1: 4}, {3: 4})
+
+
+def test_a_label_below_zero_becomes_the_eraser(adapter, flat):
+    """napari's spin box offers all that the type holds; a stroke of -3 would end in an error."""
+    adapter.show(flat, predicted=False)
+    adapter.regions.selected_label = -3
+    assert adapter.regions.selected_label == 0
+    adapter.regions.paint((5, 5), adapter.regions.selected_label)
+    assert flat.regions.ids(()) == {}
