@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from napari_cas.protocol import Alike
+    from collections.abc import Sequence
+
+    from napari_cas.protocol import Alike, Box, Plane
     from napari_cas.store import ImageEntry
 
 
@@ -22,14 +24,18 @@ def merge(entry: ImageEntry, alike: Alike) -> None:
         Ids on one plane; those that are no longer painted change nothing.
     """
     first, *others = sorted(alike.ids)
-    for plane, box in list(entry.regions.painted_chunks()):
-        if plane != alike.plane:
-            continue
+    for plane, box in places(entry, [alike]):
         part = (*plane, *box.slices)
         ids = np.asarray(entry.regions[part])
         among = np.isin(ids, others)
         if among.any():
             entry.regions[part] = np.where(among, first, ids)
+
+
+def places(entry: ImageEntry, groups: Sequence[Alike]) -> list[tuple[Plane, Box]]:
+    """Return the painted chunks of an image that `merge` may change for any of these groups."""
+    planes = {group.plane for group in groups if group.image == entry.name}
+    return [place for place in entry.regions.painted_chunks() if place[0] in planes]
 
 
 def sentence(alike: Alike, most: int = 5) -> str:

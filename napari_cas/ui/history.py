@@ -1,10 +1,11 @@
 """Undoing what napari alone would not undo, or not rightly.
 
-A segment that was accepted as a region was not painted by napari's brush, so that its history does
-not know of it. And under a correction lies a prediction that may have been replaced since: napari
-undoes a stroke by writing back the labels that were there before it, and an old prediction, written
-back, would stand as a new correction. What the annotator means by undo is that the correction goes:
-the present prediction shows again, and what the correction taught is taken back from the regions.
+Neither segments accepted as a region nor merged regions were painted by napari's brush, so that its
+history does not know of them. And under a correction lies a prediction that may have been replaced
+since: napari undoes a stroke by writing back the labels that were there before it, and an old
+prediction, written back, would stand as a new correction. What the annotator means by undo is that
+the correction goes: the present prediction shows again, and what the correction taught is taken
+back from the regions.
 """
 
 from __future__ import annotations
@@ -159,7 +160,7 @@ class Corrections:
 
 @contextmanager
 def undoable(
-    layer: Labels, regions: LabelArray, place: tuple[Plane, Box], held: Box
+    layer: Labels, regions: LabelArray, places: Sequence[tuple[Plane, Box]], held: Box
 ) -> Iterator[None]:
     """Put what is written into the regions meanwhile into the history of their layer, as one step.
 
@@ -169,25 +170,34 @@ def undoable(
         Shows the regions.
     regions : LabelArray
         What is written to.
-    place : (plane, Box)
-        Where, at most.
+    places : sequence of (plane, Box)
+        Where, at most; no two of them overlap.
     held : Box
-        What of the plane the layer holds: a change that goes beyond cannot be undone in it.
+        What of a plane the layer holds: a change that goes beyond cannot be undone in it.
     """
-    plane, box = place
-    key = (*plane, *box.slices)
-    before = np.array(regions[key])
+    keys = [(*plane, *box.slices) for plane, box in places]
+    before = [np.array(regions[key]) for key in keys]
     yield
-    after = np.asarray(regions[key])
-    changed = np.nonzero(before != after)
-    if not changed[0].size:
+    after = [np.asarray(regions[key]) for key in keys]
+    changed = [np.nonzero(old != new) for old, new in zip(before, after, strict=True)]
+    if not any(rows.size for rows, _ in changed):
         return
-    rows, columns = (
-        (axis + start).astype(np.int32)
-        for axis, start in zip(changed, (box.y0 - held.y0, box.x0 - held.x0), strict=True)
-    )
+    *planes, rows, columns = _joined(places, changed)
+    rows, columns = rows - held.y0, columns - held.x0
     height, width = held.shape
     if min(rows.min(), columns.min()) < 0 or rows.max() >= height or columns.max() >= width:
         return
-    points = (*(np.full(rows.size, index, np.int32) for index in plane), rows, columns)
-    layer._save_history((points, before[changed], after[changed]))  # noqa: SLF001 - no public way
+    old, new = (
+        np.concatenate([part[at] for part, at in zip(values, changed, strict=True)])
+        for values in (before, after)
+    )
+    layer._save_history(((*planes, rows, columns), old, new))  # noqa: SLF001 - no public way
+
+
+def _joined(places: Sequence[tuple[Plane, Box]], changed: Sequence[Points]) -> Points:
+    """Return as points of the whole image what changed within each of several boxes."""
+    parts = [
+        (*(np.full(rows.size, index) for index in plane), rows + box.y0, columns + box.x0)
+        for (plane, box), (rows, columns) in zip(places, changed, strict=True)
+    ]
+    return tuple(np.concatenate(axis).astype(np.int32) for axis in zip(*parts, strict=True))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from napari_cas.session import Message, State, machine, transfer
+from napari_cas.session import Message, State, machine, merging, transfer
 from napari_cas.ui import paths, samples, sources
 from napari_cas.ui.guide import FLAT
 from napari_cas.ui.seen import Seen
@@ -269,7 +269,7 @@ class Intents:
         entry, view = self.session.image, self.session.view
         if entry is None or view is None:
             return
-        with self.layers.undoable(view.plane, transfer.reach(entry, view, at)):
+        with self.layers.undoable([(view.plane, transfer.reach(entry, view, at))]):
             region = self.answers.attempt(lambda: self.session.accept_as_region(label, at))
         if region is not None:
             where = "Segment" if at else f"Label {label}"
@@ -277,7 +277,10 @@ class Intents:
 
     def merge_alike(self) -> None:
         """Give regions that look alike one id."""
-        gone = self.answers.attempt(self.session.merge_alike)
+        entry = self.session.image
+        places = merging.places(entry, self.session.alike) if entry is not None else []
+        with self.layers.undoable(places):
+            gone = self.answers.attempt(self.session.merge_alike)
         if gone:
             self.answers.show_status(f"{gone} region{'s' * (gone > 1)} merged into alike ones.")
 

@@ -27,7 +27,7 @@ from napari_cas.ui.sight import Sight, fit, place, selection_kept, view_kept
 from napari_cas.ui.viewpoint import Viewpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
     from napari.components import ViewerModel
@@ -284,11 +284,11 @@ class LayerAdapter(Viewpoint):
             if str(self.regions.mode) not in ("paint", "polygon", "fill"):
                 self.regions.mode = "paint"
 
-    def undoable(self, plane: Plane, box: Box) -> AbstractContextManager[None]:
+    def undoable(self, places: Sequence[tuple[Plane, Box]]) -> AbstractContextManager[None]:
         """Let napari undo what else than the brush writes into the regions, there and meanwhile."""
         if self._entry is None or self.regions is None:
             return nullcontext()
-        return undoable(self.regions, self._entry.regions, (plane, box), self.frame.box)
+        return undoable(self.regions, self._entry.regions, places, self.frame.box)
 
     # -- what happens to the layers -------------------------------------------------------------
 
@@ -328,6 +328,8 @@ class LayerAdapter(Viewpoint):
         )
 
     def _label_chosen(self, _event: object = None) -> None:
+        if self.regions is not None and self.regions.selected_label < 0:
+            self.regions.selected_label = 0  # napari offers all int32 labels; regions have none < 0
         self.region_chosen.emit()
 
     def _selection_changed(self, _event: object = None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from math import prod
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary, ref
 
 from napari.layers import Labels
 
@@ -34,6 +35,7 @@ class Splitting:
     def __init__(self, session: BackgroundSession, layers: LayerAdapter, answers: Answers) -> None:
         self.session, self.layers, self.answers = session, layers, answers
         self._under_way: Future[Objects] | None = None
+        self._latest: WeakKeyDictionary[ImageEntry, ref[Labels]] = WeakKeyDictionary()
 
     def split(self) -> None:
         """Show the connected pieces of the prediction as a new Labels layer."""
@@ -66,9 +68,18 @@ class Splitting:
             **display.place(entry),
             visible=False,  # until it is in the viewer: drawn once, not at each step
         )
+        self._hide_latest(entry)
+        self._latest[entry] = ref(layer)
         self.layers.give(layer)
         layer.visible = True
         self.answers.show_status(_sentence(objects.count, share))
+
+    def _hide_latest(self, entry: ImageEntry) -> None:
+        """Hide the objects found before: seen through the new ones, colours would mix."""
+        found = self._latest.get(entry)
+        older = None if found is None else found()
+        if older is not None:
+            older.visible = False  # no more: the annotator may have edited them
 
 
 def _sentence(count: int, share: float) -> str:

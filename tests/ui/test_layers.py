@@ -7,7 +7,8 @@ import pytest
 from napari.layers import Image, _layer_actions
 
 from napari_cas.errors import RegionError
-from napari_cas.protocol import Box, Tile
+from napari_cas.protocol import Alike, Box, Tile
+from napari_cas.session import merging
 from napari_cas.ui.display import extra_layer
 from napari_cas.ui.where import touched
 
@@ -238,7 +239,7 @@ def test_without_the_panel_nothing_can_be_painted_that_nobody_would_save(adapter
 
 def test_what_was_accepted_in_a_stack_is_undone_on_its_plane(adapter, stack):
     adapter.show(stack, predicted=False)
-    with adapter.undoable((2,), Box(10, 20, 30, 50)):
+    with adapter.undoable([((2,), Box(10, 20, 30, 50))]):
         stack.regions[2, 12:14, 22:24] = 7
     adapter.regions.undo()
     assert stack.regions.ids((2,)) == {}
@@ -264,3 +265,27 @@ def test_types_of_the_projects_layers_are_not_converted(adapter, model_viewer, f
         _layer_actions._convert_dtype(model_viewer.layers, "uint8")
     adapter.regions.paint((20, 30), 3)
     assert flat.regions[20, 30] == 3
+
+
+def test_what_was_merged_on_several_planes_is_undone_at_once(adapter, stack):
+    stack.regions[0, 2:4, 2:4] = 5
+    stack.regions[2, 12:14, 22:24] = 7
+    adapter.show(stack, predicted=False)
+    groups = [Alike("stack", (0,), (1, 5)), Alike("stack", (2,), (3, 7))]
+    with adapter.undoable(merging.places(stack, groups)):
+        for group in groups:
+            merging.merge(stack, group)
+    assert (stack.regions.ids((0,)), stack.regions.ids((2,))) == ({1: 4}, {3: 4})
+    adapter.regions.undo()
+    assert (stack.regions.ids((0,)), stack.regions.ids((2,))) == ({5: 4}, {7: 4})
+    adapter.regions.redo()
+    assert (stack.regions.ids((0,)), stack.regions.ids((2,))) == ({1: 4}, {3: 4})
+
+
+def test_a_label_below_zero_becomes_the_eraser(adapter, flat):
+    """napari's spin box offers all that the type holds; a stroke of -3 would end in an error."""
+    adapter.show(flat, predicted=False)
+    adapter.regions.selected_label = -3
+    assert adapter.regions.selected_label == 0
+    adapter.regions.paint((5, 5), adapter.regions.selected_label)
+    assert flat.regions.ids(()) == {}

@@ -50,6 +50,17 @@ def split(widget, qtbot):
     qtbot.waitUntil(lambda: widget.panel.train.status.text()[:1].isdigit(), timeout=20_000)
 
 
+def test_objects_found_before_are_hidden_and_kept(widget, qtbot, model_viewer):
+    split(widget, qtbot)
+    older = model_viewer.layers["stack objects"]
+    older.data[1, 100, 100] = 7
+    widget.answers.show_status("")
+    split(widget, qtbot)
+    newer = model_viewer.layers["stack objects [1]"]
+    assert (older.visible, newer.visible) == (False, True)
+    assert older.data[1, 100, 100] == 7
+
+
 @pytest.mark.parametrize("held", [0, objects.HELD_BYTES])
 def test_objects_are_counted_shown_and_can_be_painted(
     widget, qtbot, model_viewer, monkeypatch, held
