@@ -43,12 +43,13 @@ def load(project: Project, path: str | Path) -> tuple[str, ModelSpec]:
     Raises
     ------
     CheckpointError
-        There is no model, or a damaged or foreign one.
+        There is no model, a damaged or foreign one, or one for other images than the project's.
     """
     source = Path(path)
     folder = source.parent if source.is_file() else source
     tensors, record = import_model(folder)
     spec = _spec(record, folder)
+    _check_channels(project, record, folder)
     base = _safe(folder.resolve().name)
     digest = digest_of(tensors)
     for name in project.models:
@@ -70,6 +71,21 @@ def _spec(record: dict[str, object], folder: Path) -> ModelSpec:
             f"The model in {folder} was not made by this program or by a newer one",
             got=str(error.errors()[0]["msg"]),
         ) from error
+
+
+def _check_channels(project: Project, record: dict[str, object], folder: Path) -> None:
+    """Refuse a model that can see none of the project's images."""
+    known = record.get("input")
+    wanted = known.get("channels") if isinstance(known, dict) else None
+    # A project's images all have the same number.
+    got = project.image(project.images[0]).n_channels if project.images else wanted
+    if wanted != got:
+        raise CheckpointError(
+            f"The model in {folder} has learnt from images with another number of channels",
+            expected=f"images with {wanted}",
+            got=f"images with {got}",
+            todo="Load a model that was made for images like these, or begin a new one.",
+        )
 
 
 def _safe(name: str) -> str:

@@ -306,11 +306,10 @@ class Session(AnnotatingSession):
         Raises
         ------
         CheckpointError
-            `path` holds no model, or a damaged or foreign one.
+            `path` holds no model, a damaged or foreign one, or one for other images.
         """
-        project = self._opened(writing=True)
+        name, spec = models.load(self._opened(writing=True), path)
         self._work.stop_all()
-        name, spec = models.load(project, path)
         self._config = self._config.model_copy(update={"model": spec})
         self.config_changed.emit(self._config)
         self._work.use(name)

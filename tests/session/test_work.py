@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from napari_cas.config import Config, FitConfig, ModelSpec
-from napari_cas.errors import StorageError
+from napari_cas.errors import CheckpointError, StorageError
 from napari_cas.jobs import LocalExecutor
 from napari_cas.protocol import Box
 from napari_cas.session import NewImage, Session, State
@@ -266,6 +266,13 @@ def test_a_model_goes_from_one_project_to_another(session, executor, tmp_path):
     assert other.run_until_idle(WAIT)
     assert np.array_equal(predicted(other), labels)
     other.close()
+    colours = Session(executor=executor)
+    rgb = np.stack([halves()] * 3, axis=-1)
+    colours.create_project(tmp_path / "colours.zarr", [NewImage("rgb", rgb, "yxc")])
+    with pytest.raises(CheckpointError, match="expected images with 1, got images with 3"):
+        colours.load_model(saved)
+    assert (colours.checkpoint, colours.project.models) == (None, ())
+    colours.close()
 
 
 def test_after_a_reset_it_learns_from_the_start(session):
