@@ -107,7 +107,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=list(FAULTS),
         choices=FAULTS,
         metavar="FAULT",
-        help=f"of {'; '.join(FAULTS)}",
+        help=f"of {'; '.join(FAULTS)}".replace("%", "%%"),  # argparse formats it
     )
     parser.add_argument("--seeds", type=count, default=2, help="how many")
     parser.add_argument("--test", type=int, default=15, help="images that are scored, at most")
