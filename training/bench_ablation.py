@@ -28,7 +28,7 @@ from training.bench_label_free import (
     split,
 )
 from training.label_free import RATE, cross_entropy, ours
-from training.options import count
+from training.options import add_choice, count
 from training.scribbles import Scribbles, scribble
 
 if TYPE_CHECKING:
@@ -173,14 +173,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     sets = ["wbc", "dsb2018:fluo", "mosaics", "rwtd"]
     parser.add_argument("--sets", nargs="+", default=sets, metavar="SET", help=SETS_HELP)
-    parser.add_argument(
-        "--variants",
-        nargs="+",
-        default=list(VARIANTS),
-        choices=VARIANTS,
-        metavar="VARIANT",
-        help=f"of {'; '.join(VARIANTS)}",
-    )
+    add_choice(parser, "--variants", VARIANTS)
     parser.add_argument("--seeds", type=count, default=1, help="how many")
     parser.add_argument("--test", type=int, default=15, help="images that are scored, at most")
     parser.add_argument("--results", type=Path, help="folder for ablation.md and ablation.csv")

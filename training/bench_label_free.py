@@ -75,7 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seeds", type=count, default=3, help="how many")
     parser.add_argument("--test", type=int, default=30, help="images that are scored, at most")
-    parser.add_argument("--single", type=int, default=20, help="images of RWTD and BSDS500")
+    parser.add_argument("--single", type=int, default=20, help="images of a set learnt one by one")
     parser.add_argument(
         "--sweep",
         nargs="*",

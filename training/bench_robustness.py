@@ -23,7 +23,7 @@ from training.bench_label_free import (
     split,
 )
 from training.label_free import METHODS
-from training.options import count
+from training.options import add_choice, count
 from training.scribbles import Scribbles, scribble
 
 if TYPE_CHECKING:
@@ -101,14 +101,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     sets = ["wbc", "dsb2018:color", "mosaics"]
     known = f"of {', '.join(ACROSS)}, or a folder or zip of images/ and masks/"
     parser.add_argument("--sets", nargs="+", default=sets, metavar="SET", help=known)
-    parser.add_argument(
-        "--faults",
-        nargs="+",
-        default=list(FAULTS),
-        choices=FAULTS,
-        metavar="FAULT",
-        help=f"of {'; '.join(FAULTS)}".replace("%", "%%"),  # argparse formats it
-    )
+    add_choice(parser, "--faults", FAULTS)
     parser.add_argument("--seeds", type=count, default=2, help="how many")
     parser.add_argument("--test", type=int, default=15, help="images that are scored, at most")
 

@@ -3,6 +3,32 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+
+def add_choice(parser: argparse.ArgumentParser, flag: str, known: Collection[str]) -> None:
+    """Declare an option that takes some of the things known; without it, all of them are run.
+
+    Parameters
+    ----------
+    parser : argparse.ArgumentParser
+        Gets the option.
+    flag : str
+        Its name in the plural, as ``"--variants"``.
+    known : collection of str
+        Their names, in the order in which they are run.
+    """
+    parser.add_argument(
+        flag,
+        nargs="+",
+        default=list(known),
+        choices=known,
+        metavar=flag.strip("-").removesuffix("s").upper(),
+        help=f"of {'; '.join(known)}".replace("%", "%%"),  # argparse formats it
+    )
 
 
 def count(text: str) -> int:

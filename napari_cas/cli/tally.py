@@ -12,6 +12,7 @@ from napari_cas.errors import CheckpointError, ImageError, ProjectError, Storage
 from napari_cas.jobs import PlaneWork, tiles_of
 from napari_cas.protocol import TilesRequest
 from napari_cas.session.extent import predicted_before
+from napari_cas.store.models import input_channels
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -158,12 +159,13 @@ def check_channels(session: Session, name: str, channels: int) -> None:
     """
     if session.project is None or session.checkpoint is None:
         return
-    with suppress(CheckpointError, LookupError, TypeError):  # the worker says what is damaged
-        wanted = session.project.model_record(session.checkpoint)["input"]["channels"]
-        if wanted != channels:
-            todo = "Use a model of its kind, or convert it to colour or grey as those were."
-            than = "those the model learnt from"
-            raise ImageError.of_channels(name, than, wanted=wanted, got=channels, todo=todo)
+    wanted = None
+    with suppress(CheckpointError):  # the worker says what is damaged
+        wanted = input_channels(session.project.model_record(session.checkpoint))
+    if wanted not in (None, channels):
+        todo = "Use a model of its kind, or convert it to colour or grey as those were."
+        than = "those the model learnt from"
+        raise ImageError.of_channels(name, than, wanted=wanted, got=channels, todo=todo)
 
 
 def _leave_misfits(session: Session, console: Console, tally: Tally, *, alone: bool) -> None:

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from napari_cas.config import ModelSpec
 from napari_cas.errors import CheckpointError
-from napari_cas.store.models import digest_of, export_model, import_model
+from napari_cas.store.models import digest_of, export_model, import_model, input_channels
 
 if TYPE_CHECKING:
     from napari_cas.store import Project
@@ -75,8 +75,7 @@ def _spec(record: dict[str, object], folder: Path) -> ModelSpec:
 
 def _check_channels(project: Project, record: dict[str, object], folder: Path) -> None:
     """Refuse a model that can see none of the project's images."""
-    known = record.get("input")
-    wanted = known.get("channels") if isinstance(known, dict) else None
+    wanted = input_channels(record)
     # A project's images all have the same number.
     got = project.image(project.images[0]).n_channels if project.images else wanted
     if wanted != got:

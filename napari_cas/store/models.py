@@ -248,6 +248,19 @@ def read_head(directory: Path) -> dict[str, Any]:
     return head
 
 
+def input_channels(record: Mapping[str, Any]) -> int | None:
+    """Return how many channels a model's images have, None where its record does not say.
+
+    Parameters
+    ----------
+    record : mapping
+        As `read_model` returns it.
+    """
+    known = record.get("input")
+    channels = known.get("channels") if isinstance(known, dict) else None
+    return channels if isinstance(channels, int) else None
+
+
 def _read(directory: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     head = read_head(directory)
     path = directory / WEIGHTS

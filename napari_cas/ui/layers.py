@@ -68,7 +68,7 @@ class LayerAdapter(Viewpoint):
         self._looks: dict[str, Look] = {}
         self._corrections = Corrections(self.corrected.emit)
         self._quiet = False
-        scene = getattr(self._viewer, "scene", self._viewer)  # napari < 0.9 has no scene
+        eye = where.camera(self._viewer).events
         self._sources = [
             (self._viewer.layers.selection.events.changed, self._selection_changed),
             (self._viewer.layers.events.inserted, self._selection_changed),
@@ -76,8 +76,8 @@ class LayerAdapter(Viewpoint):
             (self._viewer.dims.events.current_step, self._moved),
             (self._viewer.dims.events.ndisplay, self._moved),
             (self._viewer.dims.events.order, self._moved),
-            (scene.camera.events.center, self._moved),
-            (scene.camera.events.zoom, self._moved),
+            (eye.center, self._moved),
+            (eye.zoom, self._moved),
         ]
         for event, listener in self._sources:
             event.connect(listener)

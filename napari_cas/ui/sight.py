@@ -19,6 +19,7 @@ from napari.layers import Image
 from napari_cas.ui import display
 from napari_cas.ui.looks import resemble
 from napari_cas.ui.placing import misfit, plane_shown
+from napari_cas.ui.where import camera
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -240,8 +241,8 @@ def view_kept(viewer: ViewerModel) -> Iterator[None]:
         Where a layer with an axis of its own, such as the probabilities' channel, comes or goes,
         napari fits all layers to the canvas, those of hidden images too.
     """
-    camera = getattr(viewer, "scene", viewer).camera  # napari < 0.9 has no scene
-    before = camera.center, camera.zoom
+    eye = camera(viewer)
+    before = eye.center, eye.zoom
     yield
-    if (camera.center, camera.zoom) != before:
-        camera.center, camera.zoom = before
+    if (eye.center, eye.zoom) != before:
+        eye.center, eye.zoom = before

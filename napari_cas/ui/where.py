@@ -12,7 +12,7 @@ from napari_cas.protocol import Box, Plane
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from napari.components import ViewerModel
+    from napari.components import Camera, ViewerModel
     from napari.layers import Labels
     from numpy.typing import NDArray
 
@@ -146,6 +146,12 @@ def view_of(layer: Labels, viewer: ViewerModel, frame: Frame) -> tuple[Plane, Bo
     return plane_of(layer, viewer.dims.point), box
 
 
+def camera(viewer: ViewerModel) -> Camera:
+    """Return the viewer's camera, which napari 0.9 has moved into its scene."""
+    found: Camera = getattr(viewer, "scene", viewer).camera
+    return found
+
+
 def seen(viewer: ViewerModel, frame: Frame) -> Box:
     """Return the box of pixels that the camera sees, also beyond the plane.
 
@@ -156,10 +162,10 @@ def seen(viewer: ViewerModel, frame: Frame) -> Box:
     frame : Frame
         Knows the size of a pixel and the place of the first one.
     """
-    camera = getattr(viewer, "scene", viewer).camera  # napari < 0.9 has no scene
+    eye = camera(viewer)
     canvas = getattr(viewer, "canvas", None)
     size = np.asarray(viewer._canvas_size if canvas is None else canvas.size)  # noqa: SLF001
-    centre, half = np.asarray(camera.center[-2:]), size[-2:] / camera.zoom / 2
+    centre, half = np.asarray(eye.center[-2:]), size[-2:] / eye.zoom / 2
     scale, start = np.asarray(frame.scale[-2:]), np.asarray(frame.start[-2:])
     low = np.floor((centre - half - start) / scale).astype(int)
     high = np.ceil((centre + half - start) / scale).astype(int) + 1

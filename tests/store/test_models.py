@@ -21,6 +21,7 @@ from napari_cas.store.models import (
     decode_tensors,
     export_model,
     import_model,
+    input_channels,
     read_model,
     write_model,
 )
@@ -202,3 +203,16 @@ def test_a_folder_without_a_model_is_told_in_one_plain_sentence(tmp_path):
         "model.json, got no weights.safetensors and no model.json. "
         "Choose the folder of a saved model."
     )
+
+
+@pytest.mark.parametrize(
+    ("record", "channels"),
+    [
+        ({"input": {"channels": 3}}, 3),
+        ({"input": {"channels": "many"}}, None),
+        ({"input": None}, None),
+        ({}, None),
+    ],
+)
+def test_channels_are_told_or_not_said(record, channels):
+    assert input_channels(record) == channels

@@ -12,6 +12,11 @@ from training.__main__ import main
         (["table", "3", "--threads", "-1"], "--threads: expected a number from 1 up, got -1"),
         (["bench", "robustness", "--seeds", "none"], "--seeds: invalid count value"),
         (["table", "3", "--small", "--device", "abacus"], "torch knows no device 'abacus'"),
+        (["bench", "robustness", "--faults", "rain"], "--faults: invalid choice: 'rain'"),
+        (
+            ["bench", "ablation", "--variants", "mine"],
+            "argument --variants: invalid choice: 'mine'",
+        ),
         (["figure", "1", "--device", "cuda:99"], "CUDA devices here, got 'cuda:99'"),
     ],
 )
