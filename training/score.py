@@ -2,7 +2,8 @@
 
 Saliency maps are grey pictures and masks binary ones. Segmentations are label pictures (integers,
 PNG or TIFF, or NPY; of a palette, the numbers) against label pictures or BSDS500's .mat files.
-Files are paired by name without suffix.
+Files are paired by name without suffix; of masks that lie among their photographs, as MSRA-B's do,
+the PNG is the mask.
 """
 
 from __future__ import annotations
@@ -70,13 +71,14 @@ def pair(maps: Path, masks: Path, *, allow_missing: bool = False) -> list[tuple[
     Raises
     ------
     DataSetError
-        If a folder is missing, there are no pairs, or a mask has no map.
+        If a folder is missing, there are no pairs, a mask has no map, or a map is there twice.
     """
     for folder in (maps, masks):
         if not folder.is_dir():
             raise DataSetError(
                 f"No folder {folder}", expected="a folder of maps, then a folder of masks"
             )
+    _refuse_doubles(maps)
     found, truths = _by_stem(maps), _by_stem(masks)
     names = sorted(found.keys() & truths.keys())
     missing = sorted(truths.keys() - found.keys())
@@ -261,7 +263,25 @@ def _fit(
 
 
 def _by_stem(folder: Path) -> dict[str, Path]:
-    return {p.stem: p for p in sorted(folder.iterdir()) if p.suffix.lower() in SUFFIXES}
+    return {p.stem: p for p in _pictures(folder)}
+
+
+def _pictures(folder: Path) -> list[Path]:
+    return [p for p in sorted(folder.iterdir()) if p.suffix.lower() in SUFFIXES]
+
+
+def _refuse_doubles(folder: Path) -> None:
+    """Refuse maps in two formats: nothing says which of them is meant."""
+    seen: dict[str, Path] = {}
+    for path in _pictures(folder):
+        before = seen.setdefault(path.stem, path)
+        if before is not path:
+            raise DataSetError(
+                f"Two maps are called {path.stem} in {folder}",
+                expected="one map for each mask",
+                got=f"{before.name} and {path.name}",
+                todo="Keep the one that shall be scored, and move the other to another folder.",
+            )
 
 
 def _progress(pairs: list[tuple[Path, Path]]) -> list[tuple[Path, Path]]:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from training.bench_robustness import FAULTS, describe
+from training.bench_robustness import FAULTS, describe, table
 from training.data.labelled import Labelled
 
 TRUTH = np.ones((90, 90), np.uint8)
@@ -43,7 +43,12 @@ def test_every_third_image_lumps_two_kinds():
     assert names == [[0, 1, 3], [0, 1, 2, 3], [0, 1, 2, 3], [0, 1, 3]]
 
 
-def test_the_table_names_sets_and_faults():
-    ari, spread = {"ours": 0.5, "forest": 0.25}, {"ours": 0.0, "forest": 0.0}
-    row = {"set": "wbc", "fault": "none", "ari": ari, "spread": spread}
-    assert "| wbc | none | 0.500 ± 0.000 | 0.250 ± 0.000 |" in describe({"rows": [row]})
+def test_the_table_names_sets_and_faults(tmp_path):
+    ari = {"ours": 0.5, "cross-entropy": 0.375, "forest": 0.25}
+    row = {"set": "wbc", "fault": "none", "ari": ari, "spread": dict.fromkeys(ari, 0.0)}
+    machine = {"processor": "one", "cores": 2, "torch": "2"}
+    result = {"rows": [row], "seeds": 1, "test": 3, "machine": machine}
+    wanted = "| wbc | none | 0.500 ± 0.000 | 0.375 ± 0.000 | 0.250 ± 0.000 |"
+    assert wanted in describe(result)
+    table(result).write(tmp_path)
+    assert "wbc,none,0.500 ± 0.000" in (tmp_path / "robustness.csv").read_text("utf-8")

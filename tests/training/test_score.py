@@ -123,6 +123,15 @@ def test_missing_maps_are_an_error_unless_allowed(folders, capsys):
     assert main(["score", "--allow-missing", "--json", str(maps), str(masks)]) == 0
 
 
+def test_of_two_maps_with_one_name_none_is_taken(folders):
+    maps, masks = folders
+    iio.imwrite(maps / "1.jpg", iio.imread(maps / "1.png"))
+    with pytest.raises(DataSetError, match=r"Two maps are called 1 .*1\.jpg and 1\.png"):
+        pair(maps, masks)
+    (maps / "1.jpg").rename(masks / "1.jpg")
+    assert pair(maps, masks)[1] == (maps / "1.png", masks / "1.png")
+
+
 def test_unusable_files_are_named(folders):
     maps, masks = folders
     iio.imwrite(maps / "0.png", np.random.default_rng(0).integers(0, 255, (40, 50, 3), np.uint8))
