@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from training.hierarchy import colours, descriptors, merged, superpixels
+from training.hierarchy import borders, colours, contrast, descriptors, merged, superpixels
 
 
 @pytest.fixture
@@ -26,8 +26,8 @@ def test_descriptors_are_means_over_parts(strips):
 
 def test_the_most_alike_neighbours_are_joined_first(strips):
     features = np.array([[0.0], [0.1], [0.9], [1.0], [0.0], [3.0]])
-    found = merged(features, strips, scales=(0.05, 0.2, 0.93, 5))
-    assert [len(np.unique(labels)) for labels in found] == [6, 4, 3, 1]
+    found = merged(features, strips, scales=(0.05, 0.2, 0.85, 5))
+    assert [len(np.unique(labels)) for labels in found] == [6, 4, 2, 1]
     fine, pairs, *_ = found
     assert np.array_equal(np.unique(fine), np.arange(6))
     assert pairs[0, 0] == pairs[0, 3] != pairs[0, 6] == pairs[0, 9]
@@ -57,3 +57,41 @@ def test_two_colours_are_told_apart_by_their_colour():
     assert inside.argmax() != outside.argmax()
     assert inside.max() > 0.95 * truth.sum()
     assert outside.max() > 0.95 * (~truth).sum()
+
+
+def test_what_lies_between_alike_parts_keeps_them_apart(strips):
+    features = np.array([[0.0], [0.1], [0.2], [0.3], [0.4], [0.5]])
+    edges = np.zeros(strips.shape)
+    edges[:, 8:10] = 1  # on both sides of the border of the third and the fourth
+    (without,) = merged(features, strips, scales=(0.5,))
+    (found,) = merged(features, strips, edges, scales=(0.5,))
+    assert len(np.unique(without)) == 1
+    assert len(np.unique(found)) == 2
+    assert found[0, 8] != found[0, 9]
+
+
+def test_of_equal_steps_the_smaller_part_goes_first():
+    parts = np.repeat([0, 1, 2], [10, 2, 10])[None].repeat(4, axis=0)
+    (found,) = merged(np.array([[0.0], [1.0], [1.9]]), parts, scales=(0.9,))
+    large = np.repeat([0, 1], [10, 12])[None].repeat(4, axis=0)
+    assert np.array_equal(found, large)
+    (two,) = merged(np.array([[0.0], [1.0]]), large, scales=(0.9,))
+    assert two.max() == 1
+
+
+def test_borders_count_pairs_and_add_up_the_larger_edge(strips):
+    edges = np.arange(strips.shape[1])[None].repeat(len(strips), axis=0)
+    assert borders(strips)[2, 3] == borders(strips)[3, 2] == 8
+    assert borders(strips)[2, 4] == 0
+    assert borders(strips, edges)[2, 3] == 8 * 9
+
+
+def test_contrast_is_where_maps_change_and_adds_up_over_them():
+    step = np.zeros((1, 20, 40))
+    step[..., 20:] = 1
+    found = contrast(step)
+    assert found.shape == (20, 40)
+    assert found[:, 19:21].min() > 0.7
+    assert found[:, :10].max() < 1e-3
+    assert contrast(3 * step) == pytest.approx(3 * found)
+    assert contrast(np.concatenate([step, step])) == pytest.approx(2**0.5 * found)
