@@ -21,6 +21,7 @@ from training.bench_label_free import (
     PAINTED,
     SETS_HELP,
     Cell,
+    check_sets,
     is_single,
     score_labels,
     shuffled_ids,
@@ -192,6 +193,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from training.machine import describe_machine
 
     rows: list[dict[str, Any]] = [{"variant": name} for name in args.variants]
+    check_sets(args.sets)
     todo = [(row, name) for name in args.sets for row in rows]
     for row, name in (progress := tqdm(todo, desc="ablation", unit="experiment")):
         scores = [measure(name, row["variant"], k, args.test) for k in range(args.seeds)]

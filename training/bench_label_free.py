@@ -30,7 +30,7 @@ from training.scribbles import Scribbles, scribble
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -107,6 +107,23 @@ def is_single(name: str) -> bool:
     return name in SINGLE or name.endswith(ALONE)
 
 
+def check_sets(names: Iterable[str]) -> None:
+    """Look whether sets are there: the last of them may be needed hours from now.
+
+    Raises
+    ------
+    DataSetError
+        If one is unknown, missing or incomplete.
+    """
+    for name in names:
+        if name == "bsds500":
+            from training.data.bsds import BSDS500
+
+            BSDS500("val")
+        elif name != "mosaics":
+            LabelledSet(name.removesuffix(ALONE))
+
+
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Run all experiments and, with ``--results``, write them.
 
@@ -121,6 +138,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from training.machine import describe_machine
     from training.report_label_free import summarise, write
 
+    check_sets([*args.sets, *args.sweep])
     kept = args.results / "label_free.json" if args.results else None
     done: dict[str, Any] = {}
     if kept is not None and kept.is_file():

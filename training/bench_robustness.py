@@ -18,6 +18,7 @@ from training.bench_label_free import (
     LENGTH,
     PAINTED,
     Cell,
+    check_sets,
     score_labels,
     shuffled_ids,
     split,
@@ -122,6 +123,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
     from training.machine import describe_machine
 
+    check_sets(args.sets)
     todo = [(name, fault) for name in args.sets for fault in args.faults]
     rows = []
     for name, fault in tqdm(todo, desc="robustness", unit="fault"):

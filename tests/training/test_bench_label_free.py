@@ -14,6 +14,7 @@ from PIL import Image as Picture
 from napari_cas.config import Config, FitConfig
 from training import bench_label_free as bench
 from training import label_free
+from training.__main__ import main
 from training.bench_label_free import COLUMNS, Cell, cells
 from training.data.labelled import Labelled
 from training.data.saliency import DataSetError
@@ -123,6 +124,13 @@ def test_images_of_ones_own_are_segmented_each_by_itself_where_asked(own, monkey
     found = bench.measure(Cell(f"{own}:alone", 1, 0.8, 0), test=9, single=9)
     assert found["images"] == 4  # an image of one class has nothing to tell apart
     assert found["methods"]["ours"]["ari"] > 0.8
+
+
+@pytest.mark.parametrize("name", ["label-free", "robustness", "ablation"])
+def test_a_set_that_is_not_there_is_told_before_the_work(name, monkeypatch, capsys):
+    monkeypatch.setattr(f"training.bench_{name.replace('-', '_')}.measure", pytest.fail)
+    assert main(["bench", name, "--sets", "mosaics", "nowhere:alone"]) == 2
+    assert "Unknown set" in capsys.readouterr().err
 
 
 def test_large_images_are_cropped_in_their_middle():
