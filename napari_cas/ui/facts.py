@@ -81,6 +81,7 @@ def gather(
         live=session.live,
         regions_layer=layers.regions is not None,
         image_layer=entry is None or layers.sight.shows(entry.name),
+        covered=entry is not None and layers.sight.is_covered(entry.name),
         brush=layers.has_brush(),
         flat=layers.regions is None or layers.view() is not None,
         cut=entry is not None and layers.frame.cuts,

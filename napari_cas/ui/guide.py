@@ -36,6 +36,8 @@ class Facts:
         Whether the layer to paint in exists.
     image_layer : bool
         Whether a layer shows the image that is painted.
+    covered : bool
+        Whether an image that was opened since lies over the one that is painted.
     brush : bool
         Whether dragging the mouse would paint.
     flat : bool
@@ -56,6 +58,7 @@ class Facts:
     live: bool = False
     regions_layer: bool = True
     image_layer: bool = True
+    covered: bool = False
     brush: bool = True
     flat: bool = True
     cut: bool = False
@@ -77,6 +80,8 @@ def next_step(facts: Facts) -> str:
         return "The regions layer was removed: press N to bring it back and paint."
     if not facts.image_layer:
         return "The image's layer was removed: press N to bring it back."
+    if facts.covered:
+        return "Another image lies on top: Add takes it into the project, N hides it to paint on."
     if not facts.flat:
         return FLAT
     if facts.cut:

@@ -278,7 +278,8 @@ class LayerAdapter(Viewpoint):
     def choose_region(self, region: int) -> None:
         """Give the brush another region id, and make the regions layer active, brush in hand."""
         self.ensure_regions()
-        if self.regions is not None:
+        if self._entry is not None and self.regions is not None:
+            self.sight.uncover(self._entry.name)
             self.regions.selected_label = region
             self.regions.visible = True  # napari takes the brush away from a hidden layer
             if str(self.regions.mode) not in ("paint", "polygon", "fill"):

@@ -169,3 +169,36 @@ def test_an_image_layer_that_was_deleted_comes_back(widget, model_viewer, begin)
     assert shown(model_viewer) == ["one", "regions"]
     assert model_viewer.layers.selection.active is widget.layers.regions
     assert guide(widget) == painting
+
+
+def test_an_image_dropped_on_the_one_painted_is_added_or_hidden(
+    widget, model_viewer, begin, qtbot, ramp
+):
+    begin("one")
+    painting = guide(widget)
+    dropped = model_viewer.add_image(ramp(40, 50), name="dropped")  # on top, and selected
+    assert "Add takes it into the project" in guide(widget)
+    widget.intents.new_region()
+    assert not dropped.visible  # else strokes would be painted beneath it, out of sight
+    assert guide(widget) == painting
+    dropped.visible = True
+    model_viewer.layers.selection = [dropped]
+    assert "Add takes it into the project" in guide(widget)
+    qtbot.mouseClick(widget.panel.images.add, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: widget.session.image.name == "dropped", timeout=20_000)
+    assert shown(model_viewer) == ["dropped", "regions"]
+    assert guide(widget) == painting
+    widget.intents.close_project()
+    assert shown(model_viewer) == ["one", "dropped"]
+
+
+def test_no_brush_is_spoken_of_where_the_regions_stayed_hidden(widget, model_viewer, begin):
+    begin("one")
+    path = widget.session.project.path
+    widget.layers.regions.visible = False
+    widget.intents.close_project()
+    widget.intents.open_project(path)
+    assert not widget.layers.regions.visible  # the annotator's word
+    assert guide(widget).startswith("Press N for the brush")
+    widget.intents.new_region()
+    assert guide(widget).startswith("Paint a stroke")

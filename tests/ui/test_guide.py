@@ -25,6 +25,7 @@ CASES = [
     (Facts(project=True, regions=2, writable=False), "reading only"),
     (Facts(project=True, regions_layer=False), "was removed"),
     (Facts(project=True, image_layer=False), "image's layer was removed"),
+    (Facts(project=True, regions=2, covered=True), "Add takes it into the project"),
     (Facts(project=True, flat=False), "2-D view"),
 ]
 
