@@ -359,6 +359,9 @@ class Session(AnnotatingSession):
         if state.config is not None and state.config != self._config:
             self._config = state.config
             self.config_changed.emit(self._config)
+        if state.live is not None and state.live != self._live:
+            self._live = state.live  # no more: opening a project trains nothing
+            self.live_changed.emit(state.live)
         self._work.checkpoint = state.checkpoint
         self._work.update_state()
         self.project_changed.emit(project)
