@@ -137,7 +137,9 @@ class Answers:
         trained = now.trained
         self.panel.train.show_busy(busy, can_run=now.project and now.writable, learns=now.busy)
         self.panel.train.call_to_run(guide.wants_run(now))
-        self.panel.results.show_available(trained=trained, busy=busy, writable=now.writable)
+        # Of what is predicted unasked, Predict all makes the beginning of everything.
+        taken = busy and (now.busy or self.session.predicting_all)
+        self.panel.results.show_available(trained=trained, busy=taken, writable=now.writable)
         alike = merging.summary(self.session.alike)
         self.panel.alike.show_text(alike, can_merge=now.writable)
         self.panel.start.start.setEnabled(now.chosen > 0 and not now.adding)

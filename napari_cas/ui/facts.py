@@ -80,6 +80,7 @@ def gather(
         warming=session.state is State.WARMING,
         live=session.live,
         regions_layer=layers.regions is not None,
+        prediction_layer=layers.prediction is not None,
         image_layer=entry is None or layers.sight.shows(entry.name),
         covered=entry is not None and layers.sight.is_covered(entry.name),
         brush=layers.has_brush(),

@@ -34,6 +34,8 @@ class Facts:
         Whether live mode is on.
     regions_layer : bool
         Whether the layer to paint in exists.
+    prediction_layer : bool
+        Whether the layer of the prediction exists.
     image_layer : bool
         Whether a layer shows the image that is painted.
     covered : bool
@@ -57,6 +59,7 @@ class Facts:
     warming: bool = False
     live: bool = False
     regions_layer: bool = True
+    prediction_layer: bool = True
     image_layer: bool = True
     covered: bool = False
     brush: bool = True
@@ -92,6 +95,8 @@ def next_step(facts: Facts) -> str:
         if not facts.brush:
             return "Press N for the brush, and paint a stroke on something."
         return "Paint a stroke on something: drag with the left mouse button."
+    if facts.trained and not facts.prediction_layer:
+        return "The prediction layer was removed: Predict all brings it back."
     if facts.regions == 0:
         return "Predicted from what was learnt. Paint where it is wrong, or go on (Page Down)."
     if facts.regions == 1 and not facts.trained:

@@ -314,6 +314,8 @@ class Intents:
 
     def predict_all(self) -> None:
         """Predict every plane of every image."""
+        if self.session.checkpoint is not None:
+            self.layers.ensure_prediction()  # deleted maybe, with nothing left to be predicted
         self.answers.attempt(self.session.predict_all)
 
     def choose_device(self, name: DeviceName) -> None:
@@ -373,6 +375,7 @@ class Intents:
         before = self.session.checkpoint
         self.answers.attempt(lambda: self.session.load_model(path))
         if self.session.checkpoint != before:
+            self.layers.ensure_prediction()
             self.answers.say(Message("info", f"Model loaded from {path}."))
             self.seen.forget()
             self.view_settled()

@@ -202,3 +202,37 @@ def test_no_brush_is_spoken_of_where_the_regions_stayed_hidden(widget, model_vie
     assert guide(widget).startswith("Press N for the brush")
     widget.intents.new_region()
     assert guide(widget).startswith("Paint a stroke")
+
+
+def test_predict_all_can_be_asked_for_while_something_is_predicted_unasked(
+    widget, begin, monkeypatch
+):
+    begin("one")
+    work, button = widget.session._work, widget.panel.results.predict_all
+    work.checkpoint = "learnt"
+    enabled = {}
+    for state in (State.READY, State.TRAINING, State.PREDICTING):
+        for due in (False, True):
+            monkeypatch.setattr(work, "_state", state)
+            work.all_due = due
+            widget.answers.refresh()
+            enabled[state, due] = button.isEnabled()
+    assert [key for key, on in enabled.items() if not on] == [
+        (State.TRAINING, False),
+        (State.TRAINING, True),
+        (State.PREDICTING, True),
+    ]
+
+
+def test_a_prediction_layer_that_was_deleted_comes_back(widget, model_viewer, begin, monkeypatch):
+    begin("one")
+    widget.session._work.checkpoint = "learnt"
+    monkeypatch.setattr(widget.session, "predict_all", lambda: None)  # all of it is predicted
+    widget.layers.ensure_prediction()
+    widget.answers.refresh()
+    before = guide(widget)
+    model_viewer.layers.remove("prediction")
+    assert "Predict all brings it back" in guide(widget)
+    widget.intents.predict_all()
+    assert shown(model_viewer) == ["one", "prediction", "regions"]
+    assert guide(widget) == before
