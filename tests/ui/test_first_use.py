@@ -7,6 +7,8 @@ from qtpy.QtCore import Qt
 
 from napari_cas.protocol import LossPoint, RoundReport
 from napari_cas.session import Message, State
+from napari_cas.store import Project
+from napari_cas.ui import reader
 from napari_cas.ui.widget import AnnotationWidget
 
 
@@ -236,3 +238,18 @@ def test_a_prediction_layer_that_was_deleted_comes_back(widget, model_viewer, be
     widget.intents.predict_all()
     assert shown(model_viewer) == ["one", "prediction", "regions"]
     assert guide(widget) == before
+
+
+def test_a_project_dropped_on_the_viewer_opens_in_its_panel(
+    widget, model_viewer, begin, monkeypatch, tmp_path, ramp
+):
+    begin("one")
+    with Project.create(tmp_path / "other.zarr") as other:
+        other.add_image("there", ramp(40, 50), "yx")
+        path = str(other.path)
+    monkeypatch.setattr("napari.current_viewer", lambda: model_viewer)
+    assert reader.get_reader(path)(path) == [(None,)]  # no layers beside those of the panel
+    assert widget.session.images == ("there",)
+    assert shown(model_viewer) == ["there", "regions"]
+    monkeypatch.setattr("napari.current_viewer", lambda: None)
+    assert len(reader.get_reader(path)(path)) == 3
