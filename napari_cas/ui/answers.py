@@ -246,7 +246,7 @@ class Answers:
         ended = "converged" if last.converged else "stopped"
         return (
             f"{ended.capitalize()} after {last.steps} steps: {last.regions} regions "
-            f"in {last.channels_used} channels."
+            f"in {last.channels_used} channel{'s' * (last.channels_used != 1)}."
         )
 
     def _reported(self, report: RoundReport) -> None:
