@@ -24,6 +24,8 @@ class Facts:
         Whether images are being copied into the project.
     regions : int
         Painted regions on the plane shown; 2 stands for two or more.
+    filled : bool
+        Whether one region takes the whole plane shown.
     trained : bool
         Whether there is a fine-tuned model.
     busy : bool
@@ -54,6 +56,7 @@ class Facts:
     writable: bool = True
     adding: bool = False
     regions: int = 0
+    filled: bool = False
     trained: bool = False
     busy: bool = False
     warming: bool = False
@@ -89,6 +92,8 @@ def next_step(facts: Facts) -> str:
         return FLAT
     if facts.cut:
         return "Zoom in to paint: of an image this large, strokes show only inside the frame."
+    if facts.filled:
+        return "One region fills the whole plane: undo it (Ctrl+Z), or paint another one into it."
     if facts.busy and not facts.live:
         return "Learning from your strokes. Keep painting if you like; Cancel stops it."
     if facts.regions == 0 and not facts.trained:
