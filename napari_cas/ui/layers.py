@@ -20,7 +20,7 @@ from napari_cas.errors import RegionError
 from napari_cas.store.indexing import IndexedArray
 from napari_cas.ui import display, where
 from napari_cas.ui.frame import Frame
-from napari_cas.ui.history import Corrections, undoable
+from napari_cas.ui.history import Corrections, Undo, undoable
 from napari_cas.ui.looks import Look, reveal
 from napari_cas.ui.news import News
 from napari_cas.ui.sight import Sight, fit, place, selection_kept, view_kept
@@ -285,10 +285,10 @@ class LayerAdapter(Viewpoint):
             if str(self.regions.mode) not in ("paint", "polygon", "fill"):
                 self.regions.mode = "paint"
 
-    def undoable(self, places: Sequence[tuple[Plane, Box]]) -> AbstractContextManager[None]:
+    def undoable(self, places: Sequence[tuple[Plane, Box]]) -> AbstractContextManager[Undo]:
         """Let napari undo what else than the brush writes into the regions, there and meanwhile."""
         if self._entry is None or self.regions is None:
-            return nullcontext()
+            return nullcontext(Undo())
         return undoable(self.regions, self._entry.regions, places, self.frame.box)
 
     # -- what happens to the layers -------------------------------------------------------------
