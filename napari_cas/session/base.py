@@ -109,6 +109,11 @@ class SessionBase:
         return self._work.state
 
     @property
+    def predicting_all(self) -> bool:
+        """Whether what is predicted, or will be after training, is all that `predict_all` means."""
+        return self._work.all_due
+
+    @property
     def view(self) -> Tile | None:
         """What the annotator looks at, as far as each round predicts it."""
         return self._view
@@ -144,6 +149,7 @@ class SessionBase:
             return
         self._live = live
         self.live_changed.emit(live)
+        self._remember()
         if live and self.image is not None and painted.trainable(self._opened()):
             self._work.train_soon()
 
@@ -200,7 +206,9 @@ class SessionBase:
         """Write what a reopened project must restore; a full disk must not stop the annotator."""
         if self._project is not None and self.writable and self.remembers:
             with suppress(CASError):
-                projects.remember(self._project, self._image, self.checkpoint, self._config)
+                projects.remember(
+                    self._project, self._image, self.checkpoint, self._config, self._live
+                )
 
     def _warn(self, error: BaseException | Message) -> None:
         message = error if isinstance(error, Message) else Message.of(error, "warning")

@@ -29,6 +29,7 @@ class Restored:
     image: str | None
     checkpoint: str | None
     config: Config | None
+    live: bool | None
 
 
 def create(
@@ -156,11 +157,16 @@ def restore(project: Project, warn: Callable[[BaseException | Message], None]) -
             )
         )
         checkpoint = None
-    return Restored(image, None if checkpoint is None else str(checkpoint), _config(state, warn))
+    name, live = None if checkpoint is None else str(checkpoint), state.get("live")
+    return Restored(image, name, _config(state, warn), live if isinstance(live, bool) else None)
 
 
 def remember(
-    project: Project, image: ImageEntry | None, checkpoint: str | None, config: Config
+    project: Project,
+    image: ImageEntry | None,
+    checkpoint: str | None,
+    config: Config,
+    live: bool,
 ) -> None:
     """Write what the next session must find."""
     project.set_state(
@@ -168,6 +174,7 @@ def remember(
             "image": None if image is None else image.name,
             "checkpoint": checkpoint,
             "config": config.model_dump(mode="json"),
+            "live": live,
         }
     )
 

@@ -7,6 +7,7 @@ and all signals are emitted there. What finishes in the worker reaches the owner
 
 from __future__ import annotations
 
+from concurrent.futures import Future, wait
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,6 @@ from napari_cas.session.work import Work
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from concurrent.futures import Future
 
     from napari_cas.config import Config
     from napari_cas.jobs import Executor
@@ -64,6 +64,7 @@ class Session(AnnotatingSession):
             lambda: self._project if self.writable else None, timers, self.messaged.emit
         )
         self._work = Work(self, executor, timers, self._remember)
+        self._exports: set[Future[Path]] = set()
 
     # -- settings -------------------------------------------------------------------------------
 
@@ -347,7 +348,14 @@ class Session(AnnotatingSession):
         """
         project, saved = self._opened(), self.flush()
         told = exporting.Told(self._progress_later, self._warn_later)
-        return exporting.start(project, path, tuple(include), told, complete=saved)
+        future = exporting.start(project, path, tuple(include), told, complete=saved)
+        self._exports.add(future)
+        future.add_done_callback(self._exports.discard)
+        return future
+
+    def wait_for_exports(self) -> None:
+        """Wait until what is being exported is written: it ends half-way with the process."""
+        wait(tuple(self._exports))
 
     # -- inside ---------------------------------------------------------------------------------
 
@@ -359,6 +367,9 @@ class Session(AnnotatingSession):
         if state.config is not None and state.config != self._config:
             self._config = state.config
             self.config_changed.emit(self._config)
+        if state.live is not None and state.live != self._live:
+            self._live = state.live  # no more: opening a project trains nothing
+            self.live_changed.emit(state.live)
         self._work.checkpoint = state.checkpoint
         self._work.update_state()
         self.project_changed.emit(project)

@@ -50,7 +50,7 @@ class Work:
         self._tiles: TileQueue | None = None
         self._asked = False
         self._warming: RetriedJob | None = None
-        self._again = self._resume_all = self._view_moved = self._plane_due = False
+        self._again = self.all_due = self._view_moved = self._plane_due = False
         self._images: tuple[str, ...] | None = None
         self._timers = timers
         self._said: set[str] = set()
@@ -242,7 +242,7 @@ class Work:
         """Predict what the last round left out: where the annotator went, then the rest."""
         if self._view_moved and self.checkpoint is not None:
             self.predict_view()
-        elif self._resume_all:
+        elif self.all_due:
             self.predict_all(self._images)
         elif self._plane_due:
             self._plane_due = False
@@ -275,7 +275,7 @@ class Work:
 
     def predict_all(self, images: tuple[str, ...] | None) -> None:
         """Predict every plane of these images, or of all."""
-        self._resume_all, self._images = True, images
+        self.all_due, self._images = True, images
         if self._tiles is not None:
             self._asked = True
             self._tiles.take(list(self._all_planes()), self._session.view)
@@ -345,7 +345,7 @@ class Work:
         if error is not None:
             self._session.messaged.emit(Message.of(error))
         if outcome is Outcome.DONE:
-            self._resume_all = False
+            self.all_due = False
         later = self._again or error is not None
         if self._again:
             self.train_again()
@@ -365,7 +365,7 @@ class Work:
 
     def cancel(self) -> None:
         """Let what runs finish, and start nothing after it."""
-        self._again = self._resume_all = self._view_moved = self._plane_due = False
+        self._again = self.all_due = self._view_moved = self._plane_due = False
         self._timers.cancel("train")
         for active in (self._chain, self._tiles):
             if active is not None:

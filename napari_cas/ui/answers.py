@@ -137,7 +137,9 @@ class Answers:
         trained = now.trained
         self.panel.train.show_busy(busy, can_run=now.project and now.writable, learns=now.busy)
         self.panel.train.call_to_run(guide.wants_run(now))
-        self.panel.results.show_available(trained=trained, busy=busy, writable=now.writable)
+        # Of what is predicted unasked, Predict all makes the beginning of everything.
+        taken = busy and (now.busy or self.session.predicting_all)
+        self.panel.results.show_available(trained=trained, busy=taken, writable=now.writable)
         alike = merging.summary(self.session.alike)
         self.panel.alike.show_text(alike, can_merge=now.writable)
         self.panel.start.start.setEnabled(now.chosen > 0 and not now.adding)
@@ -244,7 +246,7 @@ class Answers:
         ended = "converged" if last.converged else "stopped"
         return (
             f"{ended.capitalize()} after {last.steps} steps: {last.regions} regions "
-            f"in {last.channels_used} channels."
+            f"in {last.channels_used} channel{'s' * (last.channels_used != 1)}."
         )
 
     def _reported(self, report: RoundReport) -> None:

@@ -20,7 +20,7 @@ class RegionCounter:
     """Counts painted regions on a plane up to two, and counts again only after a change."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[str, Plane], int] = {}
+        self._known: dict[tuple[str, Plane], tuple[int, bool]] = {}
 
     def forget(self) -> None:
         """Count again next time: something was painted or erased."""
@@ -36,21 +36,31 @@ class RegionCounter:
         plane : tuple of int
             Indices along its leading axes.
         """
+        return self._look(entry, plane)[0]
+
+    def filled(self, entry: ImageEntry, plane: Plane) -> bool:
+        """Return whether one region takes all of a plane, as after a click with the fill bucket."""
+        return self._look(entry, plane)[1]
+
+    def _look(self, entry: ImageEntry, plane: Plane) -> tuple[int, bool]:
         key = entry.name, plane
         if key not in self._known:
             self._known[key] = _count(entry, plane)
         return self._known[key]
 
 
-def _count(entry: ImageEntry, plane: Plane) -> int:
+def _count(entry: ImageEntry, plane: Plane) -> tuple[int, bool]:
     found: set[int] = set()
+    painted = 0
     for where, box in entry.regions.painted_chunks():
         if where == plane:
             pixels = np.asarray(entry.regions[(*plane, *box.slices)])
             found.update(np.flatnonzero(np.bincount(pixels[pixels > 0])).tolist())
             if len(found) > 1:
-                return 2
-    return len(found)
+                return 2, False
+            painted += int(np.count_nonzero(pixels))
+    height, width = entry.plane_size
+    return len(found), painted == height * width
 
 
 def gather(
@@ -75,12 +85,15 @@ def gather(
         writable=session.writable,
         adding=adding,
         regions=0 if entry is None else counter.count(entry, layers.plane()),
+        filled=entry is not None and counter.filled(entry, layers.plane()),
         trained=session.checkpoint is not None,
         busy=session.state is State.TRAINING,
         warming=session.state is State.WARMING,
         live=session.live,
         regions_layer=layers.regions is not None,
+        prediction_layer=layers.prediction is not None,
         image_layer=entry is None or layers.sight.shows(entry.name),
+        covered=entry is not None and layers.sight.is_covered(entry.name),
         brush=layers.has_brush(),
         flat=layers.regions is None or layers.view() is not None,
         cut=entry is not None and layers.frame.cuts,

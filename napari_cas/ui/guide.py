@@ -24,6 +24,8 @@ class Facts:
         Whether images are being copied into the project.
     regions : int
         Painted regions on the plane shown; 2 stands for two or more.
+    filled : bool
+        Whether one region takes the whole plane shown.
     trained : bool
         Whether there is a fine-tuned model.
     busy : bool
@@ -34,8 +36,12 @@ class Facts:
         Whether live mode is on.
     regions_layer : bool
         Whether the layer to paint in exists.
+    prediction_layer : bool
+        Whether the layer of the prediction exists.
     image_layer : bool
         Whether a layer shows the image that is painted.
+    covered : bool
+        Whether an image that was opened since lies over the one that is painted.
     brush : bool
         Whether dragging the mouse would paint.
     flat : bool
@@ -50,12 +56,15 @@ class Facts:
     writable: bool = True
     adding: bool = False
     regions: int = 0
+    filled: bool = False
     trained: bool = False
     busy: bool = False
     warming: bool = False
     live: bool = False
     regions_layer: bool = True
+    prediction_layer: bool = True
     image_layer: bool = True
+    covered: bool = False
     brush: bool = True
     flat: bool = True
     cut: bool = False
@@ -77,16 +86,22 @@ def next_step(facts: Facts) -> str:
         return "The regions layer was removed: press N to bring it back and paint."
     if not facts.image_layer:
         return "The image's layer was removed: press N to bring it back."
+    if facts.covered:
+        return "Another image lies on top: Add takes it into the project, N hides it to paint on."
     if not facts.flat:
         return FLAT
     if facts.cut:
         return "Zoom in to paint: of an image this large, strokes show only inside the frame."
+    if facts.filled:
+        return "One region fills the whole plane: undo it (Ctrl+Z), or paint another one into it."
     if facts.busy and not facts.live:
         return "Learning from your strokes. Keep painting if you like; Cancel stops it."
     if facts.regions == 0 and not facts.trained:
         if not facts.brush:
             return "Press N for the brush, and paint a stroke on something."
         return "Paint a stroke on something: drag with the left mouse button."
+    if facts.trained and not facts.prediction_layer:
+        return "The prediction layer was removed: Predict all brings it back."
     if facts.regions == 0:
         return "Predicted from what was learnt. Paint where it is wrong, or go on (Page Down)."
     if facts.regions == 1 and not facts.trained:

@@ -158,10 +158,23 @@ class Corrections:
         layer.refresh(extent=False)
 
 
+@dataclass(slots=True)
+class Undo:
+    """Whether what was written can be undone.
+
+    Attributes
+    ----------
+    note : str
+        What to say where it cannot, to go behind another sentence; else empty.
+    """
+
+    note: str = ""
+
+
 @contextmanager
 def undoable(
     layer: Labels, regions: LabelArray, places: Sequence[tuple[Plane, Box]], held: Box
-) -> Iterator[None]:
+) -> Iterator[Undo]:
     """Put what is written into the regions meanwhile into the history of their layer, as one step.
 
     Parameters
@@ -177,7 +190,8 @@ def undoable(
     """
     keys = [(*plane, *box.slices) for plane, box in places]
     before = [np.array(regions[key]) for key in keys]
-    yield
+    undo = Undo()
+    yield undo
     after = [np.asarray(regions[key]) for key in keys]
     changed = [np.nonzero(old != new) for old, new in zip(before, after, strict=True)]
     if not any(rows.size for rows, _ in changed):
@@ -186,6 +200,7 @@ def undoable(
     rows, columns = rows - held.y0, columns - held.x0
     height, width = held.shape
     if min(rows.min(), columns.min()) < 0 or rows.max() >= height or columns.max() >= width:
+        undo.note = " It reaches beyond the frame, so Ctrl+Z cannot undo it: erase what is wrong."
         return
     old, new = (
         np.concatenate([part[at] for part, at in zip(values, changed, strict=True)])

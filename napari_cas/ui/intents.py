@@ -269,20 +269,21 @@ class Intents:
         entry, view = self.session.image, self.session.view
         if entry is None or view is None:
             return
-        with self.layers.undoable([(view.plane, transfer.reach(entry, view, at))]):
+        with self.layers.undoable([(view.plane, transfer.reach(entry, view, at))]) as undo:
             region = self.answers.attempt(lambda: self.session.accept_as_region(label, at))
         if region is not None:
             where = "Segment" if at else f"Label {label}"
-            self.answers.show_status(f"{where} accepted as region {region}.")
+            self.answers.show_status(f"{where} accepted as region {region}.{undo.note}")
 
     def merge_alike(self) -> None:
         """Give regions that look alike one id."""
         entry = self.session.image
         places = merging.places(entry, self.session.alike) if entry is not None else []
-        with self.layers.undoable(places):
+        with self.layers.undoable(places) as undo:
             gone = self.answers.attempt(self.session.merge_alike)
         if gone:
-            self.answers.show_status(f"{gone} region{'s' * (gone > 1)} merged into alike ones.")
+            merged = f"{gone} region{'s' * (gone > 1)} merged into alike ones."
+            self.answers.show_status(f"{merged}{undo.note}")
 
     # -- learning -------------------------------------------------------------------------------
 
@@ -314,6 +315,8 @@ class Intents:
 
     def predict_all(self) -> None:
         """Predict every plane of every image."""
+        if self.session.checkpoint is not None:
+            self.layers.ensure_prediction()  # deleted maybe, with nothing left to be predicted
         self.answers.attempt(self.session.predict_all)
 
     def choose_device(self, name: DeviceName) -> None:
@@ -373,6 +376,7 @@ class Intents:
         before = self.session.checkpoint
         self.answers.attempt(lambda: self.session.load_model(path))
         if self.session.checkpoint != before:
+            self.layers.ensure_prediction()
             self.answers.say(Message("info", f"Model loaded from {path}."))
             self.seen.forget()
             self.view_settled()

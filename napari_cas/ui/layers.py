@@ -20,7 +20,7 @@ from napari_cas.errors import RegionError
 from napari_cas.store.indexing import IndexedArray
 from napari_cas.ui import display, where
 from napari_cas.ui.frame import Frame
-from napari_cas.ui.history import Corrections, undoable
+from napari_cas.ui.history import Corrections, Undo, undoable
 from napari_cas.ui.looks import Look, reveal
 from napari_cas.ui.news import News
 from napari_cas.ui.sight import Sight, fit, place, selection_kept, view_kept
@@ -278,16 +278,17 @@ class LayerAdapter(Viewpoint):
     def choose_region(self, region: int) -> None:
         """Give the brush another region id, and make the regions layer active, brush in hand."""
         self.ensure_regions()
-        if self.regions is not None:
+        if self._entry is not None and self.regions is not None:
+            self.sight.uncover(self._entry.name)
             self.regions.selected_label = region
             self.regions.visible = True  # napari takes the brush away from a hidden layer
             if str(self.regions.mode) not in ("paint", "polygon", "fill"):
                 self.regions.mode = "paint"
 
-    def undoable(self, places: Sequence[tuple[Plane, Box]]) -> AbstractContextManager[None]:
+    def undoable(self, places: Sequence[tuple[Plane, Box]]) -> AbstractContextManager[Undo]:
         """Let napari undo what else than the brush writes into the regions, there and meanwhile."""
         if self._entry is None or self.regions is None:
-            return nullcontext()
+            return nullcontext(Undo())
         return undoable(self.regions, self._entry.regions, places, self.frame.box)
 
     # -- what happens to the layers -------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""File → Open: a project's images, strokes and predictions as layers, for looking at."""
+"""File → Open: a project in the panel, if it is open, else as layers for looking at."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 LayerData = tuple[Any, dict[str, Any], str]
+_NO_LAYERS: list[Any] = [(None,)]
+"""What a reader returns that has read, and has no layers to give."""
 
 
 def get_reader(path: str | list[str]) -> Callable[[str | list[str]], list[LayerData]] | None:
@@ -33,20 +35,42 @@ def get_reader(path: str | list[str]) -> Callable[[str | list[str]], list[LayerD
 
 
 def read_project(path: str | list[str]) -> list[LayerData]:
-    """Return the layers of the project's current image, read-only.
-
-    To go on annotating, open the project in the panel instead.
+    """Open a project in the viewer's panel, or return the layers of its current image, read-only.
 
     Parameters
     ----------
     path : str
         Directory of a project.
     """
+    folder = path if isinstance(path, str) else path[0]
+    return _NO_LAYERS if _opened_in_panel(folder) else _layers(folder)
+
+
+def _opened_in_panel(folder: str) -> bool:
+    """Have the panel open a project that is dropped on its viewer; return whether there is one.
+
+    Layers to look at, of the same names, would seem to be the ones that can be painted on.
+    """
+    import napari
+
+    viewer = napari.current_viewer()
+    if viewer is None:
+        return False
+    from napari_cas.ui.widget import open_panels  # needs Qt, as the viewer does
+
+    model = getattr(viewer, "__wrapped__", viewer)
+    panels = [panel for panel in open_panels() if panel.viewer is model]
+    for panel in panels[:1]:
+        panel.intents.open_project(folder)
+    return bool(panels)
+
+
+def _layers(folder: str) -> list[LayerData]:
     from napari_cas.store import Project
     from napari_cas.ui import display
     from napari_cas.ui.looks import prediction_colours
 
-    project = Project.open(path if isinstance(path, str) else path[0], mode="r")
+    project = Project.open(folder, mode="r")
     name = project.get_state().get("image")
     if name not in project.images:
         name = project.images[0]

@@ -74,7 +74,7 @@ class Sight:
 
     def shows(self, name: str) -> bool:
         """Return whether some layer of an image's pixels is in the viewer, to be seen or not."""
-        return bool(self._present([*self._pixels.get(name, ()), *self.added]))
+        return bool(self._pixels_of(name))
 
     def show(self, entry: ImageEntry) -> list[Layer]:
         """Show the pixels of an image, hide those of others and what covers it; return its layers.
@@ -93,7 +93,7 @@ class Sight:
         dims = self._viewer.dims
         for axis, place in enumerate(at, dims.ndim - len(entry.label_axes)):
             dims.set_point(axis, place)  # the plane that was looked at
-        self._uncover(shown)
+        self._hide(self._covering(shown))
         return list(shown)
 
     def _own_layers(self, entry: ImageEntry) -> list[Layer]:
@@ -147,18 +147,23 @@ class Sight:
         self._show_again(self._results.get(name, ()))
         return pixels
 
-    def _uncover(self, pixels: Sequence[Layer]) -> None:
-        """Hide images that cover these layers completely where they lie.
+    def is_covered(self, name: str) -> bool:
+        """Return whether an image that was opened since lies over one of the project."""
+        return bool(self._covering(self._pixels_of(name)))
 
-        Parameters
-        ----------
-        pixels : sequence of Layer
-            What must be seen; in the viewer.
-        """
+    def uncover(self, name: str) -> None:
+        """Hide images that were opened since and lie over one of the project."""
+        self._hide(self._covering(self._pixels_of(name)))
+
+    def _pixels_of(self, name: str) -> list[Layer]:
+        return self._present([*self._pixels.get(name, ()), *self.added])
+
+    def _covering(self, pixels: Sequence[Layer]) -> list[Layer]:
+        """Return images that cover these layers, all in the viewer, completely where they lie."""
         layers = self._viewer.layers
-        lowest = min(layers.index(layer) for layer in pixels)
+        lowest = min(map(layers.index, pixels), default=len(layers))
         above = [layer for layer in layers[lowest + 1 :] if layer not in pixels]
-        self._hide(layer for layer in above if any(covers(layer, below) for below in pixels))
+        return [layer for layer in above if any(covers(layer, below) for below in pixels)]
 
     def forget(self) -> None:
         """Show everything again that was hidden here, and forget which layers show what."""

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from napari_cas.protocol import Box, Plane
 
+_PAINTLESS = ("pan_zoom", "transform", "pick")
+
 
 class Viewpoint:
     """What can be asked of the layers shown; nothing here changes any.
@@ -55,7 +57,8 @@ class Viewpoint:
         """Return whether dragging the mouse over the canvas would paint."""
         active = self._viewer.layers.selection.active
         ours = active is not None and active in (self.regions, self.prediction)
-        return ours and str(active.mode) not in ("pan_zoom", "transform", "pick")
+        # A hidden layer may keep its brush, as when an image is changed, and paints out of sight.
+        return ours and active.visible and str(active.mode) not in _PAINTLESS
 
     def region_colour(self) -> tuple[float, float, float, float] | None:
         """Return the colour that the brush paints in, or None."""

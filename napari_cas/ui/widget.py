@@ -118,6 +118,7 @@ class AnnotationWidget(QWidget):
     def _shut_down_with_window(self) -> None:
         if self._window is not None and not self._window.isVisible():
             self.shut_down()
+            self.session.wait_for_exports()  # napari may end the process next
 
     def shut_down(self) -> None:
         """Save everything and end the worker; safe to call twice."""

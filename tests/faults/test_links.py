@@ -104,7 +104,7 @@ def use(path):
                 entry.regions[(*plane, slice(0, 9), slice(0, 9))] = 0
         if opened.mode == "r+":
             opened.flush()
-            projects.remember(opened, None, "m", CONFIG)
+            projects.remember(opened, None, "m", CONFIG, live=False)
             for model in opened.models[:1]:
                 opened.delete_model(model)
         told += [text for text in opened.problems if text not in map(str, told)]

@@ -148,10 +148,18 @@ def test_going_elsewhere_afterwards_predicts_what_is_seen_there(session):
 def test_predict_all_is_heard_while_something_is_predicted_unasked(session):
     session.set_view((), Box(0, 0, 1500, 1500))
     train(session)
-    session.prediction_changed.connect(
-        lambda _: session.predict_all() if len(corners(session)) == 2 else None
-    )
+    asked = []
+
+    def ask(_tile):
+        if len(corners(session)) == 2:
+            asked.append((session.state, session.predicting_all))
+            session.predict_all()
+            asked.append((session.state, session.predicting_all))
+
+    session.prediction_changed.connect(ask)
     assert session.run_until_idle(WAIT)
+    assert asked == [(State.PREDICTING, False), (State.PREDICTING, True)]
+    assert not session.predicting_all
     assert set(corners(session)) == touching(Box(0, 0, SIDE, SIDE))
     assert len(corners(session)) == 64
 

@@ -135,6 +135,28 @@ def test_reopening_restores_image_settings_and_strokes(opened, tmp_path):
     again.close()
 
 
+def test_live_is_as_it_was_left_in_each_project_and_opening_trains_nothing(session, tmp_path):
+    first, second = tmp_path / "first.zarr", tmp_path / "second.zarr"
+    session.create_project(first, [NewImage("cells", picture(), "yx")])
+    session.image.regions[1:9, 1:9] = 1
+    session.image.regions[20:29, 1:9] = 2
+    session.flush()
+    session.live = True
+    session.create_project(second, [NewImage("cells", picture(), "yx")])
+    assert session.live  # a new project says nothing else
+    session.live = False
+    again, heard = Session(), []
+    again.live_changed.connect(heard.append)
+    session.close_project()
+    again.open_project(first)
+    assert again.live
+    assert again.idle
+    again.open_project(second)
+    assert not again.live
+    assert heard == [True, False]
+    again.close()
+
+
 def test_a_second_session_reads_only_and_says_so(opened, tmp_path):
     other = Session()
     heard = Heard(other)

@@ -7,6 +7,8 @@ from qtpy.QtCore import Qt
 
 from napari_cas.protocol import LossPoint, RoundReport
 from napari_cas.session import Message, State
+from napari_cas.store import Project
+from napari_cas.ui import reader
 from napari_cas.ui.widget import AnnotationWidget
 
 
@@ -169,3 +171,85 @@ def test_an_image_layer_that_was_deleted_comes_back(widget, model_viewer, begin)
     assert shown(model_viewer) == ["one", "regions"]
     assert model_viewer.layers.selection.active is widget.layers.regions
     assert guide(widget) == painting
+
+
+def test_an_image_dropped_on_the_one_painted_is_added_or_hidden(
+    widget, model_viewer, begin, qtbot, ramp
+):
+    begin("one")
+    painting = guide(widget)
+    dropped = model_viewer.add_image(ramp(40, 50), name="dropped")  # on top, and selected
+    assert "Add takes it into the project" in guide(widget)
+    widget.intents.new_region()
+    assert not dropped.visible  # else strokes would be painted beneath it, out of sight
+    assert guide(widget) == painting
+    dropped.visible = True
+    model_viewer.layers.selection = [dropped]
+    assert "Add takes it into the project" in guide(widget)
+    qtbot.mouseClick(widget.panel.images.add, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: widget.session.image.name == "dropped", timeout=20_000)
+    assert shown(model_viewer) == ["dropped", "regions"]
+    assert guide(widget) == painting
+    widget.intents.close_project()
+    assert shown(model_viewer) == ["one", "dropped"]
+
+
+def test_no_brush_is_spoken_of_where_the_regions_stayed_hidden(widget, model_viewer, begin):
+    begin("one")
+    path = widget.session.project.path
+    widget.layers.regions.visible = False
+    widget.intents.close_project()
+    widget.intents.open_project(path)
+    assert not widget.layers.regions.visible  # the annotator's word
+    assert guide(widget).startswith("Press N for the brush")
+    widget.intents.new_region()
+    assert guide(widget).startswith("Paint a stroke")
+
+
+def test_predict_all_can_be_asked_for_while_something_is_predicted_unasked(
+    widget, begin, monkeypatch
+):
+    begin("one")
+    work, button = widget.session._work, widget.panel.results.predict_all
+    work.checkpoint = "learnt"
+    enabled = {}
+    for state in (State.READY, State.TRAINING, State.PREDICTING):
+        for due in (False, True):
+            monkeypatch.setattr(work, "_state", state)
+            work.all_due = due
+            widget.answers.refresh()
+            enabled[state, due] = button.isEnabled()
+    assert [key for key, on in enabled.items() if not on] == [
+        (State.TRAINING, False),
+        (State.TRAINING, True),
+        (State.PREDICTING, True),
+    ]
+
+
+def test_a_prediction_layer_that_was_deleted_comes_back(widget, model_viewer, begin, monkeypatch):
+    begin("one")
+    widget.session._work.checkpoint = "learnt"
+    monkeypatch.setattr(widget.session, "predict_all", lambda: None)  # all of it is predicted
+    widget.layers.ensure_prediction()
+    widget.answers.refresh()
+    before = guide(widget)
+    model_viewer.layers.remove("prediction")
+    assert "Predict all brings it back" in guide(widget)
+    widget.intents.predict_all()
+    assert shown(model_viewer) == ["one", "prediction", "regions"]
+    assert guide(widget) == before
+
+
+def test_a_project_dropped_on_the_viewer_opens_in_its_panel(
+    widget, model_viewer, begin, monkeypatch, tmp_path, ramp
+):
+    begin("one")
+    with Project.create(tmp_path / "other.zarr") as other:
+        other.add_image("there", ramp(40, 50), "yx")
+        path = str(other.path)
+    monkeypatch.setattr("napari.current_viewer", lambda: model_viewer)
+    assert reader.get_reader(path)(path) == [(None,)]  # no layers beside those of the panel
+    assert widget.session.images == ("there",)
+    assert shown(model_viewer) == ["there", "regions"]
+    monkeypatch.setattr("napari.current_viewer", lambda: None)
+    assert len(reader.get_reader(path)(path)) == 3

@@ -25,6 +25,10 @@ CASES = [
     (Facts(project=True, regions=2, writable=False), "reading only"),
     (Facts(project=True, regions_layer=False), "was removed"),
     (Facts(project=True, image_layer=False), "image's layer was removed"),
+    (Facts(project=True, regions=2, covered=True), "Add takes it into the project"),
+    (Facts(project=True, trained=True, prediction_layer=False), "Predict all brings it back"),
+    (Facts(project=True, prediction_layer=False), "Paint a stroke"),
+    (Facts(project=True, regions=1, filled=True), "undo it (Ctrl+Z)"),
     (Facts(project=True, flat=False), "2-D view"),
 ]
 

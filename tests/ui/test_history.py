@@ -160,6 +160,21 @@ def test_an_accepted_segment_can_be_undone_and_redone(window):
     assert entry.regions.ids(()) == {}
 
 
+def test_where_what_was_accepted_cannot_be_undone_it_is_said(window, monkeypatch):
+    driver, widget, entry = window
+    widget.viewer.layers.selection.active = widget.layers.regions
+    driver.hover(100, 100)
+    driver.key("A")
+    assert widget.panel.train.status.text() == "Segment accepted as region 1."
+    driver.key("Z", "Control")
+    monkeypatch.setattr(widget.layers.frame, "box", Box(0, 0, 64, 64))  # as of a huge plane
+    driver.hover(100, 100)
+    driver.key("A")
+    assert "Ctrl+Z cannot undo it" in widget.panel.train.status.text()
+    driver.key("Z", "Control")
+    assert list(entry.regions.ids(()).values()) == [SIZE * SIZE]
+
+
 def test_the_button_accepts_only_a_label_that_was_picked(window):
     _, widget, entry = window
     widget.viewer.layers.selection.active = widget.layers.regions

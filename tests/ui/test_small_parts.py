@@ -166,6 +166,20 @@ def test_regions_are_counted_up_to_two_and_again_when_told(project, ramp):
     assert counter.count(entry, (2,)) == 0
 
 
+def test_a_plane_that_one_region_fills_is_told_from_one_that_is_painted(project, ramp):
+    entry = project.add_image("a", ramp(2, 300, 300), "zyx")
+    counter = facts.RegionCounter()
+    assert not counter.filled(entry, (1,))
+    entry.regions[1] = 4
+    counter.forget()
+    assert counter.filled(entry, (1,))
+    assert counter.count(entry, (1,)) == 1
+    assert not counter.filled(entry, (0,))
+    entry.regions[1, 299, 299] = 5
+    counter.forget()
+    assert not counter.filled(entry, (1,))
+
+
 def test_uncertainty_is_normalised_entropy():
     p = np.zeros((4, 2, 3), np.float16)
     p[:, 0, 0] = 0.25

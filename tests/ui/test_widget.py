@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 from qtpy.QtCore import Qt
 
 from napari_cas.config import ClusterSettings
-from napari_cas.session import Message, NewImage, machine
+from napari_cas.session import Message, NewImage, exporting, machine
 from napari_cas.store import Project
+from napari_cas.store.export import export
+from napari_cas.store.validate import validate
 from napari_cas.ui.widget import AnnotationWidget, open_panels
 
 
@@ -91,7 +95,25 @@ def test_a_panel_closed_in_a_window_that_goes_on_takes_its_layers_away(
 
 
 class Shown:
-    """A window that stays."""
+    """A window that stays, or has gone."""
+
+    def __init__(self, visible=True):
+        self.visible = visible
 
     def isVisible(self):  # noqa: N802 - Qt's name
-        return True
+        return self.visible
+
+
+def test_what_is_being_exported_is_written_before_the_window_ends_the_process(
+    widget, tmp_path, ramp, monkeypatch
+):
+    def slowly(reading, target, **options):
+        time.sleep(0.3)
+        export(reading, target, **options)
+
+    monkeypatch.setattr(exporting, "export", slowly)
+    widget.session.create_project(tmp_path / "p.zarr", [NewImage("a", ramp(40, 50), "yx")])
+    widget.intents.export(tmp_path / "out.zarr")
+    monkeypatch.setattr(widget, "_window", Shown(visible=False))
+    widget._shut_down_with_window()
+    assert not list(validate(tmp_path / "out.zarr"))

@@ -74,7 +74,7 @@ class ResultsView(QWidget):
         trained : bool
             Whether there is a model and so a prediction.
         busy : bool
-            Whether work is under way.
+            Whether work is under way that must end before everything can be predicted.
         writable : bool
             Whether the project may be written.
         """
