@@ -92,31 +92,15 @@ class WholeModel(SegmentationModel):
         self.halo = _HALOS[name]
         self.net = _build(name, channels, weights)
         self._pretrained = weights != "none"
-        self._norms = {m: m.momentum for m in self.net.modules() if isinstance(m, nn.BatchNorm2d)}
 
     def forward(self, image: Tensor) -> Tensor:
         """Return logits (B, M, H, W) of an image (B, C, H, W) on the 0–255 scale."""
-        if self.training:
-            self._weigh_statistics()
         height, width = image.shape[-2:]
         rgb = pad_to_stride(self.to_rgb(image), self.stride) / 255.0
         mean = torch.tensor(_IMAGENET_MEAN, device=rgb.device)[:, None, None]
         deviation = torch.tensor(_IMAGENET_DEVIATION, device=rgb.device)[:, None, None]
         logits: Tensor = self.net((rgb - mean) / deviation)["out"]
         return logits[..., :height, :width]
-
-    def _weigh_statistics(self) -> None:
-        """Let the first steps' statistics count as what they are: means over all steps so far.
-
-        Those to begin with, mean 0 and variance 1, are nobody's. At MobileNet's momentum of 0.01
-        they outlast hundreds of steps, and through fifty layers leave nothing of any image.
-        """
-        live = [norm for norm in self._norms if norm.training]
-        counter = live[0].num_batches_tracked if live else None  # one is read: a GPU waits for it
-        if counter is not None:
-            share = 1 / (int(counter) + 1)
-            for norm in live:
-                norm.momentum = max(self._norms[norm] or 0.0, share)
 
     def learned(self) -> dict[str, Tensor]:
         """Return all tensors of the network."""
