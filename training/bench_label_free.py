@@ -138,11 +138,11 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from training.machine import describe_machine
     from training.report_label_free import summarise, write
 
-    check_sets([*args.sets, *args.sweep])
     kept = args.results / "label_free.json" if args.results else None
     done: dict[str, Any] = {}
     if kept is not None and kept.is_file():
         done = json.loads(kept.read_text(encoding="utf-8"))["cells"]
+    check_sets({cell.set for cell in cells(args) if cell.key not in done})
     result: dict[str, Any] = {}
     for cell in tqdm(cells(args), desc="label-free", unit="experiment"):
         if cell.key not in done:
