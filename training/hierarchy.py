@@ -129,7 +129,7 @@ def _graph(features: NDArray[np.float64], parts: NDArray[np.intp], edges: NDArra
     shares = np.bincount(parts.ravel()) / parts.size
     for number, (mean, share) in enumerate(zip(features, shares.tolist(), strict=True)):
         graph.add_node(number, labels=[number], mean=mean, share=share)
-    lengths, sums = borders(parts).tocoo(), borders(parts, edges)
+    lengths, sums = borders(parts).tocoo(), borders(parts, edges).toarray()  # small, and looked up
     for one, other, length in zip(*lengths.coords, lengths.data, strict=True):
         if one < other:
             border = {"length": float(length), "sum": float(sums[one, other])}

@@ -70,7 +70,7 @@ def test_what_lies_between_alike_parts_keeps_them_apart(strips):
     assert found[0, 8] != found[0, 9]
 
 
-def test_of_equal_steps_the_smaller_part_goes_first():
+def test_a_small_part_is_joined_over_a_step_that_keeps_large_ones_apart():
     parts = np.repeat([0, 1, 2], [10, 2, 10])[None].repeat(4, axis=0)
     (found,) = merged(np.array([[0.0], [1.0], [1.9]]), parts, scales=(0.9,))
     large = np.repeat([0, 1], [10, 12])[None].repeat(4, axis=0)
