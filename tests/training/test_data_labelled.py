@@ -55,6 +55,26 @@ def test_nuclei_of_all_numbers_are_one_class_and_parts_follow_the_index(tmp_path
         LabelledSet("dsb2018:pink", tmp_path, check_count=False)
 
 
+@pytest.mark.parametrize("dtype", [">u2", np.uint16, np.int32, np.float32])
+def test_deep_pictures_are_stretched_to_eight_bits(tmp_path, dtype):
+    deep = (np.arange(10_000).reshape(100, 100) % 3000).astype(dtype)
+    mask = (deep > 1000).astype(np.uint8)
+    write(tmp_path / "own" / "masks" / "a.tif", mask)
+    (tmp_path / "own" / "images").mkdir()
+    if dtype == ">u2":
+        picture = Image.frombytes("I;16B", deep.shape, deep.tobytes())
+    else:
+        picture = Image.fromarray(deep)
+    picture.save(tmp_path / "own" / "images" / "a.tif")
+    image = LabelledSet(str(tmp_path / "own")).read("a").image
+    assert image.dtype == np.uint8
+    assert image.shape == deep.shape
+    assert image[0, 0] == 0
+    assert image[29, 99] == 255
+    # Brighter stays brighter: nothing wraps around.
+    assert (np.diff(image.ravel()[:3000].astype(int)) >= 0).all()
+
+
 @pytest.mark.parametrize("zipped", [False, True])
 def test_voc_s_splits_are_those_of_its_lists_as_far_as_at_hand(tmp_path, colour, zipped):
     if zipped:

@@ -217,9 +217,13 @@ class LabelledSet:
         ------
         DataSetError
             If it is damaged, or image and mask differ in size.
+
+        Notes
+        -----
+        Pictures of more than 8 bits are stretched between their robust ends, as the tool does.
         """
         pair = self._pairs[name]
-        image = _decode(pair.image)
+        image = _eight_bits(_decode(pair.image))
         truth = self.kind.encode(_decode(pair.mask, palette=True)).astype(np.uint8)
         if image.shape[:2] != truth.shape:
             raise DataSetError(
@@ -227,7 +231,7 @@ class LabelledSet:
                 expected=str(image.shape[:2]),
                 got=str(truth.shape),
             )
-        return Labelled(name, image.astype(np.uint8), truth)
+        return Labelled(name, image, truth)
 
 
 def _kind(name: str) -> Kind:
@@ -329,7 +333,7 @@ def _decode(source: Source, *, palette: bool = False) -> NDArray[Any]:
 
     try:
         with Image.open(io.BytesIO(_bytes(source))) as picture:
-            plain = ("L", "I", "I;16", "RGB", *(("P",) if palette else ()))
+            plain = ("L", "I", "I;16", "I;16B", "F", "RGB", *(("P",) if palette else ()))
             mode = "L" if picture.mode == "1" else "RGB"
             found = picture if picture.mode in plain else picture.convert(mode)
             array = np.asarray(found)
@@ -340,6 +344,17 @@ def _decode(source: Source, *, palette: bool = False) -> NDArray[Any]:
             todo="Get the set again.",
         ) from error
     return array[..., 0] if palette and array.ndim == 3 else array
+
+
+def _eight_bits(image: NDArray[Any]) -> NDArray[np.uint8]:
+    """Return a picture with 8 bits per channel; a deeper one is stretched as the tool does."""
+    if image.dtype == np.uint8:
+        return image
+    from napari_cas.engine.preprocess import Scaling
+
+    planes = np.moveaxis(np.atleast_3d(image), 2, 0)
+    scaled = Scaling.of_image(planes).apply(planes).clip(0, 255).round().astype(np.uint8)
+    return np.moveaxis(scaled, 0, 2).reshape(image.shape)
 
 
 def _bytes(source: Source) -> bytes:
