@@ -142,7 +142,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     done: dict[str, Any] = {}
     if kept is not None and kept.is_file():
         done = json.loads(kept.read_text(encoding="utf-8"))["cells"]
-    check_sets({cell.set for cell in cells(args) if cell.key not in done})
+    check_sets(dict.fromkeys(cell.set for cell in cells(args) if cell.key not in done))
     result: dict[str, Any] = {}
     for cell in tqdm(cells(args), desc="label-free", unit="experiment"):
         if cell.key not in done:
