@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_cas.errors import ImageError
+from napari_cas.store.ranges import range_without_spikes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,8 +56,8 @@ class Scaling:
     @classmethod
     def of_image(cls, image: NDArray[np.generic]) -> Scaling:
         """Return the scaling of an image (C, Y, X) from its own percentiles."""
-        flat = image.reshape(image.shape[0], -1)
-        low, high = np.transpose([_percentiles(values) for values in flat])
+        ends = [range_without_spikes([channel], _percentiles) for channel in image]
+        low, high = np.transpose(ends)
         return cls.of_range(low, high, image.dtype)
 
     def apply(self, image: NDArray[np.generic]) -> NDArray[np.float32]:

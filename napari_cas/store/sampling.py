@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_cas.errors import ImageError, ProjectFormatError
+from napari_cas.store.ranges import range_without_spikes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -29,7 +30,8 @@ class Intensity:
     Attributes
     ----------
     low, high : tuple of float
-        0.1 and 99.9 percentile per channel, in the image's unit; high is above low.
+        0.1 and 99.9 percentile per channel, in the image's unit; high is above low. Single pixels
+        that would make most of it do not count (:mod:`napari_cas.store.ranges`).
     missing : float
         Share of the values that are not a number, or `no_data`, 0 to 1: pixels without data.
     no_data : int or None
@@ -107,12 +109,15 @@ def sample_intensity(
         block = read_pixels(array, where)
         total += block.size
         for values, part in zip(samples, with_data(block, channel, no_data), strict=True):
-            values.append(np.ravel(part))
-    found = [_known(np.concatenate(values)) for values in samples]
-    if whole is None and not any(map(len, found)):
+            values.append(part)
+    found = [sum(map(_count, parts)) for parts in samples]
+    if whole is None and not any(found):
         raise no_data_error(total, no_data)
-    pairs = [_range(values) if len(values) else whole or (0.0, 1.0) for values in found]
-    missing = 1 - sum(map(len, found)) / total
+    pairs = [
+        _range(parts) if count else whole or (0.0, 1.0)
+        for parts, count in zip(samples, found, strict=True)
+    ]
+    missing = 1 - sum(found) / total
     return Intensity(
         tuple(low for low, _ in pairs), tuple(high for _, high in pairs), missing, no_data
     )
@@ -183,10 +188,10 @@ def _places(shape: tuple[int, ...], axes: str) -> list[tuple[slice, ...]]:
     return places[::step]
 
 
-def _known(values: NDArray[Any]) -> NDArray[Any]:
-    """Return the values that are numbers."""
+def _count(values: NDArray[Any]) -> int:
+    """Return how many values are numbers."""
     if values.dtype.kind != "f":
-        return values
+        return values.size
     bad = int(np.count_nonzero(np.isinf(values)))
     if bad:
         raise ImageError(
@@ -194,12 +199,25 @@ def _known(values: NDArray[Any]) -> NDArray[Any]:
             expected="finite numbers, or NaN where there are no data",
             got=f"{bad} of {values.size} sampled pixels",
         )
-    return np.asarray(values[~np.isnan(values)])
+    return values.size - int(np.count_nonzero(np.isnan(values)))
 
 
-def _range(values: NDArray[Any]) -> tuple[float, float]:
-    # method "nearest" sorts out two values instead of interpolating in float64.
-    low, high = (float(v) for v in np.percentile(values, [0.1, 99.9], method="nearest"))
+def _range(parts: Sequence[NDArray[Any]]) -> tuple[float, float]:
+    """Return the range of one channel's samples; high is above low."""
+    low, high = range_without_spikes(parts, _ends)
     if low == high:  # mostly background: take everything that was seen
-        low, high = float(values.min()), float(values.max())
+        seen = _numbers(np.concatenate([np.ravel(part) for part in parts]))
+        low, high = float(seen.min()), float(seen.max())
     return (low, high) if low < high else (low, low + 1.0)
+
+
+def _ends(values: NDArray[Any]) -> tuple[float, float]:
+    """Return the robust ends of values (N,), where any is a number."""
+    values = _numbers(values)
+    # method "nearest" sorts out two values instead of interpolating in float64.
+    found = np.percentile(values, [0.1, 99.9], method="nearest") if len(values) else (0.0, 0.0)
+    return float(found[0]), float(found[1])
+
+
+def _numbers(values: NDArray[Any]) -> NDArray[Any]:
+    return values[~np.isnan(values)] if values.dtype.kind == "f" else values

@@ -33,6 +33,16 @@ def test_hot_pixels_stay_within_bounds_and_constant_channels_are_black():
     assert not scaled[1].any()
 
 
+def test_many_hot_pixels_leave_the_image_its_contrast():
+    image = np.linspace(500, 2500, 10_000).reshape(1, 100, 100).astype(np.uint16)
+    clean = Scaling.of_image(image).apply(image)
+    hot = np.random.default_rng(0).random(image.shape) < 0.005
+    image[hot] = 65_000
+    scaled = Scaling.of_image(image).apply(image)
+    assert np.allclose(scaled[~hot], clean[~hot], atol=5)
+    assert (scaled[hot] == 510).all()
+
+
 def test_scaling_ignores_units():
     image = np.random.default_rng(0).random((1, 30, 30))
     a = Scaling.of_image(image).apply(image)

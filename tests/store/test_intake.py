@@ -145,6 +145,15 @@ assert used < 400, used
     subprocess.run([sys.executable, "-c", code], check=True, timeout=200)
 
 
+def test_hot_pixels_do_not_take_the_range(tmp_path, rng):
+    data = rng.normal(100, 10, (3, 300, 300))
+    data[rng.random(data.shape) < 0.005] = 60_000
+    with Project.create(tmp_path / "p.zarr") as project:
+        intensity = project.add_image("a", data.astype(np.uint16), "zyx").intensity
+    assert intensity.low[0] == pytest.approx(69, abs=12)
+    assert intensity.high[0] == pytest.approx(131, abs=12)
+
+
 def test_intensity_is_robust_and_per_channel(tmp_path, rng):
     data = rng.normal(100, 10, (2, 900, 1000)).astype(np.float32)
     data[1] *= 10
