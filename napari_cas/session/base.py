@@ -53,6 +53,8 @@ class SessionBase:
     live_changed = psygnal.Signal(bool)
     checkpoint_changed = psygnal.Signal(object)
     """Name of the model in use (str) or None: nothing learnt yet."""
+    closing = psygnal.Signal()
+    """The project is about to be closed, and is still open."""
     regions_changed = psygnal.Signal()
     """Painted regions changed through the session (not by the brush): redraw them."""
 

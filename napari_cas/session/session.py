@@ -187,6 +187,7 @@ class Session(AnnotatingSession):
         if self._project is None:
             return
         self._work.stop_all()
+        self.closing.emit()
         try:
             self._project.close()
         except StorageError as error:

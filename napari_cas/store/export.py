@@ -32,6 +32,7 @@ from napari_cas.store.files import (
 from napari_cas.store.intake import Source, create_level
 from napari_cas.store.links import is_link
 from napari_cas.store.omexml import ome_xml
+from napari_cas.store.shown import default_omero, into_omero
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -226,9 +227,7 @@ def _write_image(folder: Path, entry: ImageEntry, ticker: _Ticker) -> None:
         entry.name, entry.axes, paths, entry.scale, entry.units, translation=entry.translation
     )
     ome: dict[str, Any] = {"version": metadata.OME_VERSION, "multiscales": [multi]}
-    low, high = entry.intensity.low, entry.intensity.high
-    limits = (min(low), max(high))
-    ome["omero"] = metadata.omero(entry.channel_names, low, high, limits)
+    ome["omero"] = into_omero(default_omero(entry), entry.shown)
     write_group(folder, {"ome": ome})
 
 

@@ -18,6 +18,7 @@ from napari_cas.store.links import is_link, linked_inside, refuse_links
 from napari_cas.store.predicted import Predicted
 from napari_cas.store.regular import RegularFiles
 from napari_cas.store.sampling import Intensity
+from napari_cas.store.shown import shown_channels
 from napari_cas.store.views import PredictionView
 
 if TYPE_CHECKING:
@@ -62,6 +63,8 @@ class ImageEntry:
         One per channel.
     intensity : Intensity
         Robust range of values per channel.
+    shown : tuple of Shown
+        How each channel is shown, as far as anybody said.
 
     Raises
     ------
@@ -88,6 +91,7 @@ class ImageEntry:
         self.intensity = Intensity.from_json(
             own.get("intensity"), self.n_channels, str(folder / "zarr.json")
         )
+        self.shown = shown_channels(own.get("omero") or self._meta.omero, self.n_channels)
         self.predicted = Predicted(folder / "predicted.jsonl", mode, digest)
         for label in LABELS:
             self._label(label)

@@ -53,6 +53,8 @@ class ImageMetadata:
         Name of the image; may be empty.
     translation : tuple of float
         Place of the first pixel's centre per axis of `axes`, in `units`.
+    omero : object
+        How channels are shown, as it stands there; see :mod:`napari_cas.store.shown`.
     """
 
     axes: str
@@ -63,6 +65,7 @@ class ImageMetadata:
     channel_names: tuple[str, ...] = ()
     name: str = ""
     translation: tuple[float, ...] = ()
+    omero: object = None
 
 
 def canonical_axes(axes: str) -> tuple[str, tuple[int, ...]]:
@@ -157,6 +160,11 @@ def omero(
     return {"channels": channels, "rdefs": {"model": "color"}}
 
 
+def channel_color(index: int) -> str:
+    """Return the colour "RRGGBB" of a channel of several, where nobody chose one."""
+    return _COLORS[index % len(_COLORS)]
+
+
 def parse(attributes: dict[str, Any], where: str) -> ImageMetadata:
     """Read the first multiscale image out of a group's attributes (OME-Zarr 0.4 or 0.5).
 
@@ -201,6 +209,7 @@ def _parse(attributes: dict[str, Any]) -> ImageMetadata:
         channel_names=_channel_names(ome),
         name=str(first.get("name") or ""),
         translation=tuple(translation[i] for i in order),
+        omero=ome.get("omero"),
     )
 
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pint
 from napari.layers import Image, Labels
 
+from napari_cas.store.metadata import channel_color
+from napari_cas.ui.channels import colour_table, show_as
 from napari_cas.ui.looks import (
     PREDICTION_OPACITY,
     REGIONS_OPACITY,
@@ -20,8 +22,6 @@ if TYPE_CHECKING:
 
     from napari_cas.store import ImageEntry
     from napari_cas.ui.frame import Frame
-
-_CHANNEL_COLOURS = ("magenta", "green", "cyan", "yellow", "red", "blue")
 
 
 def place(entry: ImageEntry) -> dict[str, Any]:
@@ -56,7 +56,7 @@ def image_layers(entry: ImageEntry) -> list[Image]:
     levels = [_lazy(level) for level in entry.levels]
     limits = list(zip(entry.intensity.low, entry.intensity.high, strict=True))
     if "c" not in entry.axes:
-        return [_grey(entry.name, levels, limits[0], place(entry))]
+        return _as_shown([_grey(entry.name, levels, limits[0], place(entry))], entry)
     axis = entry.axes.index("c")
     if entry.n_channels == 3 and str(entry.dtype) == "uint8":
         import dask.array as da
@@ -65,15 +65,23 @@ def image_layers(entry: ImageEntry) -> list[Image]:
         return [Image(_one_or_all(colour), name=entry.name, rgb=True, **place(entry))]
     if entry.n_channels == 1:
         only = [_channel(level, axis, 0) for level in levels]
-        return [_grey(entry.name, only, limits[0], place(entry))]
+        return _as_shown([_grey(entry.name, only, limits[0], place(entry))], entry)
     names = entry.channel_names or [str(i) for i in range(entry.n_channels)]
     layers = []
     for index, (name, limit) in enumerate(zip(names, limits, strict=True)):
         channel = [_channel(level, axis, index) for level in levels]
-        layer = _grey(f"{entry.name} {name}", channel, limit, place(entry))
-        layer.colormap = _CHANNEL_COLOURS[index % len(_CHANNEL_COLOURS)]
+        title = name if name.startswith(entry.name) else f"{entry.name} {name}"
+        layer = _grey(title, channel, limit, place(entry))
+        layer.colormap = colour_table(channel_color(index))
         layer.blending = "additive"
         layers.append(layer)
+    return _as_shown(layers, entry)
+
+
+def _as_shown(layers: list[Image], entry: ImageEntry) -> list[Image]:
+    """Show channels as was said of them, by the annotator or whoever made the image."""
+    for layer, shown in zip(layers, entry.shown, strict=True):
+        show_as(layer, shown)
     return layers
 
 

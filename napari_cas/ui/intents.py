@@ -389,6 +389,7 @@ class Intents:
 
     def export(self, path: str | Path) -> None:
         """Write the project as an OME-Zarr data set in the background."""
+        self.layers.sight.keep_looks()
         self.answers.attempt(lambda: self.session.export(path))
 
 

@@ -72,6 +72,7 @@ class LayerAdapter(Viewpoint):
         self._sources = [
             (self._viewer.layers.selection.events.changed, self._selection_changed),
             (self._viewer.layers.events.inserted, self._selection_changed),
+            (self._viewer.layers.events.removing, self._removing),
             (self._viewer.layers.events.removed, self._removed),
             (self._viewer.dims.events.current_step, self._moved),
             (self._viewer.dims.events.ndisplay, self._moved),
@@ -161,6 +162,7 @@ class LayerAdapter(Viewpoint):
         self.view_moved.emit()
 
     def _take_away(self) -> None:
+        self.sight.keep_looks()
         ours = self._let_go("regions"), self._let_go("prediction")
         gone = [*ours, *self.sight.added, *self._results]
         # At once: else napari shows the controls of each layer and collects garbage after each.
@@ -340,6 +342,9 @@ class LayerAdapter(Viewpoint):
     def _moved(self, _event: object = None) -> None:
         if self._entry is not None:
             self.view_moved.emit()
+
+    def _removing(self, _event: object) -> None:
+        self.sight.keep_looks()  # napari may be taking all layers out, before its window closes
 
     def _removed(self, event: Any) -> None:
         """Let go of a layer that the annotator deleted."""

@@ -17,6 +17,7 @@ import psygnal
 from napari.layers import Image
 
 from napari_cas.ui import display
+from napari_cas.ui.channels import keep_looks
 from napari_cas.ui.looks import resemble
 from napari_cas.ui.placing import misfit, plane_shown
 from napari_cas.ui.where import camera
@@ -57,6 +58,7 @@ class Sight:
         self._axes: dict[str, str] = {}
         self._hidden: list[Layer] = []
         self._aside: list[tuple[int, Layer]] = []
+        self._entry: ImageEntry | None = None
         self.added: list[Layer] = []
 
     def own(self, name: str, layers: Sequence[Layer], axes: str = "") -> None:
@@ -84,6 +86,7 @@ class Sight:
         entry : ImageEntry
             Shown by the annotator's layers, or by added ones if there are none or they do not fit.
         """
+        self._entry = entry
         at = self._set_misfits_aside(entry)
         shown = self._turn_to(entry.name)
         if not shown:
@@ -120,6 +123,17 @@ class Sight:
         back = f"{whose} back when the project is closed."
         self.replaced.emit(f"Image {entry.name!r} is shown {shown}. {back}")
         return at
+
+    def keep_looks(self) -> None:
+        """Remember colours and contrast of the image shown in its project, which is open."""
+        if self._entry is not None:
+            layers = self._pixels_of(self._entry.name)
+            keep_looks(self._entry, [layer for layer in layers if isinstance(layer, Image)])
+
+    def let_go(self) -> None:
+        """Do so for the last time: the project is about to be closed."""
+        self.keep_looks()
+        self._entry = None
 
     def leave(self) -> None:
         """Let the project's own layers be the annotator's, where there are no others to come back.

@@ -79,6 +79,7 @@ class AnnotationWidget(QWidget):
         self.settled.timeout.connect(self.intents.view_settled)
         self.viewer.events.theme.connect(self._follow_theme)
         self.session.image_changed.connect(self._take_keys)
+        self.session.closing.connect(self.layers.sight.let_go)
         self.answers.show_chosen()
 
     def _view_moved(self) -> None:
@@ -130,6 +131,7 @@ class AnnotationWidget(QWidget):
         self.viewer.events.theme.disconnect(self._follow_theme)
         self.keys.remove()
         self.answers.close()
+        self.layers.sight.keep_looks()  # the session is closed after the layers
         self.layers.close(leave=self._window is None or not self._window.isVisible())
         self.dispatch.close()
         self.session.close()

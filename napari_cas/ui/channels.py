@@ -1,0 +1,94 @@
+"""Colours and contrast of image layers, to and from what a project keeps of them."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import numpy as np
+from napari.utils.colormaps import AVAILABLE_COLORMAPS
+
+from napari_cas.errors import CASError
+from napari_cas.store.shown import Shown, keep_shown
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari.layers import Image
+    from napari.utils.colormaps import Colormap
+
+    from napari_cas.store import ImageEntry
+
+_NAMED = {
+    "FFFFFF": "gray", "FF0000": "red", "00FF00": "green", "0000FF": "blue",
+    "00FFFF": "cyan", "FF00FF": "magenta", "FFFF00": "yellow",
+}  # fmt: skip
+"""What napari calls them: its list of colour tables shows these names."""
+
+
+def colour_table(color: str) -> str | Colormap:
+    """Return napari's colour table from black to a colour, by its name where it has one.
+
+    Parameters
+    ----------
+    color : str
+        "RRGGBB".
+    """
+    from napari.utils.colormaps import Colormap
+
+    if color in _NAMED:
+        return _NAMED[color]
+    rgb = [int(color[i : i + 2], 16) / 255 for i in (0, 2, 4)]
+    return Colormap([[0, 0, 0, 1], [*rgb, 1]], name=f"#{color}")
+
+
+def show_as(layer: Image, shown: Shown) -> None:
+    """Give a layer the colours and the contrast that are known of its channel.
+
+    Parameters
+    ----------
+    layer : Image
+        One channel, not in the viewer yet.
+    shown : Shown
+        What is not said in it, and colour tables that this napari has not, leave the layer alone.
+    """
+    if shown.lut in AVAILABLE_COLORMAPS:
+        layer.colormap = shown.lut
+    elif shown.color is not None:
+        layer.colormap = colour_table(shown.color)
+    if shown.window is not None:
+        low, high = layer.contrast_limits_range
+        layer.contrast_limits_range = min(low, shown.window[0]), max(high, shown.window[1])
+        layer.contrast_limits = shown.window
+
+
+def shown_as(layer: Image) -> Shown:
+    """Return how a layer shows its channel.
+
+    Parameters
+    ----------
+    layer : Image
+        Of a colour table that leads elsewhere than from black to a colour, the name is kept, too.
+    """
+    black, middle, top = layer.colormap.map(np.array([0.0, 0.5, 1.0]))[:, :3]
+    plain = np.allclose(black, 0, atol=0.02) and np.allclose(2 * middle, top, atol=0.05)
+    name = str(layer.colormap.name)
+    color = "".join(f"{round(255 * float(part)):02X}" for part in top)
+    low, high = (float(limit) for limit in layer.contrast_limits)
+    return Shown(color, (low, high), "" if plain or name not in AVAILABLE_COLORMAPS else name)
+
+
+def keep_looks(entry: ImageEntry, layers: Sequence[Image]) -> None:
+    """Remember how the annotator looks at an image, where each channel has a layer.
+
+    Parameters
+    ----------
+    entry : ImageEntry
+        Of an open project; one that cannot be written stays as it is.
+    layers : sequence of Image
+        What shows its channels, in their order.
+    """
+    if len(layers) != entry.n_channels or any(layer.rgb for layer in layers):
+        return
+    with suppress(CASError):  # colours are not worth a message; a full disk will be told soon
+        keep_shown(entry, [shown_as(layer) for layer in layers])
