@@ -28,6 +28,8 @@ _UNITS = {
     "pixel": None, "px": None, "": None,
 }  # fmt: skip
 _COLORS = ("00FF00", "FF00FF", "00FFFF", "FFFF00", "FF0000", "0000FF", "FFFFFF")
+RGB = ("FF0000", "00FF00", "0000FF")
+"""Colours of the channels of a picture in true colours."""
 _MAX_LEVELS = 64
 
 
@@ -146,8 +148,8 @@ def omero(
     """Return the ``omero`` block: names, colours and contrast of channels."""
     count = len(names)
     colors: tuple[str, ...] = ("FFFFFF",) if count == 1 else _COLORS
-    if [name.lower() for name in names] in (["red", "green", "blue"], ["r", "g", "b"]):
-        colors = ("FF0000", "00FF00", "0000FF")
+    if named_rgb(names):
+        colors = RGB
     channels = [
         {
             "label": names[i],
@@ -158,6 +160,11 @@ def omero(
         for i in range(count)
     ]
     return {"channels": channels, "rdefs": {"model": "color"}}
+
+
+def named_rgb(names: Sequence[str]) -> bool:
+    """Return whether channels are called red, green and blue, in this order."""
+    return [name.lower() for name in names] in (["red", "green", "blue"], ["r", "g", "b"])
 
 
 def channel_color(index: int) -> str:

@@ -129,6 +129,25 @@ def default_omero(entry: ImageEntry) -> dict[str, Any]:
     return metadata.omero(entry.channel_names, low, high, limits)
 
 
+def in_true_colour(entry: ImageEntry) -> bool:
+    """Return whether an image is a picture in red, green and blue, to be shown as one.
+
+    Parameters
+    ----------
+    entry : ImageEntry
+        Three channels of 8 bits are one unless they have other names, or somebody gave them
+        other colours: three stains of a microscope are of that type, too.
+    """
+    if entry.n_channels != 3 or str(entry.dtype) != "uint8":
+        return False
+    names = list(entry.channel_names or metadata.default_channel_names(3))
+    if not metadata.named_rgb(names) and names != metadata.default_channel_names(3):
+        return False
+    colors = tuple(shown.color for shown in entry.shown)
+    nobody_s = tuple(metadata.channel_color(index) for index in range(3))
+    return colors in (metadata.RGB, nobody_s, (None, None, None))
+
+
 def keep_shown(entry: ImageEntry, shown: Sequence[Shown]) -> None:
     """Remember how an image is shown, if its project can be written.
 

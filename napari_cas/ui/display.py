@@ -8,6 +8,7 @@ import pint
 from napari.layers import Image, Labels
 
 from napari_cas.store.metadata import channel_color
+from napari_cas.store.shown import in_true_colour
 from napari_cas.ui.channels import colour_table, show_as
 from napari_cas.ui.looks import (
     PREDICTION_OPACITY,
@@ -58,7 +59,7 @@ def image_layers(entry: ImageEntry) -> list[Image]:
     if "c" not in entry.axes:
         return _as_shown([_grey(entry.name, levels, limits[0], place(entry))], entry)
     axis = entry.axes.index("c")
-    if entry.n_channels == 3 and str(entry.dtype) == "uint8":
+    if in_true_colour(entry):
         import dask.array as da
 
         colour = [da.moveaxis(level, axis, -1) for level in levels]

@@ -10,7 +10,7 @@ from qtpy.QtCore import Qt
 from napari_cas.store import Project
 from napari_cas.store.shown import Shown
 from napari_cas.ui import display
-from napari_cas.ui.channels import colour_table, show_as, shown_as
+from napari_cas.ui.channels import colour_table, keep_looks, show_as, shown_as
 from napari_cas.ui.widget import AnnotationWidget
 
 
@@ -126,3 +126,26 @@ def test_without_a_layer_for_each_channel_nothing_changes(widget, model_viewer, 
     model_viewer.layers["actin"].colormap = "blue"
     widget.intents.close_project()
     assert kept(two_channels) == [("red", (3, 40)), ("viridis", (3, 40))]
+
+
+@pytest.mark.parametrize(
+    ("names", "colors", "one"),
+    [
+        (None, None, True),  # nobody says anything of it
+        (["Red", "Green", "Blue"], None, True),
+        (["red", "green", "blue"], ["cyan", "magenta", "yellow"], False),
+        (["dna", "actin", "tubulin"], None, False),
+        (["dna", "actin", "tubulin"], ["blue", "red", "green"], False),
+    ],
+)
+def test_three_stains_of_8_bits_are_no_photograph(tmp_path, names, colors, one):
+    pixels = np.arange(3 * 40 * 50, dtype=np.uint8).reshape(3, 40, 50)
+    with Project.create(tmp_path / "p.zarr") as project:
+        entry = project.add_image("cell", pixels, "cyx", channel_names=names)
+        if colors:
+            made = [Image(plane, colormap=c) for plane, c in zip(pixels, colors, strict=True)]
+            keep_looks(entry, made)
+        layers = display.image_layers(project.image(entry.name))
+        assert [layer.rgb for layer in layers] == ([True] if one else [False] * 3)
+        if colors:
+            assert [layer.colormap.name for layer in layers] == colors
