@@ -104,7 +104,10 @@ class BackgroundSession(Session):
                 before(project.images)
             self._adopt(project)
 
-        return self._start(lambda: projects.create(path, images, self._warn_later), done=adopt)
+        return self._start(
+            lambda: projects.create(path, images, self._warn_later, self._progress_later),
+            done=adopt,
+        )
 
     def add_images_later(
         self,
@@ -125,7 +128,8 @@ class BackgroundSession(Session):
                 self.select_image(names[0])
 
         return self._start(
-            lambda: projects.add_images(project, images, self._warn_later), done=added
+            lambda: projects.add_images(project, images, self._warn_later, self._progress_later),
+            done=added,
         )
 
     def split_into_objects_later(self, min_size: int = 20) -> Future[objects.Objects]:

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from napari_cas.config import Config
 from napari_cas.errors import ImageError, ProjectFormatError, ProjectLockedError, StorageError
 from napari_cas.protocol import Box, Tile
+from napari_cas.session.copying import copying
 from napari_cas.session.events import Message, NewImage
 from napari_cas.store import Project
 from napari_cas.store.files import safe_name
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from napari_cas.session.events import Progress
     from napari_cas.store import ImageEntry
 
 
@@ -33,12 +35,15 @@ class Restored:
 
 
 def create(
-    path: str | Path, images: Sequence[NewImage], warn: Callable[[BaseException | Message], None]
+    path: str | Path,
+    images: Sequence[NewImage],
+    warn: Callable[[BaseException | Message], None],
+    tell: Callable[[Progress], None],
 ) -> Project:
     """Make a project with these images; nothing stays behind when one of them is refused."""
     project = Project.create(path)
     try:
-        add_images(project, images, warn)
+        add_images(project, images, warn, tell)
     except BaseException:
         project.close()
         raise
@@ -63,12 +68,15 @@ def add_images(
     project: Project,
     images: Sequence[NewImage],
     warn: Callable[[BaseException | Message], None],
+    tell: Callable[[Progress], None],
 ) -> tuple[str, ...]:
-    """Take images into a project and return the names they got."""
+    """Take images into a project, tell how far a long copy is, and return the names they got."""
     names = []
     for image in images:
+        name = free_name(image.name, project.images)
         try:
-            entry = _take(project, free_name(image.name, project.images), image)
+            with copying(name, tell) as progress:
+                entry = _take(project, name, image, progress)
         except ImageError as error:
             if len(images) == 1:
                 raise
@@ -102,7 +110,9 @@ def _gaps(entry: ImageEntry) -> Message:
     return Message("info", f"{text}: pixels without any are neither learnt from nor labelled.")
 
 
-def _take(project: Project, name: str, image: NewImage) -> ImageEntry:
+def _take(
+    project: Project, name: str, image: NewImage, progress: Callable[[int, int], None]
+) -> ImageEntry:
     """Refer to an image where that can be, else copy it."""
     if image.source is not None:
         try:
@@ -125,6 +135,7 @@ def _take(project: Project, name: str, image: NewImage) -> ImageEntry:
         translation=image.translation,
         channel_names=image.channel_names,
         no_data=no_data,
+        progress=progress,
     )
 
 

@@ -101,7 +101,7 @@ class Session(AnnotatingSession):
         ImageError
             An image has the wrong axes, no pixels or no finite values.
         """
-        project = projects.create(path, images, self._warn)
+        project = projects.create(path, images, self._warn, self.progressed.emit)
         self._adopt(project)
 
     def open_project(self, path: str | Path) -> None:
@@ -130,7 +130,8 @@ class Session(AnnotatingSession):
         ProjectError
             No project is open, or it is read-only.
         """
-        names = projects.add_images(self._opened(writing=True), images, self._warn)
+        project = self._opened(writing=True)
+        names = projects.add_images(project, images, self._warn, self.progressed.emit)
         self.images_changed.emit(self.images)
         if self._image is None and names:
             self.select_image(names[0])

@@ -257,15 +257,24 @@ def replace_directory(draft: Path, target: Path) -> None:
     shutil.rmtree(aside, ignore_errors=True)
 
 
-def recover_directories(parent: Path) -> None:
-    """Finish or undo replacements in `parent` that a crash interrupted."""
+def recover_directories(parent: Path, *, age: float = 3600) -> None:
+    """Finish or undo replacements in `parent` that a crash interrupted.
+
+    Parameters
+    ----------
+    parent : Path
+        May be missing.
+    age : float
+        Seconds after which a directory that is being written counts as left behind; 0 where a lock
+        keeps all others from writing here.
+    """
     marker = f"{TEMPORARY}old-"
     for path in list(parent.glob(f"{TEMPORARY}*")) if parent.is_dir() else []:
         target = parent / path.name.removeprefix(marker)
         with contextlib.suppress(OSError):
             if path.name.startswith(marker) and not target.exists():
                 path.rename(target)
-            elif time.time() - path.stat().st_mtime > 3600 or path.name.startswith(marker):
+            elif time.time() - path.stat().st_mtime > age or path.name.startswith(marker):
                 shutil.rmtree(path)
 
 

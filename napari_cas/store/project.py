@@ -128,7 +128,7 @@ class Project(ProjectRoot):
         try:
             if mode == "r+":
                 recover_directories(path / "models")
-                recover_directories(path / "images")
+                recover_directories(path / "images", age=0)
             return cls(path, mode, lock)
         except BaseException:
             if lock is not None:

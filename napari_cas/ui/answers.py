@@ -223,6 +223,10 @@ class Answers:
 
     def _progressed(self, step: Progress) -> None:
         self.activity.show(step)
+        if self.session.project is None:  # its first images are being copied
+            if self._problem is None and not step.finished:
+                self.panel.guide.show_text(guide.copying(step.done, step.total))
+            return
         self.pace.show("bar", lambda: self.panel.train.show_progress(step.done, step.total))
         if step.finished:
             return

@@ -113,6 +113,11 @@ def next_step(facts: Facts) -> str:
     return f"Wrong somewhere? Press N, paint there, and fine-tune again ({RUN_KEY})."
 
 
+def copying(done: int, total: int) -> str:
+    """Return how far the images are that a new project is made of, in blocks of pixels."""
+    return f"Copying the image into the project: {100 * done // max(total, 1)} %"
+
+
 def _before_project(facts: Facts) -> str:
     if facts.adding:
         return "Copying the image into the project…"

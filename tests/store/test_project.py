@@ -158,6 +158,18 @@ def test_names_stay_inside_the_project(tmp_path, name, stored):
             project.add_image(stored.upper(), np.eye(20), "yx")
 
 
+def test_a_copy_that_was_killed_halfway_is_removed_when_opened_again(tmp_path):
+    with Project.create(tmp_path / "p.zarr") as project:
+        project.add_image("a", np.eye(8), "yx")
+    left = tmp_path / "p.zarr" / "images" / ".tmp-b-1-1"
+    (left / "0").mkdir(parents=True)
+    with Project.open(tmp_path / "p.zarr", mode="r"):
+        assert left.exists()  # someone else may be writing it
+    with Project.open(tmp_path / "p.zarr", mode="r+") as project:
+        assert project.images == ("a",)
+    assert not left.exists()
+
+
 @pytest.mark.parametrize("name", ["../x", "", "a/b", ".", ".tmp-x", "/etc"])
 def test_no_model_or_image_name_leads_outside(project, name):
     for action in (

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from qtpy.QtCore import Qt
 
 from napari_cas.protocol import LossPoint, RoundReport
-from napari_cas.session import Message, State
+from napari_cas.session import Message, State, copying
 from napari_cas.store import Project
 from napari_cas.ui import reader
 from napari_cas.ui.widget import AnnotationWidget
@@ -58,6 +59,17 @@ def test_another_project_from_the_menu_takes_its_own_layers(widget, model_viewer
 
 def guide(widget):
     return widget.panel.guide.label.text()
+
+
+def test_a_long_copy_says_how_far_it_is(widget, model_viewer, monkeypatch, qtbot):
+    monkeypatch.setattr(copying, "INTERVAL", 0)
+    said = []
+    widget.session.progressed.connect(lambda _: said.append(guide(widget)))
+    model_viewer.add_image(np.arange(5000 * 3000, dtype=np.uint16).reshape(5000, 3000), name="wide")
+    qtbot.mouseClick(widget.panel.start.start, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: widget.session.image is not None, timeout=20_000)
+    assert any(text.endswith(" %") for text in said)
+    assert not guide(widget).startswith("Copying")
 
 
 def test_a_warning_goes_when_its_reason_has_gone(widget, model_viewer, begin, qtbot, ramp):

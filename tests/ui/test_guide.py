@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from napari_cas.ui.guide import Facts, next_step, wants_run
+from napari_cas.ui.guide import Facts, copying, next_step, wants_run
 
 CASES = [
     (Facts(), "Open an image"),
@@ -69,3 +69,8 @@ def test_the_button_calls_only_when_there_is_something_to_learn(facts, wanted):
 
 def test_where_no_stroke_would_show_the_guide_says_zoom_in():
     assert "Zoom in" in next_step(Facts(project=True, cut=True, regions=2))
+
+
+def test_copying_says_how_far_it_is():
+    assert copying(12, 483) == "Copying the image into the project: 2 %"
+    assert copying(0, 0).endswith(" 0 %")

@@ -1,0 +1,74 @@
+"""How far the copy of a large image is."""
+
+from contextlib import closing
+
+import numpy as np
+import pytest
+
+from napari_cas.session import Session, copying
+from napari_cas.session.background import BackgroundSession
+from napari_cas.session.dispatch import DispatchQueue
+from napari_cas.session.events import NewImage, Progress
+
+
+@pytest.fixture
+def eager(monkeypatch):
+    """Every block is told of, as if copying took long."""
+    monkeypatch.setattr(copying, "INTERVAL", 0)
+
+
+def large():
+    return NewImage("wide", np.arange(5000 * 3000, dtype=np.uint16).reshape(5000, 3000), "yx")
+
+
+def heard(session):
+    steps = []
+    session.progressed.connect(steps.append)
+    return steps
+
+
+def test_a_long_copy_tells_how_far_it_is_and_that_it_ended(eager, tmp_path):
+    with closing(Session()) as session:
+        steps = heard(session)
+        session.create_project(tmp_path / "a.zarr", [large()])
+    assert {step.text for step in steps} == {"Copying wide"}
+    *before, last = steps
+    assert len(before) > 6
+    assert [step.done for step in before] == sorted(step.done for step in before)
+    assert not any(step.finished for step in before)
+    assert last == Progress(1, 1, "Copying wide")
+
+
+def test_in_a_thread_too_for_a_project_and_for_one_more_image(eager, tmp_path):
+    waiting = DispatchQueue()
+    with closing(BackgroundSession(dispatch=waiting)) as session:
+        steps = heard(session)
+        session.create_project_later(tmp_path / "a.zarr", [large()])
+        assert waiting.run_until(lambda: session.images == ("wide",), 60)
+        first = len(steps)
+        session.add_images_later([large()])
+        assert waiting.run_until(lambda: len(session.images) == 2, 60)
+    assert first > 6
+    assert {step.text for step in steps[first:]} == {"Copying wide-2"}
+    assert steps[-1].finished
+
+
+def test_a_short_one_is_not_spoken_of(tmp_path):
+    with closing(Session()) as session:
+        steps = heard(session)
+        small = NewImage("small", np.eye(64, dtype=np.uint8), "yx")
+        session.create_project(tmp_path / "a.zarr", [small])
+    assert steps == []
+
+
+def test_a_failed_one_ends_as_well(eager):
+    steps = []
+
+    def copy():
+        with copying.copying("a", steps.append) as step:
+            step(3, 9)
+            raise OSError("full")
+
+    with pytest.raises(OSError, match="full"):
+        copy()
+    assert steps == [Progress(3, 9, "Copying a"), Progress(1, 1, "Copying a")]
