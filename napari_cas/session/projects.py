@@ -38,7 +38,7 @@ def create(
     path: str | Path,
     images: Sequence[NewImage],
     warn: Callable[[BaseException | Message], None],
-    tell: Callable[[Progress], None],
+    tell: Callable[[Progress], None] = lambda _: None,
 ) -> Project:
     """Make a project with these images; nothing stays behind when one of them is refused."""
     project = Project.create(path)
@@ -68,7 +68,7 @@ def add_images(
     project: Project,
     images: Sequence[NewImage],
     warn: Callable[[BaseException | Message], None],
-    tell: Callable[[Progress], None],
+    tell: Callable[[Progress], None] = lambda _: None,
 ) -> tuple[str, ...]:
     """Take images into a project, tell how far a long copy is, and return the names they got."""
     names = []
