@@ -7,7 +7,9 @@ must be reachable under the same path there. docs/cluster.md says more.
 
 from __future__ import annotations
 
+import asyncio
 import importlib
+import logging
 from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -82,6 +84,11 @@ def _distributed() -> Any:  # noqa: ANN401 - an optional dependency
             got=str(error),
             todo='Install it with: pip install "napari-cas[distributed]".',
         ) from error
+
+
+def _is_no_cancellation(record: logging.LogRecord) -> bool:
+    """Whether to log this: a client that closes logs its cancelled reconnecting as an error."""
+    return record.exc_info is None or not isinstance(record.exc_info[1], asyncio.CancelledError)
 
 
 class DaskExecutor:
@@ -175,7 +182,12 @@ class DaskExecutor:
 
     def shutdown(self) -> None:
         """Leave the scheduler; its workers stay, for others."""
-        self._client.close(timeout=2)
+        logger = logging.getLogger("distributed.client")
+        logger.addFilter(_is_no_cancellation)
+        try:
+            self._client.close(timeout=2)
+        finally:
+            logger.removeFilter(_is_no_cancellation)
 
     def __enter__(self) -> Self:
         return self

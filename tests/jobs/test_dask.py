@@ -1,3 +1,4 @@
+import logging
 import os
 import signal
 import subprocess
@@ -163,6 +164,22 @@ def test_tls_files_are_passed_through(start_cluster, tmp_path):
 def test_settings_that_contradict_are_refused_before_connecting(settings, match):
     with pytest.raises(ConfigError, match=match):
         connect(ClusterSettings(**settings))
+
+
+def test_a_scheduler_that_died_is_named_and_leaves_no_traceback_in_the_log(start_cluster, caplog):
+    cluster = start_cluster(1)
+    logger = logging.getLogger("distributed.client")
+    logger.addHandler(caplog.handler)  # Dask's loggers do not propagate
+    try:
+        with DaskExecutor(cluster.address) as executor:
+            wait_for_workers(executor, 1)
+            future = executor.submit("time:sleep", WAIT)
+            cluster.close()
+            with pytest.raises(WorkerError, match=f"{cluster.address} was cancelled or the conn"):
+                future.result(WAIT)
+    finally:
+        logger.removeHandler(caplog.handler)
+    assert not caplog.records
 
 
 def test_an_address_without_a_scheduler_says_what_to_check():
