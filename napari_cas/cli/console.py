@@ -91,7 +91,8 @@ class Console:
             yield session
         except KeyboardInterrupt:
             self._end_bar()
-            self.say("Stopping after this round …")
+            if not session.idle:
+                self.say("Stopping after what is under way …")
             session.cancel()
             with suppress(KeyboardInterrupt):
                 session.run_until_idle(_CANCEL_SECONDS)
