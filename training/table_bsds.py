@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,8 +12,6 @@ from napari_cas.metrics.scales import covering_scales, mean_scales
 from training import published
 from training.hierarchy import (
     COLOUR_WEIGHT,
-    COMPACTNESS,
-    CONTRAST_BLURS,
     CONTRAST_WEIGHT,
     SCALES,
     SIZE_POWER,
@@ -26,6 +22,7 @@ from training.hierarchy import (
     merged,
     superpixels,
 )
+from training.kept import keep_scores, kept_scores
 from training.regions import bsds_examples, bsds_split, bsds_test, probabilities, to_shape
 from training.report import Cell, Column, Table, spread
 from training.table_regions import Variant, add_runs, train_regions
@@ -59,11 +56,6 @@ _VARIANTS = (
     Variant("CAS, log-volume, α = 0.9", {**_CAS, "discriminator": "log_volume", "alpha": 0.9}),
 )
 _FELZENSZWALB = tuple(float(scale) for scale in np.geomspace(100, 1600, 5))
-_READING = (
-    f"joined {SCALES} {SUPERPIXELS} {COMPACTNESS} {COLOUR_WEIGHT} {CONTRAST_WEIGHT} "
-    f"{CONTRAST_BLURS} {SIZE_POWER}"
-)
-"""Kept with a run's scores: read in another way, they are made again."""
 _NOTE = (
     "CAS is trained on train and val with all annotators, M = 16, and tested on the 200 test "
     "images; 'fine' is a decoder of 124,000 weights on frozen EfficientNet-Lite0 features at "
@@ -96,7 +88,7 @@ def build(place: Place, *, seeds: int, why: str) -> tuple[Table, list[dict[str, 
         Why nothing can be run; empty otherwise.
     """
     table = Table("table4", "Table 4: BSDS500, test split", COLUMNS)
-    runs, why = add_runs(table, "BSDS500", _VARIANTS, place, seeds, why, _run, _cells, {_READING})
+    runs, why = add_runs(table, "BSDS500", _VARIANTS, place, seeds, why, _run, _cells)
     for method, partitions in _BASELINES.items():
         scores = None if why else _kept_baseline(method, partitions, place)
         row: dict[str, Cell] = {"method": f"{method} (ours measured)", "network": "none"}
@@ -127,7 +119,6 @@ def _run(recipe: Recipe, place: Place) -> dict[str, Any]:
         "channels": _scores(reader(colour=False), place),
         "and colour": _scores(reader(colour=True), place),
         "record": trained.record,
-        _READING: True,
     }
 
 
@@ -176,17 +167,16 @@ def _kept_baseline(
     method: str, partitions: Callable[[NDArray[np.uint8]], list[Labels]], place: Place
 ) -> dict[str, Cell]:
     """Return the scores of a method without learning; kept in the cache."""
-    made_by = f"{method} {_READING} {_FELZENSZWALB}"
-    digest = hashlib.sha256(made_by.encode()).hexdigest()[:12]
-    file = place.cache / f"bsds500-baseline-{digest}.json"
-    if not file.is_file():
+    file = place.cache / f"bsds500-{method.replace(' ', '-')}.json"
+    known: dict[str, Cell] = kept_scores(file)
+    if not known:
         place.say(f"  BSDS500: {method}")
-        scores = _scores(
-            lambda split: (partitions(truth.image) for truth in bsds_split(split, place)), place
-        )
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(scores, indent=1) + "\n")
-    known: dict[str, Cell] = json.loads(file.read_text())
+        known = {
+            **_scores(
+                lambda split: (partitions(truth.image) for truth in bsds_split(split, place)), place
+            )
+        }
+        keep_scores(file, known)
     return known
 
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from training.data.saliency import DataSetError
+from training.kept import keep_scores, kept_scores, outdated
 from training.report import NO_DATA, NO_GPU, Cell, Table, spread
 from training.saliency.loop import Trained, train
 from training.saliency.recipe import Recipe, paper_recipe, small_recipe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -76,7 +76,6 @@ def add_runs(
     why: str,
     run: Callable[[Recipe, Place], dict[str, Any]],
     cells: Callable[[str, Sequence[dict[str, Any]]], list[dict[str, Cell]]],
-    needed: Collection[str] = (),
 ) -> tuple[list[dict[str, Any]], str]:
     """Run all variants and seeds and add their rows to a table.
 
@@ -98,8 +97,6 @@ def add_runs(
         Trains and scores one recipe; kept in the run's folder.
     cells : callable
         From a variant's name and its runs' scores to its rows.
-    needed : collection of str
-        Keys of the scores; kept scores without them are made again.
 
     Returns
     -------
@@ -117,7 +114,7 @@ def add_runs(
         recipes = [recipe_of(variant, train_set, seed, small=small) for seed in range(seeds)]
         done: list[dict[str, Any]] = []
         try:
-            done = [] if why else [_kept(recipe, place, run, needed) for recipe in recipes]
+            done = [] if why else [_kept(recipe, place, run) for recipe in recipes]
         except DataSetError as error:
             place.say(str(error))
             why = NO_DATA
@@ -127,7 +124,7 @@ def add_runs(
             more: dict[str, Cell] = {"seeds": str(seeds), "network": recipes[0].network}
             table.rows.append(row | more | ({} if done else {"covering": why}))
     if runs:
-        table.notes.append(_budget(runs))
+        table.notes += [_budget(runs), *outdated(run["record"] for run in runs)]
     return runs, why
 
 
@@ -151,19 +148,14 @@ def _budget(runs: Sequence[dict[str, Any]]) -> str:
 
 
 def _kept(
-    recipe: Recipe,
-    place: Place,
-    make: Callable[[Recipe, Place], dict[str, Any]],
-    needed: Collection[str],
+    recipe: Recipe, place: Place, make: Callable[[Recipe, Place], dict[str, Any]]
 ) -> dict[str, Any]:
-    """Return the scores of a run, from its folder where all that are needed were made before."""
+    """Return the scores of a run, from its folder where this code made them before."""
     file = place.runs / recipe.key / "scores.json"
-    known: dict[str, Any] = json.loads(file.read_text()) if file.is_file() else {}
-    if not known or not set(needed) <= set(known):
+    known = kept_scores(file)
+    if not known:
         known = make(recipe, place)
-        made = file.with_suffix(".tmp")
-        made.write_text(json.dumps(known, indent=1) + "\n")
-        made.replace(file)
+        keep_scores(file, known)
     return known
 
 

@@ -82,7 +82,7 @@ def rwtd_recipes(*, small: bool) -> dict[str, Recipe]:
 def build(place: Place, *, seeds: int, why: str) -> tuple[Table, list[dict[str, Any]]]:
     """Return Table 6 and the scores of its runs; arguments as in :func:`table_bsds.build`."""
     table = Table("table6", "Table 6: Real-World Texture Dataset", COLUMNS)
-    runs, why = add_runs(table, "RWTD", VARIANTS, place, seeds, why, _run, _cells, READINGS)
+    runs, why = add_runs(table, "RWTD", VARIANTS, place, seeds, why, _run, _cells)
     alone: dict[str, Cell] = {"method": _ALONE, "network": "none"}
     if why:
         table.rows.append(alone | {"covering": why})

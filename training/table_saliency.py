@@ -7,6 +7,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from training import published
+from training.kept import outdated
 from training.report import NO_DATA, NO_GPU, Cell, Column, Table, spread
 from training.saliency.recipe import (
     LOSS_TITLES,
@@ -307,6 +308,7 @@ def notes(wanted: Plan, found: Mapping[str, Any]) -> list[str]:
             f"{records[0]['threads']} threads; training took {cpu / 60:.1f} CPU minutes, "
             f"{rate:.0f} images/s, {100 * wait:.1f} % of it waiting for data."
         )
+        lines += outdated(records)
     return lines
 
 

@@ -19,7 +19,6 @@ from training.saliency.network import PaperNetwork, SmallNetwork, create_network
 from training.saliency.objectives import create_objective
 from training.saliency.readout import chance, fit_reader, saliency_maps, score
 from training.saliency.recipe import Recipe, paper_recipe, small_recipe
-from training.saliency.runs import _known
 
 
 @pytest.fixture
@@ -249,14 +248,6 @@ class TestReadOut:
         found = chance(colours)
         assert found["f"] == pytest.approx((1.3 * share / (1 + 0.3 * share)).mean())
         assert found["mae_binary"] == pytest.approx(1 - share.mean())
-
-
-def test_damaged_scores_are_named(tmp_path):
-    file = tmp_path / "scores.json"
-    assert _known(file) == {}
-    file.write_text("{")
-    with pytest.raises(CheckpointError, match=r"scores\.json cannot be read.*Delete"):
-        _known(file)
 
 
 class TestPaperNetwork:

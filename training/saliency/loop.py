@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from training.kept import code_digest
 from training.saliency.checkpoint import load_checkpoint, save_checkpoint
 from training.saliency.feed import Batch, Examples, Feed
 from training.saliency.labels import exchanged, region_ids
@@ -236,6 +237,7 @@ def _take_up(
         "train_images": len(examples),
         "device": _device_name(device),
         "threads": torch.get_num_threads(),
+        "code": code_digest(),
         "torch": torch.__version__,
         "numpy": np.__version__,
         "python": platform.python_version(),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_cas.errors import CheckpointError
 from training.data.saliency import SETS, SaliencySet, find_pairs, known_set, open_set, plain_set
 from training.data.store import MappedSet, cache_folder
+from training.kept import keep_scores, kept_scores
 from training.saliency.feed import Examples, feature_examples, image_examples
 from training.saliency.labels import split
 from training.saliency.loop import Trained, train
@@ -164,7 +163,7 @@ def run(recipe: Recipe, tests: Sequence[TestSet], place: Place) -> dict[str, Any
         written to ``scores.json`` in the run's folder.
     """
     file = place.runs / recipe.key / "scores.json"
-    known = place.team.from_leader(lambda: _known(file))
+    known = place.team.from_leader(lambda: kept_scores(file))
     todo = [t for t in tests if t.title not in known.get("scores", {})]
     if not todo:
         return known
@@ -176,26 +175,13 @@ def run(recipe: Recipe, tests: Sequence[TestSet], place: Place) -> dict[str, Any
     return place.team.from_leader(make)
 
 
-def _known(file: Path) -> dict[str, Any]:
-    """Return the scores a run has so far."""
-    try:
-        known: dict[str, Any] = json.loads(file.read_text()) if file.is_file() else {}
-    except ValueError as error:
-        raise CheckpointError(
-            f"The scores {file} cannot be read",
-            got=str(error),
-            todo="Delete the file to score the run again.",
-        ) from error
-    return known
-
-
 def _score(
     recipe: Recipe, place: Place, trained: Trained, reader: Reader, todo: Sequence[TestSet]
 ) -> dict[str, Any]:
     """Score test sets, write the scores beside those known and return all."""
     file = place.runs / recipe.key / "scores.json"
     begun = time.perf_counter()
-    scores = dict(_known(file).get("scores", {}))
+    scores = dict(kept_scores(file).get("scores", {}))
     for test in todo:
         scores[test.title] = score(
             trained, reader, test_examples(recipe, test, place), place.device
@@ -207,9 +193,7 @@ def _score(
         "scores": scores,
         "scoring_seconds": time.perf_counter() - begun,
     }
-    made = file.with_suffix(".tmp")
-    made.write_text(json.dumps(known, indent=1) + "\n")
-    made.replace(file)
+    keep_scores(file, known)
     return known
 
 
