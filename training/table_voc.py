@@ -22,6 +22,7 @@ from napari_cas.metrics.matching import class_confusion
 from napari_cas.metrics.precision import average_precision
 from napari_cas.metrics.regions import covering, rand_index, variation_of_information
 from training.data.labelled import KINDS, VOC_CLASSES, LabelledSet, voc_split
+from training.data.saliency import DataSetError
 from training.data.store import MappedSet
 from training.regions import probabilities
 from training.report import Cell, Column, Table
@@ -72,7 +73,8 @@ _NOTES = (
 def build(place: Place, *, seeds: int, why: str) -> tuple[Table, list[dict[str, Any]]]:
     """Return Table 5 and the scores of its runs; arguments as in :func:`table_bsds.build`."""
     table = Table("table5", "Table 5: PASCAL VOC 2012", COLUMNS)
-    variants = [Variant(v.method, {"channels": CLASSES, **v.settings}) for v in _VARIANTS]
+    fixed = {"channels": CLASSES, "train_set": _set_name(place, why)}
+    variants = [Variant(v.method, {**fixed, **v.settings}) for v in _VARIANTS]
     runs, _ = add_runs(table, "VOC 2012", variants, place, seeds, why, _run, mean_cells)
     if runs:
         images = {split: len(voc_split(split, place.data)) for split in ("train", "val")}
@@ -84,6 +86,15 @@ def build(place: Place, *, seeds: int, why: str) -> tuple[Table, list[dict[str, 
     table.rows.append(paper)
     table.notes += _NOTES
     return table, runs
+
+
+def _set_name(place: Place, why: str) -> str:
+    """Return a name for the images at hand, which may be any subset: runs are found by it."""
+    try:
+        names = [] if why else [voc_split(split, place.data) for split in ("train", "val")]
+    except DataSetError:
+        return "VOC 2012"  # said where the runs are made
+    return f"VOC 2012 {hashlib.sha256(repr(names).encode()).hexdigest()[:8]}"
 
 
 def _run(recipe: Recipe, place: Place) -> dict[str, Any]:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import torch
 
 from napari_cas.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def available_devices() -> tuple[str, ...]:
@@ -62,12 +67,27 @@ def generator(*seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(mixed)
 
 
+@contextmanager
+def seeded(device: torch.device, *seed: int) -> Iterator[None]:
+    """Let what draws from torch's global generators, as dropout does, depend on `seed` alone."""
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(generator(*seed).initial_seed())
+        yield
+
+
+_OUT_OF_MEMORY = (
+    "can't allocate memory",
+    "not enough memory",
+    "out of memory",
+    "_status_alloc_failed",
+)
+"""What plain RuntimeErrors say: those of the CPU's allocator on Linux and on Windows, of MPS, and
+of CUDA's libraries (cuBLAS, cuDNN, cuSOLVER) for their own workspaces."""
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Tell whether an error means that memory ran out, on whichever device."""
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
     text = str(error).lower()
-    # The CPU's allocator and MPS raise a plain RuntimeError.
-    return isinstance(error, RuntimeError) and (
-        "can't allocate memory" in text or "out of memory" in text
-    )
+    return isinstance(error, RuntimeError) and any(phrase in text for phrase in _OUT_OF_MEMORY)

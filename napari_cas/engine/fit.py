@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from napari_cas.engine.device import seeded
 from napari_cas.errors import CASError
 from napari_cas.losses import cas_terms
 from napari_cas.protocol import LossPoint
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from napari_cas.engine.sampling import Batch
     from napari_cas.losses import CASTerms
 
+_STATE = frozenset({"step", "exp_avg", "exp_avg_sq"})
+"""What AdamW keeps of a parameter."""
 _CLIP = 5.0
 _RECOVERIES = 3
 
@@ -38,6 +41,10 @@ class Learner:
         Peak step size; halved whenever the loss stops being finite.
     step : int
         Steps since the beginning of the chain.
+    seed : int
+        What is random within a step, such as dropout, depends on it and on the step's number.
+    buffers : tuple of Tensor
+        What the network changes by itself in training: the running statistics of its batches.
     penalty : callable, optional
         From the step's number to a scalar that is minimised along with the loss.
     """
@@ -46,6 +53,8 @@ class Learner:
     optimiser: torch.optim.AdamW
     learning_rate: float
     step: int = 0
+    seed: int = 0
+    buffers: tuple[Tensor, ...] = ()
     warnings: list[str] = field(default_factory=list)
     penalty: Callable[[int], Tensor] | None = None
 
@@ -53,6 +62,14 @@ class Learner:
     def parameters(self) -> list[nn.Parameter]:
         """What the optimiser changes, in its order."""
         return [p for group in self.optimiser.param_groups for p in group["params"]]
+
+    def tidy(self) -> None:
+        """Leave nothing half made after an error inside a step, such as memory that ran out."""
+        self.optimiser.zero_grad(set_to_none=True)
+        # AdamW makes these one by one, and takes what is there for complete.
+        for parameter, state in list(self.optimiser.state.items()):
+            if not state.keys() >= _STATE:
+                del self.optimiser.state[parameter]
 
 
 def fit(
@@ -84,7 +101,8 @@ def fit(
     good = _snapshot(learner)
     recoveries = 0
     for done in range(steps):
-        terms = _gradients(learner, batch(learner.step), loss)
+        with seeded(learner.parameters[0].device, learner.seed, learner.step):
+            terms = _gradients(learner, batch(learner.step), loss)
         if terms is None:
             recoveries += 1
             _recover(learner, good, recoveries)
@@ -99,7 +117,7 @@ def fit(
 
 
 def _gradients(learner: Learner, batch: Batch, loss: LossConfig) -> CASTerms | None:
-    """Leave the gradients of one batch, clipped; None where they or the loss are not finite."""
+    """Leave the gradients of one batch, clipped; None where anything is not finite."""
     terms = cas_terms(
         learner.module(batch.inputs),
         batch.regions,
@@ -117,6 +135,8 @@ def _gradients(learner: Learner, batch: Batch, loss: LossConfig) -> CASTerms | N
     objective.backward()  # type: ignore[no-untyped-call]
     # A finite loss may have gradients that are not; after a round's last step nobody would notice.
     norm = nn.utils.clip_grad_norm_(learner.parameters, _CLIP)
+    # So may running statistics be, which training does not look at and prediction is made with.
+    norm = norm + nn.utils.get_total_norm([b for b in learner.buffers if b.is_floating_point()])
     return terms if math.isfinite(norm.item()) else None
 
 
@@ -126,7 +146,7 @@ def _cooling(progress: float) -> float:
 
 
 def _snapshot(learner: Learner) -> list[Tensor]:
-    return [p.detach().clone() for p in learner.parameters]
+    return [t.detach().clone() for t in (*learner.parameters, *learner.buffers)]
 
 
 def _recover(learner: Learner, good: list[Tensor], times: int) -> None:
@@ -138,8 +158,8 @@ def _recover(learner: Learner, good: list[Tensor], times: int) -> None:
             todo="Lower the learning rate or reset the model.",
         )
     with torch.no_grad():
-        for parameter, value in zip(learner.parameters, good, strict=True):
-            parameter.copy_(value)
+        for tensor, value in zip((*learner.parameters, *learner.buffers), good, strict=True):
+            tensor.copy_(value)
     learner.optimiser.state.clear()
     learner.learning_rate /= 2
     learner.warnings.append(

@@ -93,7 +93,13 @@ class Trainer:
         )
         rate = config.fit.learning_rate or self.model.learning_rate
         groups = self.model.parameter_groups()
-        self.learner = Learner(self._logits, torch.optim.AdamW(groups, lr=rate), rate)
+        self.learner = Learner(
+            self._logits,
+            torch.optim.AdamW(groups, lr=rate),
+            rate,
+            seed=config.seed,
+            buffers=() if isinstance(self.model, QuickModel) else tuple(self.model.buffers()),
+        )
         self._digest, self._regions = "", 0
         self._copies, self._since = 0, 0
         self._found: Discriminant | None = None
@@ -196,6 +202,8 @@ class Trainer:
             except (MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error) or not self._shrink():
                     raise
+                self.model.eval()
+                self.learner.tidy()
                 self.learner.warnings.clear()  # the next try says them again
                 self._said.clear()
 

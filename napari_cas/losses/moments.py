@@ -80,7 +80,12 @@ def _fused_works(device: torch.device) -> bool:
 
         index = torch.zeros(1, 1, dtype=torch.int32, device=device)
         count = torch.ones(1, dtype=torch.int64, device=device)
-        fused.FusedMoments.apply(torch.zeros(1, 2, 1, device=device), index, count, False)
+        logits = torch.zeros(1, 2, 1, device=device, requires_grad=True)
+        with torch.enable_grad():
+            means, squares = fused.FusedMoments.apply(logits, index, count, False)
+            torch.autograd.grad(means.sum() + squares.sum(), logits)
+    except torch.OutOfMemoryError:
+        raise  # says nothing about the kernel, and is not remembered
     except Exception as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
         warnings.warn(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -100,12 +100,16 @@ def index_regions(
             expected=f"ids from 0 up, or {ignore_index} for unpainted pixels",
             got=str(low),
         )
+    values = None
+    if (high + 1) * (last - first + 1) > 2**62:  # keys would overflow
+        values, ids = torch.unique(ids, return_inverse=True)
+        numbers, plane = torch.unique(plane, return_inverse=True)
+        high, first, last = len(values) - 1, 0, len(numbers) - 1
     width, height = high + 1, last - first + 1
-    if width * height > 2**62:
-        raise InputError("Region ids are too large to number", got=f"ids up to {high}")
     keys = torch.where(painted, (plane - first) * width + ids, width * height)
     index, found, count = _compact(keys, width * height)
-    return _assemble(index, found, count, width)
+    made = _assemble(index, found, count, width)
+    return made if values is None else replace(made, ids=values[made.ids])
 
 
 def _check_integers(values: object, name: str) -> None:

@@ -48,5 +48,11 @@ def test_memory_errors_of_all_kinds():
         torch.empty(2**60)
     assert is_out_of_memory(found.value)
     assert is_out_of_memory(MemoryError())
+    for said in (
+        "DefaultCPUAllocator: not enough memory: you tried to allocate 911360 bytes.",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+    ):
+        assert is_out_of_memory(RuntimeError(said)), said
     assert not is_out_of_memory(RuntimeError("shapes differ"))
     assert not is_out_of_memory(ValueError("out of memory"))

@@ -95,3 +95,45 @@ def test_gradients_that_are_not_finite_change_nothing():
     with pytest.raises(CASError, match="not finite"):
         list(fit(taught, batch, LossConfig(), 10))
     assert torch.equal(net.weight, before)
+
+
+def test_running_statistics_that_are_not_finite_go_back_too():
+    taught, net = learner()
+    norm = nn.BatchNorm1d(4)
+    taught.buffers = tuple(norm.buffers())
+
+    def module(x):
+        if taught.step == 2 and not taught.warnings:  # what a far too large step leaves behind
+            norm.running_var.fill_(math.inf)
+        return net(norm(x)).T[None]
+
+    taught.module = module
+    points = list(fit(taught, batch, LossConfig(), 5))
+    assert len(points) == 4
+    assert any("not finite" in sentence for sentence in taught.warnings)
+    assert torch.isfinite(norm.running_var).all()
+    assert int(norm.num_batches_tracked) == 2  # those after going back to the round's start
+
+
+def test_what_is_random_depends_on_seed_and_step_alone():
+    def losses(state, seed):
+        taught, net = learner()
+        taught.seed = seed
+        taught.module = lambda x: net(nn.functional.dropout(x, 0.5)).T[None]
+        torch.manual_seed(state)
+        before = torch.get_rng_state()
+        found = [point.total for point in fit(taught, batch, LossConfig(), 4)]
+        assert torch.equal(torch.get_rng_state(), before)
+        return found
+
+    assert losses(1, seed=0) == losses(2, seed=0) != losses(1, seed=1)
+
+
+def test_an_optimiser_state_that_memory_did_not_suffice_for_is_dropped():
+    taught, net = learner()
+    list(fit(taught, batch, LossConfig(), 1))
+    del taught.optimiser.state[net.bias]["exp_avg_sq"]
+    taught.tidy()
+    assert list(taught.optimiser.state) == [net.weight]
+    assert net.weight.grad is None
+    assert len(list(fit(taught, batch, LossConfig(), 1))) == 1

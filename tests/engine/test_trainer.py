@@ -366,6 +366,23 @@ def test_where_memory_runs_out_crops_are_halved():
     assert max(hungry.asked) == 128
 
 
+@pytest.mark.parametrize("which", [2, 3])
+def test_memory_that_runs_out_while_the_optimiser_makes_its_state(which, monkeypatch):
+    """Of the first parameter's two means only one is there, or of the second's none."""
+    trainer, made, real = Trainer(WHOLE, 3), [], torch.zeros_like
+
+    def starved(*args, **options):
+        made.append(args)
+        if len(made) == which:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 MiB")
+        return real(*args, **options)
+
+    monkeypatch.setattr("torch.optim.adam.torch.zeros_like", starved)
+    result = trainer.train([source()], steps=2)
+    assert len(result.losses) == 2
+    assert any("Memory ran out" in sentence for sentence in result.warnings)
+
+
 def test_where_small_crops_are_too_much_batches_are_halved(monkeypatch):
     config = WHOLE.model_copy(
         update={

@@ -180,6 +180,28 @@ class TestLoop:
         with (tmp_path / "parts/log.csv").open() as opened:
             assert [row["epoch"] for row in csv.DictReader(opened)] == ["1", "2", "3", "4"]
 
+    def test_what_is_drawn_at_random_is_the_same_in_a_run_that_was_interrupted(
+        self, colours, small, tmp_path
+    ):
+        whole = train(tiny(epochs=2, loss="triplet"), colours, tmp_path / "whole")
+        first = tiny(epochs=2, loss="triplet")
+
+        def stop(line: str) -> None:
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            train(first, colours, tmp_path / "parts", progress=stop)
+        torch.rand(7)  # another process has another state
+        parts = train(first, colours, tmp_path / "parts")
+        for name, value in whole.model.state_dict().items():
+            assert torch.equal(value, parts.model.state_dict()[name]), name
+
+    def test_a_run_does_not_go_on_with_other_images(self, colours, small, tmp_path):
+        train(tiny(epochs=1), colours, tmp_path)
+        fewer = Examples(colours.inputs, colours.pictures, colours.rows[:8], colours.row_axis)
+        with pytest.raises(CheckpointError, match=r"other images.*8 images.*got 12 images.*Delete"):
+            train(tiny(epochs=1), fewer, tmp_path)
+
     @pytest.mark.parametrize("loss", ["discriminative", "triplet", "magnet"])
     def test_embeddings_are_read_by_clustering(self, loss, colours, small, tmp_path):
         made = train(tiny(loss=loss, flip=0.5, channels=4), colours, tmp_path)

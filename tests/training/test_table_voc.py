@@ -74,3 +74,7 @@ def test_the_command_on_a_made_set(tmp_path, monkeypatch, capsys):
     for row in rows[:3]:
         assert 0 < float(row["precision"]) <= 1
         assert 0 <= float(row["covering"]) <= 1
+    (root / "SegmentationClass/11.png").unlink()  # another subset is another set
+    assert main(words) == 0
+    assert "8 images to train on, 3 to score" in capsys.readouterr().out
+    assert len(list((tmp_path / "cache/runs").iterdir())) == 6

@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from napari_cas.engine.device import seeded
+from napari_cas.errors import CheckpointError
 from training.kept import code_digest
 from training.saliency.checkpoint import load_checkpoint, save_checkpoint
 from training.saliency.feed import Batch, Examples, Feed
@@ -96,7 +98,7 @@ def train(
     Raises
     ------
     CheckpointError
-        If the folder holds a checkpoint of another network, or a damaged one.
+        If the folder holds a checkpoint of another network or of other images, or a damaged one.
     ConfigError
         If batches cannot be shared evenly among the processes.
     """
@@ -120,7 +122,9 @@ def train(
     with _writer(folder, wanted=tensorboard and team.leads) as writer:
         for epoch in range(record["epochs_done"], recipe.pre_epochs + recipe.epochs):
             phase = objective if epoch >= recipe.pre_epochs else create_objective(recipe, pre=True)
-            row = _epoch(recipe, epoch, feed, stepped, phase, optimizer, team)
+            # Dropout and the triplet loss draw from torch's global generators.
+            with seeded(torch.device(device), recipe.seed, epoch, team.rank):
+                row = _epoch(recipe, epoch, feed, stepped, phase, optimizer, team)
             record["epochs_done"] = epoch + 1
             for name in ("seconds", "cpu_seconds", "wait_seconds"):
                 record[name] = record.get(name, 0.0) + row[name]
@@ -227,14 +231,19 @@ def _take_up(
     device: str,
 ) -> dict[str, Any]:
     """Load the last checkpoint if there is one; return the run's record."""
-    if file.is_file():
-        return load_checkpoint(file, model, optimizer)
-    return {
-        "recipe": recipe.model_dump(),
-        "epochs_done": 0,
+    data = {
         "train_set": examples.pictures.name,
         "train_digest": examples.pictures.digest,
         "train_images": len(examples),
+    }
+    if file.is_file():
+        record = load_checkpoint(file, model, optimizer)
+        _check_data(record, data, file.parent)
+        return record
+    return {
+        "recipe": recipe.model_dump(),
+        "epochs_done": 0,
+        **data,
         "device": _device_name(device),
         "threads": torch.get_num_threads(),
         "code": code_digest(),
@@ -242,6 +251,30 @@ def _take_up(
         "numpy": np.__version__,
         "python": platform.python_version(),
     }
+
+
+def _check_data(record: dict[str, Any], data: dict[str, Any], folder: Path) -> None:
+    """Refuse to go on with other images: the recipe, by which a run is found, does not hold them.
+
+    Raises
+    ------
+    CheckpointError
+        The run was begun on other images.
+    """
+    begun = {name: record.get(name) for name in data}
+    if begun == data:
+        return
+    raise CheckpointError(
+        f"The run {folder} was begun on other images",
+        expected=_described(data),
+        got=_described(begun),
+        todo="Delete its folder to train again, or choose another --cache.",
+    )
+
+
+def _described(data: dict[str, Any]) -> str:
+    digest = str(data["train_digest"])[:8]
+    return f"{data['train_images']} images of {data['train_set']} (digest {digest})"
 
 
 def _device_name(device: str) -> str:
