@@ -370,6 +370,7 @@ def test_where_memory_runs_out_crops_are_halved():
 def test_memory_that_runs_out_while_the_optimiser_makes_its_state(which, monkeypatch):
     """Of the first parameter's two means only one is there, or of the second's none."""
     trainer, made, real = Trainer(WHOLE, 3), [], torch.zeros_like
+    step = trainer.learner.optimiser.step
 
     def starved(*args, **options):
         made.append(args)
@@ -377,9 +378,15 @@ def test_memory_that_runs_out_while_the_optimiser_makes_its_state(which, monkeyp
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 MiB")
         return real(*args, **options)
 
-    monkeypatch.setattr("torch.optim.adam.torch.zeros_like", starved)
+    def hungry_step():
+        with monkeypatch.context() as patch:
+            patch.setattr(torch, "zeros_like", starved)
+            step()
+
+    monkeypatch.setattr(trainer.learner.optimiser, "step", hungry_step)
     result = trainer.train([source()], steps=2)
     assert len(result.losses) == 2
+    assert len(made) > which
     assert any("Memory ran out" in sentence for sentence in result.warnings)
 
 
