@@ -56,6 +56,19 @@ def test_where_the_kernel_cannot_run_the_portable_path_is_taken_with_a_reason():
     assert not _fused_works(torch.device("cpu"))  # said once
 
 
+@needs_triton
+def test_memory_that_ran_out_says_nothing_about_the_kernel(monkeypatch):
+    from napari_cas.losses import fused
+
+    def starved(*args):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(fused.FusedMoments, "apply", starved)
+    for _ in range(2):  # the second time, too: it is not remembered
+        with pytest.raises(torch.OutOfMemoryError):
+            _fused_works(torch.device("meta"))
+
+
 def on_cuda(number):
     """Return what the choice of an implementation looks at, of logits on a GPU."""
     device = torch.device("cuda", number)
