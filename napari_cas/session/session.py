@@ -280,17 +280,18 @@ class Session(AnnotatingSession):
             self._work.predict_all(tuple(images) if images is not None else None)
 
     def reset_model(self) -> None:
-        """Forget what was learnt and start afresh; strokes stay, corrections stay as strokes."""
+        """Forget what was learnt, names too; strokes stay, corrections stay as strokes."""
         self._work.stop_all()
         if self.writable:
             for name in self.images:
                 transfer.clear_corrections(self._opened().image(name))
             self.flush()
+            self._rename({})  # the next model's kinds are others
         self._work.forget()
         self._work.use(None)
 
     def save_model(self, path: str | Path) -> Path:
-        """Write the present model to a directory (safetensors and JSON) and return its path.
+        """Write the present model and its names to a directory, and return its path.
 
         Raises
         ------
@@ -304,18 +305,19 @@ class Session(AnnotatingSession):
         return models.save(self._opened(), self.checkpoint, path)
 
     def load_model(self, path: str | Path) -> None:
-        """Go on from a saved model, with the settings it was made with.
+        """Go on from a saved model, with its settings and the names that were given to its kinds.
 
         Raises
         ------
         CheckpointError
             `path` holds no model, a damaged or foreign one, or one for other images.
         """
-        name, spec = models.load(self._opened(writing=True), path)
+        loaded = models.load(self._opened(writing=True), path)
         self._work.stop_all()
-        self._config = self._config.model_copy(update={"model": spec})
+        self._config = self._config.model_copy(update={"model": loaded.spec})
         self.config_changed.emit(self._config)
-        self._work.use(name)
+        self._rename(loaded.names)
+        self._work.use(loaded.name)
 
     # -- results --------------------------------------------------------------------------------
 
@@ -376,6 +378,7 @@ class Session(AnnotatingSession):
         self._work.update_state()
         self.project_changed.emit(project)
         self.images_changed.emit(self.images)
+        self.names_changed.emit(self.names)
         self.checkpoint_changed.emit(self.checkpoint)
         if state.image is not None:
             self.select_image(state.image)

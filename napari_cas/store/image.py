@@ -15,6 +15,7 @@ from napari_cas.store.files import read_group, storing
 from napari_cas.store.labels import LabelArray
 from napari_cas.store.levels import LABELS, locate, open_levels, readable
 from napari_cas.store.links import is_link, linked_inside, refuse_links
+from napari_cas.store.naming import Naming
 from napari_cas.store.predicted import Predicted
 from napari_cas.store.regular import RegularFiles
 from napari_cas.store.sampling import Intensity
@@ -42,6 +43,8 @@ class ImageEntry:
         and the probabilities.
     digest : callable
         Gives the digest of a model of the project by name, "" if there is none.
+    naming : Naming, optional
+        The project's names for labels of predictions.
 
     Attributes
     ----------
@@ -73,11 +76,16 @@ class ImageEntry:
     """
 
     def __init__(
-        self, folder: Path, mode: str = "r", digest: Callable[[str], str] = lambda _: ""
+        self,
+        folder: Path,
+        mode: str = "r",
+        digest: Callable[[str], str] = lambda _: "",
+        naming: Naming | None = None,
     ) -> None:
         self.folder = folder
         self.name = folder.name
         self.mode = mode
+        self.naming = naming or Naming()
         self._arrays: dict[str, LabelArray] = {}
         refuse_links(folder.parent, folder.name, "labels")
         attributes = read_group(folder)
@@ -252,8 +260,8 @@ class ImageEntry:
 
     @property
     def prediction_view(self) -> PredictionView:
-        """The prediction with corrections on top, to be shown and painted."""
-        return PredictionView(self.prediction, self.corrections)
+        """The prediction with corrections on top and names applied, to be shown and painted."""
+        return PredictionView(self.prediction, self.corrections, self.naming)
 
     @property
     def problems(self) -> list[str]:

@@ -11,6 +11,7 @@ from napari_cas.session import Message, Progress, State, merging
 from napari_cas.ui import facts, guide
 from napari_cas.ui.activity import Activity
 from napari_cas.ui.extras import Extras
+from napari_cas.ui.kinds import Kinds
 from napari_cas.ui.pace import Pace
 from napari_cas.ui.panels.common import settle
 
@@ -51,6 +52,7 @@ class Answers:
         self.activity = Activity()
         self.pace = Pace()
         self.extras = Extras(layers)
+        self.kinds = Kinds(session, layers, panel.kinds)
         self.counter = facts.RegionCounter()
         self.adding = False
         self._problem: Message | None = None
@@ -70,6 +72,7 @@ class Answers:
             (session.live_changed, self._live),
             (session.checkpoint_changed, self._checkpoint),
             (session.regions_changed, self._regions),
+            (session.names_changed, self._names),
             (layers.region_chosen, self._region_chosen),
             (layers.chosen_changed, self.show_chosen),
             (layers.result_removed, self._result_removed),
@@ -201,6 +204,8 @@ class Answers:
         )
         self.extras.forget()
         self.extras.update(entry)
+        self.panel.kinds.show_all()
+        self.kinds.update()
         self._images(self.session.images)
         self.refresh()
 
@@ -213,6 +218,7 @@ class Answers:
             self.show_status(self._summary())
         if not state.busy:
             self.panel.train.show_progress(1, 1)
+            self.kinds.update()
         self.refresh()
 
     def _stands(self) -> bool:
@@ -257,6 +263,7 @@ class Answers:
         self.panel.plot.add(report)
         self.pace.show("plot", self.panel.plot.draw)
         self.pace.show("alike", self.refresh)
+        self.pace.show("kinds", self.kinds.update)
         seconds = report.seconds.get("total")
         took = f", {seconds:.1f} s a round" if seconds else ""
         self._status_soon(f"Fine-tuning: step {report.steps} on {report.device}{took}")
@@ -298,6 +305,7 @@ class Answers:
             self.panel.plot.clear()
             self.layers.drop_results()
             self.extras.forget()
+            self.kinds.update()
             self.layers.ensure_regions(writable=self.session.writable)
         self.refresh()
 
@@ -305,6 +313,9 @@ class Answers:
         self.layers.refresh_regions()
         self.counter.forget()
         self.refresh()
+
+    def _names(self, _names: dict[int, str]) -> None:
+        self.kinds.renamed()
 
     def _region_chosen(self) -> None:
         self.panel.train.show_region(self.layers.region_colour())

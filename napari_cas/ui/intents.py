@@ -73,6 +73,8 @@ class Intents:
         train.live_toggled.connect(self.set_live)
         train.device_chosen.connect(self.choose_device)
         self.panel.alike.merge_requested.connect(self.merge_alike)
+        self.panel.kinds.named.connect(self.name_kind)
+        self.panel.kinds.singled_out.connect(self.answers.kinds.single_out)
         results.accept_requested.connect(self.accept_selected)
         results.split_requested.connect(self.splitting.split)
         results.predict_all_requested.connect(self.predict_all)
@@ -210,6 +212,7 @@ class Intents:
         self.answers.refresh()
         if seen is None:
             return
+        self.answers.kinds.update()
         if self.session.state is State.READY and self.seen.is_outdated(*seen):
             self.predict_view()
 
@@ -353,6 +356,11 @@ class Intents:
             self.run_on(cluster)
 
     # -- results --------------------------------------------------------------------------------
+
+    def name_kind(self, label: int, name: str) -> None:
+        """Name a kind that was found; kinds of one name are shown as one."""
+        self.answers.attempt(lambda: self.session.name_kind(label, name))
+        self.answers.kinds.update()  # what could not be taken is not shown
 
     def show_extra(self, kind: str, *, on: bool) -> None:
         """Show or hide the layer of probabilities or of uncertainty."""
