@@ -194,7 +194,7 @@ def _same_network(held: Config, wanted: Config) -> bool:
 def _cache(project: str, config: Config) -> FeatureCache:
     """Return the cache of features, emptied when another project or stem comes."""
     model = config.model
-    network = (model.name, model.weights, model.context_planes)
+    network = (model.name, model.weights, model.context_planes, model.enlarge)
     stem = (project, network, config.predict, config.device)
     if stem != _warm.stem:
         _warm.cache.clear()
