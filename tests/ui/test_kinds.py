@@ -119,6 +119,8 @@ def test_a_name_that_is_being_typed_is_left_alone(qtbot):
     qtbot.addWidget(view)
     view.show()
     view.show_kinds([Kind(1, "", (1, 2, 3, 255), 0.0004, 1)])
+    view.activateWindow()
+    qtbot.waitUntil(view.isActiveWindow, timeout=10_000)
     field = view.rows[1].name
     qtbot.mouseClick(field, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(field.hasFocus)
