@@ -22,6 +22,7 @@ from napari_cas.engine.device import (
     resolve_device,
     set_threads,
 )
+from napari_cas.engine.doubt import most_doubtful
 from napari_cas.engine.features import FeatureCache
 from napari_cas.engine.sources import EntrySource, neighbours
 from napari_cas.engine.tiling import grid
@@ -257,6 +258,7 @@ def _predict(
         predicted = time.perf_counter()
         if not labels.any():
             empty.append(tile)
+        painted = entry.regions[(*tile.plane, *box.slices)] > 0
         entry.prediction[(*tile.plane, *box.slices)] = labels
         if with_probabilities:
             target = entry.create_probabilities(len(probabilities))
@@ -268,6 +270,7 @@ def _predict(
             [(tile.plane, tile.box)],
             probabilities=with_probabilities,
             settings=trainer.config.predict.note,
+            doubts=most_doubtful(probabilities, painted, box),
         )
         seconds["predict"] += predicted - start
         seconds["write"] += time.perf_counter() - predicted

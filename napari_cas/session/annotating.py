@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from napari_cas.protocol import Alike, Plane
+    from napari_cas.session.doubtful import Doubtful, Place
     from napari_cas.session.saving import Saver
 
 
@@ -19,6 +20,7 @@ class AnnotatingSession(SessionBase):
     """The use-cases of painting and naming; :class:`Session` adds projects, learning, results."""
 
     _saver: Saver
+    _doubtful: Doubtful
 
     def new_region(self) -> int:
         """Return the next unused region id on the current plane (1 on an empty one)."""
@@ -101,6 +103,20 @@ class AnnotatingSession(SessionBase):
         self.regions_changed.emit()
         self.stroke_finished()
         return sum(len(group.ids) - 1 for group in groups)
+
+    def where_next(self) -> Place:
+        """Return where to paint next: of all that is predicted, where the network hesitates most.
+
+        Places that are painted by now are left out, and those returned before until all were.
+
+        Raises
+        ------
+        CheckpointError
+            Nothing is predicted yet, or everything is painted.
+        ProjectError
+            No project is open.
+        """
+        return self._doubtful.next(self._opened())
 
     @property
     def names(self) -> dict[int, str]:

@@ -15,6 +15,7 @@ from napari_cas.errors import ProjectError, RegionError, StorageError
 from napari_cas.protocol import Box, Tile
 from napari_cas.session import exporting, models, objects, painted, projects, transfer
 from napari_cas.session.annotating import AnnotatingSession
+from napari_cas.session.doubtful import Doubtful
 from napari_cas.session.events import Message
 from napari_cas.session.saving import Saver
 from napari_cas.session.timers import Timers
@@ -64,6 +65,7 @@ class Session(AnnotatingSession):
             lambda: self._project if self.writable else None, timers, self.messaged.emit
         )
         self._work = Work(self, executor, timers, self._remember)
+        self._doubtful = Doubtful()
         self._exports: set[Future[Path]] = set()
 
     # -- settings -------------------------------------------------------------------------------

@@ -23,12 +23,12 @@ from napari_cas.store.shown import shown_channels
 from napari_cas.store.views import PredictionView
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from napari_cas.protocol import Box, Plane
+    from napari_cas.protocol import Box, Doubt, Plane
 
 
 class ImageEntry:
@@ -364,6 +364,7 @@ class ImageEntry:
         *,
         probabilities: bool = False,
         settings: str = "",
+        doubts: Sequence[Doubt] = (),
     ) -> None:
         """Note that these tiles are predicted and on disk; forgets those of other models.
 
@@ -377,6 +378,8 @@ class ImageEntry:
             Whether their probabilities are on disk, too.
         settings : str
             How they were made; see :attr:`PredictConfig.note`.
+        doubts : sequence of Doubt
+            Where the network hesitates most on the last of them.
 
         Raises
         ------
@@ -385,4 +388,6 @@ class ImageEntry:
         StorageError
             If the file system refuses.
         """
-        self.predicted.add(checkpoint, tiles, probabilities=probabilities, settings=settings)
+        self.predicted.add(
+            checkpoint, tiles, probabilities=probabilities, settings=settings, doubts=doubts
+        )

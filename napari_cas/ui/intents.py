@@ -75,6 +75,7 @@ class Intents:
         self.panel.alike.merge_requested.connect(self.merge_alike)
         self.panel.kinds.named.connect(self.name_kind)
         self.panel.kinds.singled_out.connect(self.answers.kinds.single_out)
+        results.next_requested.connect(self.go_next)
         results.accept_requested.connect(self.accept_selected)
         results.split_requested.connect(self.splitting.split)
         results.predict_all_requested.connect(self.predict_all)
@@ -361,6 +362,22 @@ class Intents:
         """Name a kind that was found; kinds of one name are shown as one."""
         self.answers.attempt(lambda: self.session.name_kind(label, name))
         self.answers.kinds.update()  # what could not be taken is not shown
+
+    def go_next(self) -> None:
+        """Go to where the network hesitates most, on whichever image, so that it can be painted."""
+        if self.session.project is None:
+            return
+        self.session.flush()  # what is painted by now counts
+        place = self.answers.attempt(self.session.where_next)
+        if place is None:
+            return
+        if self.session.image is None or self.session.image.name != place.image:
+            self.select_image(place.image)
+        self.layers.go_to(place.plane, (place.y, place.x))
+        self.layers.ensure_regions(writable=self.session.writable)
+        self.answers.show_status(
+            f"In the middle the network hesitates ({100 * place.value:.0f} %): paint what it is."
+        )
 
     def show_extra(self, kind: str, *, on: bool) -> None:
         """Show or hide the layer of probabilities or of uncertainty."""

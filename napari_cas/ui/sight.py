@@ -8,7 +8,6 @@ hidden, because hidden layers still give the viewer their sliders.
 
 from __future__ import annotations
 
-import inspect
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -20,7 +19,7 @@ from napari_cas.ui import display
 from napari_cas.ui.channels import keep_looks
 from napari_cas.ui.looks import resemble
 from napari_cas.ui.placing import misfit, plane_shown
-from napari_cas.ui.where import camera
+from napari_cas.ui.where import camera, canvas_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -230,12 +229,23 @@ def fit(viewer: ViewerModel, layers: Sequence[Layer]) -> None:
     Parameters
     ----------
     viewer : ViewerModel
-        Before napari 0.9 it fits all its layers, hidden ones of other sizes too.
+        By itself, napari fits hidden layers of other sizes, too (before 0.9), or fails where
+        another layer has more axes than these (0.9).
     layers : sequence of Layer
         What is to be seen.
     """
-    chosen = "layers" in inspect.signature(viewer.reset_view).parameters
-    viewer.reset_view(**({"layers": list(layers)} if chosen else {}))
+    # The axes of layers are the viewer's last ones.
+    shown = [axis - viewer.dims.ndim for axis in viewer.dims.displayed]
+    if len(shown) != 2 or not layers or -min(shown) > min(layer.ndim for layer in layers):
+        viewer.reset_view()
+        return
+    corners = np.array([layer.extent.world[:, shown] for layer in layers])
+    low, high = corners[:, 0].min(0), corners[:, 1].max(0)
+    steps = np.array([layer.extent.step[shown] for layer in layers]).min(0)
+    eye = camera(viewer)
+    eye.center = (*eye.center[:-2], *(low + high) / 2)
+    # napari's margin.
+    eye.zoom = 0.95 * float((canvas_size(viewer) / (high - low + steps)).min())
 
 
 @contextmanager
