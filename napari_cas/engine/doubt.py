@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 BLOCK = 32
 """Side of a place in pixels."""
 
+_STEP = 4  # one pixel of so many says enough of a place, in a sixteenth of the time
+
 MOST = 4
 """So many places of a tile are noted."""
 
@@ -46,11 +48,11 @@ def most_doubtful(
     """
     rows, columns = (np.arange(0, n, BLOCK) for n in box.shape)
     heights, widths = np.diff(rows, append=box.shape[0]), np.diff(columns, append=box.shape[1])
-    areas = np.outer(heights, widths).astype(np.float32)
-    mean = _sums(normalised_entropy(probabilities), rows, columns) / areas
+    mean = _means(normalised_entropy(probabilities[:, ::_STEP, ::_STEP]), BLOCK // _STEP)
     # A sliver at the border of the image is no place; all of a small image is one.
-    mean[areas * 2 < min(BLOCK, box.shape[0]) * min(BLOCK, box.shape[1])] = -1
-    mean[_sums(painted.astype(np.float32), rows, columns) > 0] = -1
+    least = min(BLOCK, box.shape[0]) * min(BLOCK, box.shape[1])
+    mean[np.outer(heights, widths) * 2 < least] = -1
+    mean[np.logical_or.reduceat(np.logical_or.reduceat(painted, rows, 0), columns, 1)] = -1
     found: list[Doubt] = []
     while len(found) < MOST and mean.max() >= 0:
         row, column = (int(i) for i in np.unravel_index(int(mean.argmax()), mean.shape))
@@ -61,7 +63,11 @@ def most_doubtful(
     return tuple(found)
 
 
-def _sums(
-    values: NDArray[np.float32], rows: NDArray[np.intp], columns: NDArray[np.intp]
-) -> NDArray[np.float32]:
-    return np.add.reduceat(np.add.reduceat(values, rows, axis=0), columns, axis=1)
+def _means(values: NDArray[np.float32], side: int) -> NDArray[np.float32]:
+    """Return means over squares of `side`, over what is left of them at the far borders."""
+    rows, columns = (np.arange(0, n, side) for n in values.shape)
+    sums = np.add.reduceat(np.add.reduceat(values, rows, 0), columns, 1)
+    heights, widths = (
+        np.diff(at, append=n) for at, n in zip((rows, columns), values.shape, strict=True)
+    )
+    return np.asarray(sums / np.outer(heights, widths), np.float32)
