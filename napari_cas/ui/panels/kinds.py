@@ -60,7 +60,7 @@ class KindsView(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        title = heading("Kinds found")
+        title = heading("Kinds found: name them as you like")
         title.setToolTip(_TIP)
         self.rows: dict[int, _Row] = {}
         self._column = QVBoxLayout(self)
