@@ -68,12 +68,9 @@ class Console:
             told = self.report | ({"exit_code": code} if code else {})
             print(json.dumps(told, indent=2))
 
-    def fail(self, error: CASError, code: int) -> int:
-        """Print an error in place of the report, if that was asked for, and return the code."""
-        if self._json:
-            fields = {name: getattr(error, name) for name in ("what", "expected", "got", "todo")}
-            print(json.dumps({"error": fields, "exit_code": code}, indent=2))
-        return code
+    def close(self) -> None:
+        """Leave no bar behind, however the command ended."""
+        self._end_bar()
 
     # -- watching a session ---------------------------------------------------------------------
 
