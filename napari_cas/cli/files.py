@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_cas.errors import InputError, ProjectError, RegionError
+from napari_cas.errors import CASError, InputError, ProjectError, RegionError
 from napari_cas.session import NewImage
+from napari_cas.store.loaded import stem
 from napari_cas.store.readers import SUFFIXES, read_image, read_map
 from napari_cas.store.root import local_path
 
@@ -72,6 +73,9 @@ def describe(entry: ImageEntry) -> dict[str, Any]:
 def find_images(paths: Sequence[str]) -> list[str]:
     """Return image files; a plain folder stands for the images in it, in order of name.
 
+    Projects in such a folder are no images, nor is what is hidden, such as the notes that macOS
+    leaves beside each file on other disks.
+
     Raises
     ------
     InputError
@@ -79,11 +83,12 @@ def find_images(paths: Sequence[str]) -> list[str]:
     """
     found: list[str] = []
     for path in paths:
+        if not path:  # else it would stand for the folder in which the command was typed
+            raise InputError("An image has an empty name", expected="a path", got=repr(path))
         folder = Path(path)
         is_plain = "://" not in path and folder.is_dir() and folder.suffix != ".zarr"
         if is_plain and not any((folder / name).exists() for name in _ZARR):
-            inside = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)
-            found += [str(p) for p in inside]
+            found += [str(p) for p in sorted(folder.iterdir()) if _is_image(p)]
         else:
             found.append(path)
     if not found:
@@ -93,22 +98,36 @@ def find_images(paths: Sequence[str]) -> list[str]:
     return found
 
 
+def _is_image(path: Path) -> bool:
+    named = path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+    return named and not (path.is_dir() and is_project(path))
+
+
 def pair(images: Sequence[str], regions: Sequence[str]) -> list[tuple[str, str]]:
     """Match images and region maps by name, such as ``a.png`` with ``a.png`` or ``a_regions.tif``.
+
+    A map goes with the longest name that it begins with: ``a_2_regions`` is of ``a_2``, not ``a``.
 
     Raises
     ------
     InputError
-        An image has no region map, or more than one.
+        An image has no region map, or more than one, or is one.
     """
+    both = sorted({*images} & {*regions})
+    if both:
+        raise InputError(
+            "A file cannot be an image and a map of regions",
+            got=", ".join(both[:5]),
+            todo="Put the maps into a folder of their own, or name them one by one.",
+        )
     if len(images) == len(regions) == 1:
         return [(images[0], regions[0])]
+    found = _by_image({stem(image) for image in images}, regions)
     pairs = []
     for image in images:
-        name = _stem(image)
-        exact = [r for r in regions if _stem(r) == name]
-        longer = [r for r in regions if _stem(r).startswith((f"{name}_", f"{name}-", f"{name}."))]
-        matches = exact or longer
+        name = stem(image)
+        exact = [r for r in found[name] if stem(r) == name]
+        matches = exact or found[name]
         if len(matches) != 1:
             raise InputError(
                 f"Which regions belong to {image}?",
@@ -118,6 +137,18 @@ def pair(images: Sequence[str], regions: Sequence[str]) -> list[tuple[str, str]]
             )
         pairs.append((image, matches[0]))
     return pairs
+
+
+def _by_image(names: set[str], regions: Sequence[str]) -> dict[str, list[str]]:
+    """Return the region maps of each name."""
+    found: dict[str, list[str]] = {name: [] for name in names}
+    for path in regions:
+        text = stem(path)
+        cuts = [len(text), *(i for i in reversed(range(len(text))) if text[i] in "_-.")]
+        owner = next((text[:cut] for cut in cuts if text[:cut] in names), None)
+        if owner is not None:
+            found[owner].append(path)
+    return found
 
 
 def as_new_image(path: str, *, refer: bool = False) -> NewImage:
@@ -134,6 +165,11 @@ def as_new_image(path: str, *, refer: bool = False) -> NewImage:
         no_data=image.no_data,
         source=image.source if refer else None,
     )
+
+
+def naming(error: CASError, path: str) -> CASError:
+    """Return an error that says which file it is about; one of many may be meant."""
+    return error if path in str(error) else error.saying(what=f"{path}: {error.what}")
 
 
 def paint(entry: ImageEntry, path: str) -> int:
@@ -178,11 +214,3 @@ def paint_array(entry: ImageEntry, regions: NDArray[np.integer]) -> int:
         entry.regions[(*plane, slice(None), slice(None))] = ids
         count += int(np.count_nonzero(np.unique(ids)))
     return count
-
-
-def _stem(path: str) -> str:
-    name = path.rstrip("/").split("/")[-1]
-    for suffix in (".ome.tif", ".ome.tiff", ".ome.zarr"):
-        if name.lower().endswith(suffix):
-            return name[: -len(suffix)]
-    return Path(name).stem

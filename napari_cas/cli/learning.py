@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from napari_cas.cli import files, job
-from napari_cas.errors import ConfigError, WorkerError
+from napari_cas.errors import ConfigError, ImageError, WorkerError
 from napari_cas.session import merging, projects
 
 if TYPE_CHECKING:
@@ -111,9 +111,12 @@ def take(
     """
     for image, regions in pairs[len(made.images) :]:
         assert session.project is not None  # noqa: S101 - opened by the command
-        new = files.as_new_image(image, refer=refer)
-        made.coming(projects.free_name(new.name, session.project.images))
-        (name,) = session.add_images([new])
+        try:
+            new = files.as_new_image(image, refer=refer)
+            made.coming(projects.free_name(new.name, session.project.images))
+            (name,) = session.add_images([new])
+        except ImageError as error:
+            raise files.naming(error, image) from error
         count = files.paint(session.project.image(name), regions)
         session.flush()
         made.taken(name, job.place(image))

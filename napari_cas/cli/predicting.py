@@ -18,6 +18,7 @@ from napari_cas.errors import (
     StorageError,
 )
 from napari_cas.session.projects import free_name
+from napari_cas.store.files import safe_name
 
 if TYPE_CHECKING:
     import argparse
@@ -150,10 +151,10 @@ def take(
             _take(session, console, made, image, there, refer=refer)
         except (ImageError, ProjectFormatError) as error:
             if len(images) == 1:
-                raise
+                raise files.naming(error, image) from error
             made.coming(None)
-            errors[source] = str(error)
-            console.problem(f"{image}: {error}")
+            errors[source] = str(files.naming(error, image))
+            console.problem(errors[source])
     return errors
 
 
@@ -176,7 +177,7 @@ def _take(
     made.coming(name)
     session.add_images([replace(new, name=name)])
     made.taken(name, source)
-    if name != new.name:
+    if name != safe_name(new.name):
         console.say(f"{image}: called {name}, as there is another {new.name}.")
 
 

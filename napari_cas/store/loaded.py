@@ -61,11 +61,12 @@ def plain(data: ArrayLike, axes: str, path: Path, **more: Any) -> LoadedImage:  
         "channel_names": None,
         **more,
     }
-    return LoadedImage(data, axes, name=stem(path.name), **options)
+    return LoadedImage(data, axes, name=stem(path), **options)
 
 
-def stem(name: str) -> str:
-    """Return a file's name without what says its kind."""
+def stem(path: str | Path) -> str:
+    """Return the name of a file, folder or URL without what says its kind."""
+    name = Path(path).name
     for suffix in (".ome.tiff", ".ome.tif", ".ome.zarr"):
         if name.lower().endswith(suffix):
             return name[: -len(suffix)]

@@ -71,17 +71,8 @@ def read_map(path: str | Path) -> LoadedImage:
 
 def _read(path: str | Path, *, ids: bool) -> LoadedImage:
     text = str(path)
-    suffix = Path(text.rstrip("/").split("?")[0]).suffix.lower()
-    if "://" not in text and not Path(text).exists():
-        raise ImageError("No such image", expected="a file", got=text)
     try:
-        if "://" in text or Path(text).is_dir():
-            return _read_zarr(text, ids=ids)
-        if suffix == ".npy":
-            return _read_npy(Path(text), ids=ids)
-        if suffix in TIFF_SUFFIXES:
-            return read_tiff(Path(text), ids=ids)
-        return read_picture(Path(text), ids=ids)
+        return _open(text, ids=ids)
     except CASError:
         raise
     except Exception as error:
@@ -92,6 +83,19 @@ def _read(path: str | Path, *, ids: bool) -> LoadedImage:
             got=_in_words(error, Path(text)),
             todo="Convert it to TIFF, PNG or OME-Zarr if another program can open it.",
         ) from error
+
+
+def _open(text: str, *, ids: bool) -> LoadedImage:
+    if "://" not in text and not Path(text).exists():
+        raise ImageError("No such image", expected="a file", got=text)
+    if "://" in text or Path(text).is_dir():
+        return _read_zarr(text, ids=ids)
+    suffix = Path(text).suffix.lower()
+    if suffix == ".npy":
+        return _read_npy(Path(text), ids=ids)
+    if suffix in TIFF_SUFFIXES:
+        return read_tiff(Path(text), ids=ids)
+    return read_picture(Path(text), ids=ids)
 
 
 _MOST_CHANNELS = 32
@@ -108,6 +112,8 @@ _WORDS = {
 
 def _in_words(error: Exception, path: Path) -> str:
     """Return what was found in a file instead of an image."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
     if path.is_file() and not path.stat().st_size:
         return "an empty file"
     if isinstance(error, (struct.error, SyntaxError, EOFError)):  # the last two are Pillow's
@@ -178,11 +184,10 @@ def _read_zarr(source: str, *, ids: bool) -> LoadedImage:
             got=what_is_there(error, source),
             todo=how_to_reach(error),
         ) from error
-    name = stem(source.rstrip("/").split("/")[-1])
     if isinstance(node, zarr.Array):
         check_chunks(node, source)
         axes = _named_axes(node) or guess_axes(node.shape, channels=not ids)
-        return plain(node, axes, Path(name))
+        return plain(node, axes, Path(source))
     attributes = dict(node.attrs)
     ome = attributes.get("ome", attributes)
     if not (isinstance(ome, dict) and "multiscales" in ome):
@@ -204,10 +209,15 @@ def _read_zarr(source: str, *, ids: bool) -> LoadedImage:
         scale=tuple(scale for _, _, scale, *_ in stored),
         units=tuple(unit for _, _, _, unit, _ in stored),
         channel_names=meta.channel_names or None,
-        name=meta.name or name,
+        name=_name(meta.name) or stem(source),
         source=source if "://" in source else str(Path(source).resolve()),
         translation=tuple(at for *_, at in stored),
     )
+
+
+def _name(given: str) -> str:
+    """Return an image's own name; empty where it is none, but a path in a store such as "/"."""
+    return given.rstrip("/").rsplit("/", 1)[-1] if given.startswith("/") else given
 
 
 def _named_axes(array: zarr.Array[Any]) -> str | None:

@@ -26,6 +26,21 @@ def test_a_folder_stands_for_its_images(tmp_path):
         files.find_images([str(tmp_path / "empty")])
 
 
+def test_what_is_no_image_in_a_folder_is_left(tmp_path):
+    image = write(tmp_path / "a.png", np.zeros((4, 4), np.uint8))
+    (tmp_path / "._a.png").touch()  # macOS leaves these on other disks
+    Project.create(tmp_path / "p.zarr").close()
+    Project.create(tmp_path / "out.unfinished.zarr").close()
+    assert files.find_images([str(tmp_path)]) == [image]
+
+
+def test_an_empty_name_is_not_the_folder_one_is_in(tmp_path, monkeypatch):
+    write(tmp_path / "a.png", np.zeros((4, 4), np.uint8))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="empty name"):
+        files.find_images([""])
+
+
 @pytest.mark.parametrize("zarr_format", [2, 3])
 @pytest.mark.parametrize("make", [zarr.create_group, zarr.create_array])
 def test_a_folder_of_zarr_is_one_image_whatever_it_is_called(tmp_path, zarr_format, make):
@@ -52,6 +67,29 @@ def test_pairs_are_found_by_name():
     assert files.pair(["a.png"], ["anything.npy"]) == [("a.png", "anything.npy")]
     with pytest.raises(InputError, match=r"belong to b\.png"):
         files.pair(["a.png", "b.png"], ["a.tif", "c.tif"])
+
+
+def test_a_map_is_of_the_image_with_the_longest_fitting_name():
+    images = ["a.png", "a_2.png", "a_2-b.ome.tif", "http://host/c.zarr/"]
+    maps = ["a_2_regions.png", "a_regions.png", "a_2-b.regions.png", "c.tif"]
+    assert files.pair(images, maps) == list(
+        zip(images, [maps[1], maps[0], maps[2], maps[3]], strict=True)
+    )
+    with pytest.raises(InputError, match=r"belong to a\.png.*a_1\.png, a_2\.png"):
+        files.pair(["a.png", "b.png"], ["a_1.png", "a_2.png"])
+
+
+@pytest.mark.parametrize("others", [[], ["b.png", "b_regions.png"]])
+def test_an_image_is_not_its_own_map(others):
+    with pytest.raises(InputError, match=r"cannot be an image and a map.*a\.png"):
+        files.pair(["a.png", *others], ["a.png", *others])
+
+
+def test_an_error_names_its_file_once():
+    named = files.naming(ImageError("a.png cannot be read", got="nothing"), "a.png")
+    assert str(named) == "a.png cannot be read: got nothing."
+    named = files.naming(ImageError("The image is constant"), "a.png")
+    assert str(named) == "a.png: The image is constant."
 
 
 @pytest.fixture

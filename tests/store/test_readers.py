@@ -77,6 +77,17 @@ def test_ome_zarr_can_be_referred_to_or_copied(tmp_path, rng, write_v04):
     np.testing.assert_array_equal(image.data[:], data)
 
 
+@pytest.mark.parametrize(
+    ("own", "name"), [("/", "x"), ("/images/day 2/", "day 2"), ("", "x"), ("DAPI/GFP", "DAPI/GFP")]
+)
+def test_a_place_in_a_store_is_no_name(tmp_path, rng, write_v04, own, name):
+    path = write_v04(tmp_path / "x.ome.zarr", rng.random((30, 30)), "yx")
+    attributes = json.loads((path / ".zattrs").read_text())
+    attributes["multiscales"][0]["name"] = own  # ome-zarr-py writes the group's path
+    (path / ".zattrs").write_text(json.dumps(attributes))
+    assert read_image(path).name == name
+
+
 def test_plain_zarr_arrays_use_dimension_names_or_a_guess(tmp_path, rng):
     data = rng.random((6, 30, 40))
     named = zarr.create_array(
@@ -121,6 +132,11 @@ def test_what_was_found_is_said_in_words(tmp_path, suffix):
         read_image(path)
     assert "Error" not in str(caught.value)
     assert "error:" not in str(caught.value)
+
+
+def test_a_place_that_cannot_be_looked_at_is_a_typed_error():
+    with pytest.raises(ImageError, match=r"got File ?name too long\."):
+        read_image("a" * 300 + ".png")
 
 
 def test_a_folder_that_is_not_zarr_is_said_to_be_none(tmp_path):
