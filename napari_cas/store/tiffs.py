@@ -12,6 +12,7 @@ from napari_cas.errors import ImageError
 from napari_cas.store import metadata
 from napari_cas.store.loaded import LoadedImage, check_chunks, plain
 from napari_cas.store.opacity import lazily, without_opacity
+from napari_cas.store.overviews import is_overview
 from napari_cas.store.pictures import jpeg_error
 from napari_cas.store.rasters import known_pixels, marker
 
@@ -138,6 +139,7 @@ def _check_alone(series: Any, path: Path) -> None:  # noqa: ANN401 - tifffile's
         if other.kind in _GENERAL
         and not (other.keyframe.is_reduced or other.keyframe.is_mask)
         and _SIDESHOW * other.size > first.size
+        and not is_overview(other, first)
     ]
     if others:
         shapes = ", ".join(str(one.shape) for one in (first, *others)[:5])
