@@ -15,6 +15,7 @@ from napari_cas.errors import (
     InputError,
     ProjectError,
     ProjectFormatError,
+    ProjectLockedError,
     StorageError,
 )
 from napari_cas.session.projects import free_name
@@ -85,11 +86,13 @@ def _files(arguments: argparse.Namespace, console: Console) -> int:
     resumed = bool(made.images)
     try:
         with console.session(config, opening.executor(arguments)) as session:
-            session.open_project(where)
+            opening.to_write(session, where)
             session.config = options.apply(session.config, arguments)
             session.load_model(arguments.model)
             errors = take(session, console, made, images, output, refer=ours)
             code = _predict(session, console, made.sources, arguments, errors)
+    except ProjectLockedError:  # another command has begun there in this moment
+        raise
     except CASError as error:
         useless = isinstance(error, (InputError, CheckpointError)) and not resumed
         if useless or not made.images:  # there is nothing to go on with
