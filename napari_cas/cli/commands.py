@@ -61,7 +61,7 @@ def _on_files(arguments: argparse.Namespace, console: Console) -> int:
     resumed = bool(made.images)
     try:
         with console.session(config, opening.executor(arguments)) as session:
-            session.open_project(where)
+            opening.to_write(session, where)
             session.config = config
             learning.take(session, console, made, pairs, refer=not arguments.project)
             _learn(session, console, made, arguments.output)
@@ -89,7 +89,7 @@ def export(arguments: argparse.Namespace, console: Console) -> int:
         )
         count = len(arguments.image or project.images)
     console.report["export"] = str(written)
-    console.result(f"{count} images exported to {written}")
+    console.result(f"{_counted(count, 'image')} exported to {written}")
     return 0
 
 
@@ -100,7 +100,7 @@ def validate(arguments: argparse.Namespace, console: Console) -> int:
     problems = {path: [str(p) for p in check(path)] for path in arguments.paths}
     console.report["problems"] = problems
     for path, found in problems.items():
-        console.result(f"{path}: {'valid' if not found else f'{len(found)} problems'}")
+        console.result(f"{path}: {_counted(len(found), 'problem') if found else 'valid'}")
         for problem in found:
             console.result(f"  {problem}")
     return int(any(problems.values()))
@@ -116,7 +116,8 @@ def info(arguments: argparse.Namespace, console: Console) -> int:
             images[name] = told = files.describe(entry)
             console.result(
                 f"{name}: {entry.axes} {'×'.join(map(str, entry.shape))} {entry.dtype}, "
-                f"{told['regions']} regions on {told['painted_planes']} planes"
+                f"{_counted(told['regions'], 'region')} on "
+                f"{_counted(told['painted_planes'], 'plane')}"
             )
         checkpoint = state.get("checkpoint")
         console.result(f"model: {checkpoint or 'none yet'}")
@@ -130,6 +131,10 @@ def info(arguments: argparse.Namespace, console: Console) -> int:
             "problems": list(project.problems),
         }
     return 0
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _learn(session: Session, console: Console, made: job.Job, output: str | None) -> None:

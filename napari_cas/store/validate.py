@@ -17,6 +17,7 @@ import ome_zarr_models.v05.labels
 import zarr
 from pydantic import ValidationError
 
+from napari_cas.store.levels import how_to_reach, what_is_there
 from napari_cas.store.regular import store_at
 
 if TYPE_CHECKING:
@@ -63,7 +64,8 @@ def validate(path: str | Path) -> list[Problem]:
         group = zarr.open_group(store_at(str(path)), mode="r")
     except Exception as error:
         # Whatever a store raises: it is not readable as Zarr.
-        return [Problem("", f"not a Zarr group: {type(error).__name__}: {error}")]
+        found = what_is_there(error, str(path))
+        return [Problem("", f"expected a Zarr group, got {found}. {how_to_reach(error)}".rstrip())]
     return _guarded("", lambda: _any(group))
 
 
