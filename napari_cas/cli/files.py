@@ -11,7 +11,7 @@ import numpy as np
 from napari_cas.errors import CASError, InputError, ProjectError, RegionError
 from napari_cas.session import NewImage
 from napari_cas.store.loaded import stem
-from napari_cas.store.readers import SUFFIXES, read_image, read_map
+from napari_cas.store.readers import SUFFIXES, images_in, read_image, read_map
 from napari_cas.store.root import local_path
 
 if TYPE_CHECKING:
@@ -73,8 +73,8 @@ def describe(entry: ImageEntry) -> dict[str, Any]:
 def find_images(paths: Sequence[str]) -> list[str]:
     """Return image files; a plain folder stands for the images in it, in order of name.
 
-    Projects in such a folder are no images, nor is what is hidden, such as the notes that macOS
-    leaves beside each file on other disks.
+    So does a collection of OME-Zarr images. Projects in a folder are no images, nor is what is
+    hidden, such as the notes that macOS leaves beside each file on other disks.
 
     Raises
     ------
@@ -87,10 +87,10 @@ def find_images(paths: Sequence[str]) -> list[str]:
             raise InputError("An image has an empty name", expected="a path", got=repr(path))
         folder = Path(path)
         is_plain = "://" not in path and folder.is_dir() and folder.suffix != ".zarr"
+        here = [path]
         if is_plain and not any((folder / name).exists() for name in _ZARR):
-            found += [str(p) for p in sorted(folder.iterdir()) if _is_image(p)]
-        else:
-            found.append(path)
+            here = [str(p) for p in sorted(folder.iterdir()) if _is_image(p)]
+        found += [image for one in here for image in images_in(one)]
     if not found:
         raise InputError(
             "No images found", expected="image files or folders of them", got=", ".join(paths)

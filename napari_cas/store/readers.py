@@ -7,6 +7,7 @@ local or by URL.
 
 from __future__ import annotations
 
+import itertools
 import struct
 import warnings
 from pathlib import Path
@@ -15,8 +16,9 @@ from typing import Any
 import numpy as np
 import zarr
 
-from napari_cas.errors import CASError, ImageError
+from napari_cas.errors import CASError, ImageError, ProjectFormatError
 from napari_cas.store import metadata
+from napari_cas.store.files import read_json
 from napari_cas.store.levels import how_to_reach, open_levels, what_is_there
 from napari_cas.store.loaded import LoadedImage, check_chunks, plain, stem
 from napari_cas.store.pictures import PICTURE_SUFFIXES, read_picture
@@ -67,6 +69,28 @@ def read_map(path: str | Path) -> LoadedImage:
         If it is a JPEG, whose pixels are not exact.
     """
     return _read(path, ids=True)
+
+
+def images_in(path: str) -> list[str]:
+    """Return the images of a collection in a local folder, in order; else the path itself.
+
+    Programs that convert microscopes' files write a collection (``bioformats2raw.layout``) even of
+    one image.
+    """
+    if "://" in path or not any(map(_is_collection, (path + "/zarr.json", path + "/.zattrs"))):
+        return [path]
+    numbered = (str(Path(path, str(number))) for number in itertools.count())
+    return list(itertools.takewhile(lambda image: Path(image).is_dir(), numbered)) or [path]
+
+
+def _is_collection(metadata_file: str) -> bool:
+    try:
+        found = read_json(Path(metadata_file))
+    except ProjectFormatError:
+        return False
+    attributes = found.get("attributes", found)
+    ome = attributes.get("ome", attributes) if isinstance(attributes, dict) else None
+    return isinstance(ome, dict) and "bioformats2raw.layout" in ome
 
 
 def _read(path: str | Path, *, ids: bool) -> LoadedImage:
@@ -182,7 +206,7 @@ def _read_zarr(source: str, *, ids: bool) -> LoadedImage:
             f"{source} cannot be opened",
             expected="an OME-Zarr image or a Zarr array",
             got=what_is_there(error, source),
-            todo=how_to_reach(error),
+            todo=how_to_reach(error) or _how_else(source),
         ) from error
     if isinstance(node, zarr.Array):
         check_chunks(node, source)
@@ -209,15 +233,26 @@ def _read_zarr(source: str, *, ids: bool) -> LoadedImage:
         scale=tuple(scale for _, _, scale, *_ in stored),
         units=tuple(unit for _, _, _, unit, _ in stored),
         channel_names=meta.channel_names or None,
-        name=_name(meta.name) or stem(source),
+        name=_name(meta.name, source),
         source=source if "://" in source else str(Path(source).resolve()),
         translation=tuple(at for *_, at in stored),
     )
 
 
-def _name(given: str) -> str:
-    """Return an image's own name; empty where it is none, but a path in a store such as "/"."""
-    return given.rstrip("/").rsplit("/", 1)[-1] if given.startswith("/") else given
+def _how_else(url: str) -> str:
+    """Return what to do about a URL of a file of another kind."""
+    other = Path(url).suffix.lower() in SUFFIXES - {".zarr"}
+    return "Download it: only Zarr is read by URL." if "://" in url and other else ""
+
+
+def _name(given: str, source: str) -> str:
+    """Return an image's own name, or one by its place where that is a number or a place itself."""
+    name = given.rstrip("/").rsplit("/", 1)[-1] if given.startswith("/") else given
+    if name and not name.isdigit():
+        return name
+    place = Path(source)
+    inside = place.name.isdigit() and place.parent.suffix == ".zarr"
+    return f"{stem(place.parent)}-{place.name}" if inside else stem(place)
 
 
 def _named_axes(array: zarr.Array[Any]) -> str | None:

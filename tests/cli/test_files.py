@@ -8,6 +8,7 @@ from PIL import Image
 from napari_cas.cli import files, pictures
 from napari_cas.errors import ImageError, InputError, RegionError
 from napari_cas.store import Project
+from napari_cas.store.export import export
 
 
 def write(path, array):
@@ -32,6 +33,16 @@ def test_what_is_no_image_in_a_folder_is_left(tmp_path):
     Project.create(tmp_path / "p.zarr").close()
     Project.create(tmp_path / "out.unfinished.zarr").close()
     assert files.find_images([str(tmp_path)]) == [image]
+
+
+def test_an_exported_collection_stands_for_its_images(entry, tmp_path):
+    with Project.create(tmp_path / "q.zarr") as project:
+        for name in ("a", "b"):
+            project.add_image(name, np.arange(600, dtype=np.uint8).reshape(20, 30), "yx")
+        export(project, tmp_path / "all.ome.zarr")
+    found = files.find_images([str(tmp_path / "all.ome.zarr")])
+    assert found == files.find_images([str(tmp_path)])
+    assert [files.as_new_image(path).name for path in found] == ["a", "b"]
 
 
 def test_an_empty_name_is_not_the_folder_one_is_in(tmp_path, monkeypatch):

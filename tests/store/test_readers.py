@@ -13,7 +13,7 @@ import zarr
 
 from napari_cas.errors import ImageError
 from napari_cas.store.levels import open_levels
-from napari_cas.store.readers import guess_axes, read_image, read_map
+from napari_cas.store.readers import guess_axes, images_in, read_image, read_map
 
 
 @pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif"])
@@ -88,6 +88,25 @@ def test_a_place_in_a_store_is_no_name(tmp_path, rng, write_v04, own, name):
     assert read_image(path).name == name
 
 
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_a_collection_stands_for_its_images(tmp_path, rng, write_v04, zarr_format):
+    layout = {"bioformats2raw.layout": 3}
+    attributes = layout if zarr_format == 2 else {"ome": {"version": "0.5", **layout}}
+    path = tmp_path / "many.zarr"
+    zarr.create_group(str(path), zarr_format=zarr_format, attributes=attributes)
+    zarr.create_group(str(path / "OME"), zarr_format=zarr_format)
+    assert images_in(str(path)) == [str(path)]  # which says that there is none
+    for number in "01":
+        image = write_v04(path / number, rng.random((30, 30)), "yx")
+        own = json.loads((image / ".zattrs").read_text())
+        own["multiscales"][0]["name"] = number
+        (image / ".zattrs").write_text(json.dumps(own))
+    assert images_in(str(path)) == [str(path / "0"), str(path / "1")]
+    assert [read_image(image).name for image in images_in(str(path))] == ["many-0", "many-1"]
+    for other in (str(path / "0"), str(tmp_path), "http://host/many.zarr", "no.png"):
+        assert images_in(other) == [other]
+
+
 def test_plain_zarr_arrays_use_dimension_names_or_a_guess(tmp_path, rng):
     data = rng.random((6, 30, 40))
     named = zarr.create_array(
@@ -146,6 +165,8 @@ def test_a_folder_that_is_not_zarr_is_said_to_be_none(tmp_path):
         open_levels(str(tmp_path))
     with pytest.raises(ImageError, match="got nothing there that is Zarr"):
         read_image("memory://nowhere/at/all.zarr")
+    with pytest.raises(ImageError, match="Download it"):
+        read_image("memory://nowhere/at/all.png")
 
 
 def test_truncated_files_are_typed_errors(tmp_path, rng):
