@@ -26,6 +26,7 @@ def fine_tune(arguments: argparse.Namespace, console: Console) -> int:
         if arguments.regions:
             raise InputError("A project has its own regions", todo="Leave --regions out.")
         opening.refuse("makes a project of image files", project=arguments.project)
+        opening.refuse("says how image files are read", axes=arguments.axes)
         with opening.project(console, project, arguments) as session:
             config = options.apply(session.config, arguments)
             learning.configure(session, console, config, anew=arguments.anew)
@@ -52,18 +53,22 @@ def _on_files(arguments: argparse.Namespace, console: Console) -> int:
     left = sorted({*maps} - {regions for _, regions in pairs})
     if left:
         raise InputError("A map of regions belongs to no image", got=", ".join(left[:5]))
+    files.check_axes(arguments.axes)
     config = options.apply(Config(), arguments)
     where = Path(arguments.project or arguments.output).resolve()
     if not arguments.project:
         where = job.unfinished(where)
     fresh = not arguments.project or not where.exists()  # else others may have added to it
-    made = job.begin(where, job.key_of_files(pairs, config), ours=not arguments.project)
+    made = job.begin(
+        where, job.key_of_files(pairs, config, arguments.axes), ours=not arguments.project
+    )
     resumed = bool(made.images)
     try:
         with console.session(config, opening.executor(arguments)) as session:
             opening.to_write(session, where)
             session.config = config
-            learning.take(session, console, made, pairs, refer=not arguments.project)
+            refer = not arguments.project
+            learning.take(session, console, made, pairs, arguments.axes, refer=refer)
             _learn(session, console, made, arguments.output)
     except InputError:
         if fresh and not resumed:  # what was given cannot be learnt from: nothing to go on with

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_cas.errors import CASError, InputError, ProjectError, RegionError
+from napari_cas.errors import CASError, ImageError, InputError, ProjectError, RegionError
 from napari_cas.session import NewImage
 from napari_cas.store.loaded import stem
+from napari_cas.store.metadata import canonical_axes
 from napari_cas.store.readers import SUFFIXES, images_in, read_image, read_map
 from napari_cas.store.root import local_path
 
@@ -151,9 +152,35 @@ def _by_image(names: set[str], regions: Sequence[str]) -> dict[str, list[str]]:
     return found
 
 
-def as_new_image(path: str, *, refer: bool = False) -> NewImage:
-    """Return an image file as a project takes it; an OME-Zarr may be referred to, not copied."""
-    image = read_image(path)
+def check_axes(axes: str | None) -> None:
+    """Make sure that what was given as axes can be some.
+
+    Raises
+    ------
+    InputError
+        It cannot.
+    """
+    if axes is None:
+        return
+    try:
+        canonical_axes(axes)
+    except ImageError as error:
+        raise error.saying(what="--axes cannot be used") from None
+
+
+def as_new_image(path: str, axes: str | None = None, *, refer: bool = False) -> NewImage:
+    """Return an image file as a project takes it; an OME-Zarr may be referred to, not copied.
+
+    Parameters
+    ----------
+    path : str
+        File or URL.
+    axes : str, optional
+        What the dimensions are where the file does not say it.
+    refer : bool
+        Whether an OME-Zarr may be referred to.
+    """
+    image = read_image(path, axes)
     return NewImage(
         name=image.name,
         data=image.data,
@@ -172,7 +199,7 @@ def naming(error: CASError, path: str) -> CASError:
     return error if path in str(error) else error.saying(what=f"{path}: {error.what}")
 
 
-def paint(entry: ImageEntry, path: str) -> int:
+def paint(entry: ImageEntry, path: str, axes: str | None = None) -> int:
     """Paint a region map into an image and return how many regions it has.
 
     Where a raster's file says that there are no data, nothing is painted.
@@ -182,7 +209,7 @@ def paint(entry: ImageEntry, path: str) -> int:
     RegionError
         The map has another shape than the image, no whole numbers, or is a JPEG.
     """
-    loaded = read_map(path)
+    loaded = read_map(path, axes)
     axes = loaded.axes
     expected = f"whole numbers of shape {entry.label_shape} ({entry.label_axes})"
     if sorted(axes) != sorted(entry.label_axes):

@@ -262,16 +262,18 @@ def _aside(path: Path) -> Path:
     return path.with_name(f".{path.name}.gone")
 
 
-def key_of_files(pairs: Sequence[tuple[str, str]], config: Config) -> str:
+def key_of_files(pairs: Sequence[tuple[str, str]], config: Config, axes: str | None = None) -> str:
     """Return the digest of a job on image files: their places, sizes and dates, and settings."""
-    return _digest([[_stamp(path) for path in pair] for pair in pairs], config)
+    return _digest([axes, [[_stamp(path) for path in pair] for pair in pairs]], config)
 
 
-def key_of_prediction(images: Sequence[str], model: str, config: Config) -> str:
+def key_of_prediction(
+    images: Sequence[str], model: str, config: Config, axes: str | None = None
+) -> str:
     """Return the digest of predicting image files with a saved model."""
     folder = Path(model)
     weights = [_stamp(str(folder / name)) for name in (WEIGHTS, RECORD)]
-    return _digest([weights, [_stamp(path) for path in images]], config)
+    return _digest([weights, axes, [_stamp(path) for path in images]], config)
 
 
 def key_of_project(project: Project, config: Config, *, anew: bool = False) -> str:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from napari_cas.cli.console import Console
-    from napari_cas.session import Session
+    from napari_cas.session import NewImage, Session
 
 
 def predict(arguments: argparse.Namespace, console: Console) -> int:
@@ -54,6 +54,7 @@ def predict(arguments: argparse.Namespace, console: Console) -> int:
 def _in_project(path: str, arguments: argparse.Namespace, console: Console) -> int:
     """Predict images of a project; its model and settings stay as they are."""
     opening.refuse("makes a project of image files", project=arguments.project)
+    opening.refuse("says how image files are read", axes=arguments.axes)
     output = outputs.check_folder(arguments.output) if arguments.output else None
     with opening.project(console, path, arguments) as session:
         project = session.project
@@ -79,7 +80,8 @@ def _files(arguments: argparse.Namespace, console: Console) -> int:
     output = outputs.check_folder(arguments.output)
     config = options.apply(Config(), arguments)
     where = Path(arguments.project).resolve() if arguments.project else job.unfinished(output)
-    key = job.key_of_prediction(images, arguments.model, config)
+    files.check_axes(arguments.axes)
+    key = job.key_of_prediction(images, arguments.model, config, arguments.axes)
     ours = not arguments.project
     fresh = ours or not where.exists()  # a project that was there may hold what others added
     made = job.begin(where, key, ours=ours, kind=job.PredictJob)
@@ -89,7 +91,8 @@ def _files(arguments: argparse.Namespace, console: Console) -> int:
             opening.to_write(session, where)
             session.config = options.apply(session.config, arguments)
             session.load_model(arguments.model)
-            errors = take(session, console, made, images, output, refer=ours)
+            axes = arguments.axes
+            errors = take(session, console, made, images, output, axes, refer=ours)
             code = _predict(session, console, made.sources, arguments, errors)
     except ProjectLockedError:  # another command has begun there in this moment
         raise
@@ -114,6 +117,7 @@ def take(
     made: job.Job,
     images: Sequence[str],
     output: Path,
+    axes: str | None = None,
     *,
     refer: bool,
 ) -> dict[str, str]:
@@ -131,6 +135,8 @@ def take(
         Paths or URLs.
     output : Path
         Where their labels go: names that other images have there are not used.
+    axes : str, optional
+        What the dimensions are of files that do not say it.
     refer : bool
         Whether OME-Zarr images are referred to rather than copied.
 
@@ -151,7 +157,8 @@ def take(
         if source in made.sources.values() or source in errors:
             continue
         try:
-            _take(session, console, made, image, there, refer=refer)
+            new = files.as_new_image(image, axes, refer=refer)
+            _take(session, console, made, image, new, there)
         except (ImageError, ProjectFormatError) as error:
             if len(images) == 1:
                 raise files.naming(error, image) from error
@@ -166,13 +173,12 @@ def _take(
     console: Console,
     made: job.Job,
     image: str,
+    new: NewImage,
     there: dict[str, str],
-    *,
-    refer: bool,
 ) -> None:
     """Take one image file, under a name that neither the project nor another one's labels have."""
     assert session.project is not None  # noqa: S101 - opened by the command
-    new, source = files.as_new_image(image, refer=refer), job.place(image)
+    source = job.place(image)
     channels = dict(zip(new.axes, new.data.shape, strict=True)).get("c", 1)
     tally.check_channels(session, new.name, channels)
     others = [name for name, of in there.items() if of != source]

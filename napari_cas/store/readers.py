@@ -20,7 +20,7 @@ from napari_cas.errors import CASError, ImageError, ProjectFormatError
 from napari_cas.store import metadata
 from napari_cas.store.files import read_json
 from napari_cas.store.levels import how_to_reach, open_levels, what_is_there
-from napari_cas.store.loaded import LoadedImage, check_chunks, plain, stem
+from napari_cas.store.loaded import LoadedImage, check_chunks, given_axes, plain, stem
 from napari_cas.store.pictures import PICTURE_SUFFIXES, read_picture
 from napari_cas.store.rasters import TIFF_SUFFIXES
 from napari_cas.store.regular import store_at
@@ -30,29 +30,34 @@ SUFFIXES = frozenset({".npy", ".zarr", *TIFF_SUFFIXES, *PICTURE_SUFFIXES})
 """What images in a folder are called, lower case."""
 
 
-def read_image(path: str | Path) -> LoadedImage:
+def read_image(path: str | Path, axes: str | None = None) -> LoadedImage:
     """Open an image file.
 
     Parameters
     ----------
     path : str or Path
         File, Zarr directory or URL.
+    axes : str, optional
+        Letters of t, c, z, y, x: what the dimensions are of a file that does not say it (NumPy's,
+        plain Zarr, a TIFF of nameless planes). By default a guess.
 
     Raises
     ------
     ImageError
         If there is nothing, it cannot be read, or it holds several images.
     """
-    return _read(path, ids=False)
+    return _read(path, axes, ids=False)
 
 
-def read_map(path: str | Path) -> LoadedImage:
+def read_map(path: str | Path, axes: str | None = None) -> LoadedImage:
     """Open a file as a map of regions: its pixels are ids.
 
     Parameters
     ----------
     path : str or Path
         File, Zarr directory or URL.
+    axes : str, optional
+        As in :func:`read_image`; that of the channels may be among them.
 
     Returns
     -------
@@ -68,7 +73,7 @@ def read_map(path: str | Path) -> LoadedImage:
     RegionError
         If it is a JPEG, whose pixels are not exact.
     """
-    return _read(path, ids=True)
+    return _read(path, axes, ids=True)
 
 
 def images_in(path: str) -> list[str]:
@@ -93,10 +98,10 @@ def _is_collection(metadata_file: str) -> bool:
     return isinstance(ome, dict) and "bioformats2raw.layout" in ome
 
 
-def _read(path: str | Path, *, ids: bool) -> LoadedImage:
+def _read(path: str | Path, axes: str | None, *, ids: bool) -> LoadedImage:
     text = str(path)
     try:
-        return _open(text, ids=ids)
+        return _open(text, axes, ids=ids)
     except CASError:
         raise
     except Exception as error:
@@ -109,16 +114,16 @@ def _read(path: str | Path, *, ids: bool) -> LoadedImage:
         ) from error
 
 
-def _open(text: str, *, ids: bool) -> LoadedImage:
+def _open(text: str, axes: str | None, *, ids: bool) -> LoadedImage:
     if "://" not in text and not Path(text).exists():
         raise ImageError("No such image", expected="a file", got=text)
     if "://" in text or Path(text).is_dir():
-        return _read_zarr(text, ids=ids)
+        return _read_zarr(text, axes, ids=ids)
     suffix = Path(text).suffix.lower()
     if suffix == ".npy":
-        return _read_npy(Path(text), ids=ids)
+        return _read_npy(Path(text), axes, ids=ids)
     if suffix in TIFF_SUFFIXES:
-        return read_tiff(Path(text), ids=ids)
+        return read_tiff(Path(text), axes, ids=ids)
     return read_picture(Path(text), ids=ids)
 
 
@@ -189,15 +194,23 @@ def _are_channels(shape: tuple[int, ...]) -> bool:
 # NumPy ----------------------------------------------------------------------------------------
 
 
-def _read_npy(path: Path, *, ids: bool) -> LoadedImage:
+def _read_npy(path: Path, axes: str | None, *, ids: bool) -> LoadedImage:
     data = np.load(path, mmap_mode="r", allow_pickle=False)
-    return plain(data, guess_axes(data.shape, channels=not ids), path)
+    return plain(data, _given_or_guessed(axes, data.shape, path, ids=ids), path)
+
+
+def _given_or_guessed(
+    axes: str | None, shape: tuple[int, ...], path: str | Path, *, ids: bool
+) -> str:
+    if axes:
+        return given_axes(axes, shape, path, ids=ids)
+    return guess_axes(shape, channels=not ids)
 
 
 # Zarr -----------------------------------------------------------------------------------------
 
 
-def _read_zarr(source: str, *, ids: bool) -> LoadedImage:
+def _read_zarr(source: str, given: str | None, *, ids: bool) -> LoadedImage:
     try:
         node = zarr.open(store_at(source), mode="r")
     except Exception as error:
@@ -210,7 +223,7 @@ def _read_zarr(source: str, *, ids: bool) -> LoadedImage:
         ) from error
     if isinstance(node, zarr.Array):
         check_chunks(node, source)
-        axes = _named_axes(node) or guess_axes(node.shape, channels=not ids)
+        axes = _named_axes(node) or _given_or_guessed(given, node.shape, source, ids=ids)
         return plain(node, axes, Path(source))
     attributes = dict(node.attrs)
     ome = attributes.get("ome", attributes)

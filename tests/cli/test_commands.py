@@ -13,6 +13,7 @@ import sys
 import imageio.v3 as imageio
 import numpy as np
 import pytest
+import tifffile
 
 from napari_cas.cli import main, parser
 from napari_cas.samples import list_samples
@@ -108,6 +109,22 @@ def test_predicting_other_files_with_the_model(trained, pictures, tmp_path):
     assert set(np.unique(labels)) <= {1, 2, 3, 4}
     left, right = (np.bincount(part.ravel()).argmax() for part in np.hsplit(labels, 2))
     assert left != right
+
+
+def test_axes_are_said_where_files_do_not(trained, pictures, tmp_path, capsys):
+    stack = np.random.default_rng(0).integers(0, 255, (3, 64, 80)).astype(np.uint8)
+    np.save(tmp_path / "s.npy", stack)
+    words = ["predict", "--model", pictures / "model", tmp_path / "s.npy", "--output", tmp_path]
+    words = [*map(str, words), "--axes"]
+    assert main([*words, "cyx"]) == 2
+    assert "expected 1, got 3" in capsys.readouterr().err
+    assert main([*words, "ab"]) == 2
+    assert "--axes cannot be used: expected different letters" in capsys.readouterr().err
+    assert main(["predict", str(pictures / "p.zarr"), "--axes", "cyx"]) == 2
+    assert "how image files are read" in capsys.readouterr().err
+    assert main([*words, "tyx"]) == 0
+    with tifffile.TiffFile(tmp_path / "s_prediction.tif") as file:
+        assert file.series[0].axes == "TYX"
 
 
 def test_predicting_exporting_and_validating_a_project(trained, pictures, tmp_path, capsys):

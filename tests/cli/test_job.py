@@ -273,5 +273,6 @@ def test_addresses_and_missing_files_have_keys_too(tmp_path):
     before = job.key_of_files(pairs, Config())
     assert before == job.key_of_files(pairs, Config())
     assert before != job.key_of_files(pairs, Config(seed=1))
+    assert before != job.key_of_files(pairs, Config(), "cyx")
     (tmp_path / "a.png").unlink()
     assert before != job.key_of_files(pairs, Config())

@@ -9,6 +9,7 @@ from pathlib import Path
 import imageio.v3 as imageio
 import numpy as np
 import pytest
+import tifffile
 import zarr
 
 from napari_cas.errors import ImageError
@@ -119,6 +120,35 @@ def test_plain_zarr_arrays_use_dimension_names_or_a_guess(tmp_path, rng):
     assert read_image(tmp_path / "a.zarr").axes == "tyx"
     zarr.create_array(str(tmp_path / "b.zarr"), shape=data.shape, dtype=data.dtype)
     assert read_image(tmp_path / "b.zarr").axes == "zyx"
+
+
+@pytest.mark.parametrize("kind", ["npy", "zarr", "tif"])
+def test_axes_are_given_where_the_file_does_not_say_them(tmp_path, rng, kind):
+    data = rng.integers(0, 9, (3, 30, 40)).astype(np.uint8)
+    for name, array in (("a", data), ("ids", data[0])):
+        path = tmp_path / f"{name}.{kind}"
+        if kind == "npy":
+            np.save(path, array)
+        elif kind == "zarr":
+            zarr.save_array(str(path), array)
+        else:
+            tifffile.imwrite(path, array, photometric="minisblack", metadata=None)
+    path, ids = tmp_path / f"a.{kind}", tmp_path / f"ids.{kind}"
+    assert (read_image(path).axes, read_image(path, "CYX").axes) == ("zyx", "cyx")
+    assert (read_map(path, "tyx").axes, read_map(ids, "cyx").axes) == ("tyx", "yx")
+    with pytest.raises(ImageError, match=r"given do not fit.*3 letters.*got 'yx'"):
+        read_image(path, "yx")
+    with pytest.raises(ImageError, match="Unusable axes"):
+        read_image(path, "qyx")
+
+
+def test_axes_that_a_file_says_count(tmp_path, rng, write_v04):
+    data = rng.integers(0, 9, (3, 30, 40)).astype(np.uint8)
+    image = write_v04(tmp_path / "a.zarr", data, "cyx")
+    tifffile.imwrite(tmp_path / "a.ome.tif", data, metadata={"axes": "CYX"})
+    imageio.imwrite(tmp_path / "a.png", data[0])
+    for path, axes in ((image, "cyx"), (tmp_path / "a.ome.tif", "cyx"), (tmp_path / "a.png", "yx")):
+        assert read_image(path, "tyx").axes == axes
 
 
 def test_groups_with_several_images_say_which(tmp_path, rng, write_v04):
