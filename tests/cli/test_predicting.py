@@ -208,3 +208,14 @@ def test_options_without_effect_and_missing_things_are_named(here, capsys, words
     err = capsys.readouterr().err
     assert any(part in err for part in match.split("|"))
     assert sorted(here.iterdir()) == before
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
+def test_a_name_that_is_no_text_and_a_stack_among_pictures(here, tmp_path, capsys):
+    odd = tmp_path / os.fsdecode(b"x\xff.png")
+    odd.write_bytes((here / "a.png").read_bytes())
+    np.save(tmp_path / "s.npy", np.stack([imageio.imread(here / "a.png")] * 2))
+    assert predict(tmp_path / "o", odd, tmp_path / "s.npy", "--json") == 0
+    files = json.loads(capsys.readouterr().out)["files"]
+    assert [path.rpartition("_")[2] for path in files] == ["prediction.png", "prediction.tif"]
+    assert str(odd) in json.loads((tmp_path / "o" / "sources.json").read_text()).values()
