@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from napari_cas.cli import files, job, learning, opening, options, outputs
 from napari_cas.config import Config
-from napari_cas.errors import InputError, StorageError
+from napari_cas.errors import InputError, ProjectFormatError, StorageError
 from napari_cas.store import Project
 
 if TYPE_CHECKING:
@@ -80,10 +80,13 @@ def _on_files(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def export(arguments: argparse.Namespace, console: Console) -> int:
-    """Write a project as an OME-Zarr data set."""
+    """Write a project as an OME-Zarr data set; exit with 2 when images had to be left out."""
     from napari_cas.store.export import export as write
 
     with Project.open(arguments.project, mode="r") as project:
+        left = {} if arguments.image else project.damaged
+        for name, error in left.items():
+            console.problem(f"{name} is left out: {error}")
         written = write(
             project,
             arguments.output,
@@ -93,9 +96,9 @@ def export(arguments: argparse.Namespace, console: Console) -> int:
             progress=lambda done, total: console.bar(done, total, "Exporting"),
         )
         count = len(arguments.image or project.images)
-    console.report["export"] = str(written)
+    console.report |= {"export": str(written), "left_out": left}
     console.result(f"{_counted(count, 'image')} exported to {written}")
-    return 0
+    return ProjectFormatError.exit_code if left else 0
 
 
 def validate(arguments: argparse.Namespace, console: Console) -> int:

@@ -59,7 +59,7 @@ def _in_project(path: str, arguments: argparse.Namespace, console: Console) -> i
     with opening.project(console, path, arguments) as session:
         project = session.project
         if session.image is None or project is None:
-            raise ProjectError("The project has no images")
+            raise ProjectError("The project has no images that can be opened")
         images = session.images if arguments.all else tuple(arguments.image or ())
         chosen = dict.fromkeys(images or (session.image.name,))
         sources = {name: str(project.image(name).folder) for name in chosen}
@@ -71,7 +71,9 @@ def _in_project(path: str, arguments: argparse.Namespace, console: Console) -> i
             session.load_model(arguments.model)
         session.remembers = False
         session.config = options.apply(session.config, arguments)
-        return _predict(session, console, sources, arguments)
+        wrong = project.damaged if arguments.all else {}
+        errors = {str(project.path / "images" / name): error for name, error in wrong.items()}
+        return _predict(session, console, sources, arguments, errors)
 
 
 def _files(arguments: argparse.Namespace, console: Console) -> int:
