@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import traceback
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
 from napari_cas.errors import CASError, InputError
@@ -83,7 +83,8 @@ def _fail(error: CASError, code: int, *, as_json: bool) -> int:
         print(details, file=sys.stderr)
     if as_json:
         fields = {name: getattr(error, name) for name in ("what", "expected", "got", "todo")}
-        print(json.dumps({"error": fields, "exit_code": code}, indent=2))
+        with suppress(OSError):  # the error may be that nothing can be written there
+            print(json.dumps({"error": fields, "exit_code": code}, indent=2), flush=True)
     return code
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_cas.store import ImageEntry
+    from napari_cas.store.arraylike import ArrayLike
 
 _ZARR = ("zarr.json", ".zgroup", ".zarray")
 """One of these is in every folder that is Zarr, whatever it is called."""
@@ -219,7 +220,7 @@ def paint(entry: ImageEntry, path: str, axes: str | None = None) -> int:
             got="colours" if "c" in axes else f"axes {axes}",
             todo=_NO_COLOURS if "c" in axes else "",
         )
-    data = np.transpose(np.asarray(loaded.data), [axes.index(a) for a in entry.label_axes])
+    data = np.transpose(_whole(loaded.data), [axes.index(a) for a in entry.label_axes])
     if data.shape != entry.label_shape or data.dtype.kind not in "iub":
         raise RegionError(
             f"{path} does not fit {entry.name}",
@@ -231,6 +232,16 @@ def paint(entry: ImageEntry, path: str, axes: str | None = None) -> int:
     if data.size and (int(data.min()) < 0 or int(data.max()) > _INT32_MAX):
         raise RegionError(f"{path} has ids out of range", expected=f"0 to {_INT32_MAX}")
     return paint_array(entry, data)
+
+
+def _whole(data: ArrayLike) -> NDArray[np.generic]:
+    """Return ids as integers where floats hold whole numbers, as some programs save them."""
+    ids = np.asarray(data)
+    if ids.dtype.kind != "f":
+        return ids
+    known = np.nan_to_num(ids, nan=0)  # where there are no data, nothing is painted
+    fit = (known == np.rint(known)).all() and np.abs(known).max(initial=0) <= _INT32_MAX
+    return known.astype(np.int64) if fit else ids
 
 
 def paint_array(entry: ImageEntry, regions: NDArray[np.integer]) -> int:

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import types
+from pathlib import Path
 
 import pytest
 
@@ -77,3 +78,19 @@ def test_an_encoding_that_lacks_a_sign_ends_nothing():
     done = python("-m", "napari_cas", "--help", PYTHONIOENCODING="ascii")
     assert done.returncode == 0, done.stderr
     assert "\\u2192" in done.stdout
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has it")
+def test_a_report_that_cannot_be_written_ends_with_2():
+    command = f"{sys.executable} -m napari_cas demo --list --json > /dev/full"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2
+    assert "No space left" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_program_without_a_console_runs_commands_too(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", None)
+    monkeypatch.setattr(sys, "stderr", None)
+    assert main(["demo", "--list"]) == 0
+    assert main(["info", "nowhere.zarr", "--json"]) == 2

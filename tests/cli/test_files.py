@@ -148,6 +148,14 @@ def test_no_data_in_a_map_is_unpainted(entry, tmp_path, dtype, unpainted):
     assert np.array_equal(np.asarray(entry.regions[...]), regions)
 
 
+def test_floats_that_are_whole_are_ids(entry, tmp_path):
+    regions = np.zeros((20, 30), np.float32)
+    regions[2:5, 3:9], regions[10:12, 3:9] = 7, np.nan
+    np.save(tmp_path / "r.npy", regions)
+    assert files.paint(entry, str(tmp_path / "r.npy")) == 1
+    assert np.array_equal(np.asarray(entry.regions[...]), np.nan_to_num(regions))
+
+
 @pytest.mark.parametrize(
     ("name", "array", "match"),
     [
@@ -156,7 +164,8 @@ def test_no_data_in_a_map_is_unpainted(entry, tmp_path, dtype, unpainted):
         ("jpeg.jpg", np.zeros((20, 30), np.uint8), "a JPEG.*Save the map as PNG"),
         ("called.png.jpeg", np.zeros((20, 30, 3), np.uint8), "a JPEG"),
         ("planes.npy", np.zeros((2, 20, 30), np.uint8), "axes zyx"),
-        ("floats.npy", np.zeros((20, 30)), "does not fit"),
+        ("floats.npy", np.full((20, 30), 0.5), "does not fit"),
+        ("infinite.npy", np.full((20, 30), np.inf), "does not fit"),
         ("negative.npy", np.full((20, 30), -1), "out of range"),
         ("huge.npy", np.full((20, 30), 2**40), "out of range"),
     ],
