@@ -83,16 +83,17 @@ def jpeg_error(path: Path) -> RegionError:
 
 def _decoded(pixels: bytes, suffix: str, *, ids: bool) -> NDArray[Any]:
     """Return the pixels of an encoded picture."""
-    if _is_deep_colour(pixels):
-        import imagecodecs
-
-        return np.asarray(imagecodecs.png_decode(pixels))
     import imageio.v3 as imageio
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # large pictures and odd metadata are fine
         # Given a path, imageio leaves the file open when no reader wants it.
         kind: dict[str, Any] = {"extension": suffix} if suffix else {}
+        if _is_deep_colour(pixels):
+            import imagecodecs
+
+            imageio.immeta(pixels, index=0, **kind)  # refuses what claims to be enormous
+            return np.asarray(imagecodecs.png_decode(pixels))
         data = np.asarray(imageio.imread(pixels, **kind))
         if data.ndim == 4 and len(data) == 1:  # a GIF of one picture
             data = data[0]

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
+
 import imagecodecs
 import numpy as np
 import pytest
 from PIL import Image
 
+from napari_cas.errors import ImageError
 from napari_cas.store.readers import read_image, read_map
 
 COLOURS = np.array([[[200, 30, 40], [20, 180, 60]], [[0, 0, 0], [250, 250, 250]]], np.uint8)
@@ -41,6 +45,15 @@ def test_colours_of_16_bits_keep_them(tmp_path, rng, samples):
     image, colours = read_image(tmp_path / "a.png"), (1 if samples == 2 else 3)
     assert image.data.dtype == np.uint16
     np.testing.assert_array_equal(image.data.reshape(20, 30, colours), data[..., :colours])
+
+
+def test_a_picture_that_claims_to_be_enormous_is_refused(tmp_path):
+    data = bytearray(imagecodecs.png_encode(np.zeros((20, 30, 3), np.uint16)))
+    data[16:24] = struct.pack(">II", 100_000, 100_000)
+    data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
+    (tmp_path / "a.png").write_bytes(data)
+    with pytest.raises(ImageError, match="exceeds limit"):
+        read_image(tmp_path / "a.png")
 
 
 def test_a_gif_of_one_picture_has_no_time(tmp_path):
