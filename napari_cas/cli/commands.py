@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from napari_cas.cli import files, job, learning, opening, options, outputs
 from napari_cas.config import Config
-from napari_cas.errors import InputError, StorageError
+from napari_cas.errors import InputError, ProjectFormatError, StorageError
 from napari_cas.store import Project
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ def fine_tune(arguments: argparse.Namespace, console: Console) -> int:
         if arguments.regions:
             raise InputError("A project has its own regions", todo="Leave --regions out.")
         opening.refuse("makes a project of image files", project=arguments.project)
+        opening.refuse("says how image files are read", axes=arguments.axes)
         with opening.project(console, project, arguments) as session:
             config = options.apply(session.config, arguments)
             learning.configure(session, console, config, anew=arguments.anew)
@@ -52,18 +53,22 @@ def _on_files(arguments: argparse.Namespace, console: Console) -> int:
     left = sorted({*maps} - {regions for _, regions in pairs})
     if left:
         raise InputError("A map of regions belongs to no image", got=", ".join(left[:5]))
+    files.check_axes(arguments.axes)
     config = options.apply(Config(), arguments)
     where = Path(arguments.project or arguments.output).resolve()
     if not arguments.project:
         where = job.unfinished(where)
     fresh = not arguments.project or not where.exists()  # else others may have added to it
-    made = job.begin(where, job.key_of_files(pairs, config), ours=not arguments.project)
+    made = job.begin(
+        where, job.key_of_files(pairs, config, arguments.axes), ours=not arguments.project
+    )
     resumed = bool(made.images)
     try:
         with console.session(config, opening.executor(arguments)) as session:
-            session.open_project(where)
+            opening.to_write(session, where)
             session.config = config
-            learning.take(session, console, made, pairs, refer=not arguments.project)
+            refer = not arguments.project
+            learning.take(session, console, made, pairs, arguments.axes, refer=refer)
             _learn(session, console, made, arguments.output)
     except InputError:
         if fresh and not resumed:  # what was given cannot be learnt from: nothing to go on with
@@ -75,10 +80,13 @@ def _on_files(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def export(arguments: argparse.Namespace, console: Console) -> int:
-    """Write a project as an OME-Zarr data set."""
+    """Write a project as an OME-Zarr data set; exit with 2 when images had to be left out."""
     from napari_cas.store.export import export as write
 
     with Project.open(arguments.project, mode="r") as project:
+        left = {} if arguments.image else project.damaged
+        for name, error in left.items():
+            console.problem(f"{name} is left out: {error}")
         written = write(
             project,
             arguments.output,
@@ -88,9 +96,9 @@ def export(arguments: argparse.Namespace, console: Console) -> int:
             progress=lambda done, total: console.bar(done, total, "Exporting"),
         )
         count = len(arguments.image or project.images)
-    console.report["export"] = str(written)
-    console.result(f"{count} images exported to {written}")
-    return 0
+    console.report |= {"export": str(written), "left_out": left}
+    console.result(f"{_counted(count, 'image')} exported to {written}")
+    return ProjectFormatError.exit_code if left else 0
 
 
 def validate(arguments: argparse.Namespace, console: Console) -> int:
@@ -100,7 +108,7 @@ def validate(arguments: argparse.Namespace, console: Console) -> int:
     problems = {path: [str(p) for p in check(path)] for path in arguments.paths}
     console.report["problems"] = problems
     for path, found in problems.items():
-        console.result(f"{path}: {'valid' if not found else f'{len(found)} problems'}")
+        console.result(f"{path}: {_counted(len(found), 'problem') if found else 'valid'}")
         for problem in found:
             console.result(f"  {problem}")
     return int(any(problems.values()))
@@ -116,7 +124,8 @@ def info(arguments: argparse.Namespace, console: Console) -> int:
             images[name] = told = files.describe(entry)
             console.result(
                 f"{name}: {entry.axes} {'×'.join(map(str, entry.shape))} {entry.dtype}, "
-                f"{told['regions']} regions on {told['painted_planes']} planes"
+                f"{_counted(told['regions'], 'region')} on "
+                f"{_counted(told['painted_planes'], 'plane')}"
             )
         checkpoint = state.get("checkpoint")
         console.result(f"model: {checkpoint or 'none yet'}")
@@ -130,6 +139,10 @@ def info(arguments: argparse.Namespace, console: Console) -> int:
             "problems": list(project.problems),
         }
     return 0
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _learn(session: Session, console: Console, made: job.Job, output: str | None) -> None:

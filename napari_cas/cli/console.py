@@ -6,7 +6,7 @@ import json
 import sys
 import time
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from tqdm import tqdm
 
@@ -54,13 +54,16 @@ class Console:
 
     def problem(self, text: str) -> None:
         """Print what went wrong with one thing of many to standard error, even when quiet."""
-        tqdm.write(f"napari-cas: {text}", file=sys.stderr)
-        sys.stderr.flush()
+        self._write(f"napari-cas: {text}", sys.stderr)
+
+    @staticmethod
+    def _write(text: str, stream: TextIO | None) -> None:
+        if stream is not None:  # a program without a console has none
+            tqdm.write(text, file=stream)
+            stream.flush()
 
     def _print(self, text: str) -> None:
-        stream = sys.stderr if self._json else sys.stdout
-        tqdm.write(text, file=stream)
-        stream.flush()
+        self._write(text, sys.stderr if self._json else sys.stdout)
 
     def finish(self, code: int = 0) -> None:
         """Print the report, if it was asked for; an exit code other than 0 is in it."""
@@ -68,12 +71,9 @@ class Console:
             told = self.report | ({"exit_code": code} if code else {})
             print(json.dumps(told, indent=2))
 
-    def fail(self, error: CASError, code: int) -> int:
-        """Print an error in place of the report, if that was asked for, and return the code."""
-        if self._json:
-            fields = {name: getattr(error, name) for name in ("what", "expected", "got", "todo")}
-            print(json.dumps({"error": fields, "exit_code": code}, indent=2))
-        return code
+    def close(self) -> None:
+        """Leave no bar behind, however the command ended."""
+        self._end_bar()
 
     # -- watching a session ---------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from napari_cas.config import Config
 from napari_cas.errors import InputError, ProjectError
 from napari_cas.protocol import Box
 from napari_cas.session import NewImage
+from napari_cas.store.files import storing
 
 if TYPE_CHECKING:
     import argparse
@@ -105,9 +106,10 @@ def headless(name: str, arguments: argparse.Namespace, console: Console) -> int:
 def free_folder(wanted: Path) -> Path:
     """Return a folder that does not exist yet, so that nothing of anybody's is replaced."""
     folder, number = wanted, 2
-    while folder.exists() and any(folder.iterdir()):
-        folder, number = wanted.with_name(f"{wanted.name}-{number}"), number + 1
-    folder.mkdir(parents=True, exist_ok=True)
+    with storing(wanted):
+        while folder.exists() and any(folder.iterdir()):
+            folder, number = wanted.with_name(f"{wanted.name}-{number}"), number + 1
+        folder.mkdir(parents=True, exist_ok=True)
     return folder.resolve()
 
 

@@ -1,18 +1,21 @@
-"""Where the command line begins and ends."""
+"""Where the command line begins and ends: whatever happens is said, in JSON where asked for."""
 
 from __future__ import annotations
 
+import json
 import os
 import sys
+import traceback
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
-from napari_cas.cli import parser
-from napari_cas.cli.console import Console
-from napari_cas.errors import CASError
+from napari_cas.errors import CASError, InputError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+BUG = 4
+"""Exit code after an error that is ours."""
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
 
@@ -28,27 +31,73 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0 done; 1 `validate` found problems; else the error's own code; 130 after Ctrl-C. With
-        --json, standard output holds one object then, too, which says what was wrong.
+        0 done; 1 `validate` found problems; else the error's own code; 4 after a bug of ours; 130
+        after Ctrl-C. With --json, standard output holds one object then, too, which says what was
+        wrong.
     """
     words = list(sys.argv[1:] if argv is None else argv)
-    console = Console(as_json="--json" in words, quiet="--quiet" in words)
+    as_json = any(len(word) > 2 and "--json".startswith(word) for word in words)
+    _print_anything()
     try:
-        arguments = parser.build().parse_args(words)
-        console = Console(as_json=arguments.json, quiet=arguments.quiet)  # options may be cut short
-        code = int(arguments.run(arguments, console))
-        console.finish(code)
+        return _run(words)
     except CASError as error:
-        console.problem(str(error))
-        details = getattr(error, "details", "")
-        if details:
-            print(details, file=sys.stderr)
-        return console.fail(error, error.exit_code)
+        return _fail(error, error.exit_code, as_json=as_json)
     except KeyboardInterrupt:
-        console.problem("interrupted; what was finished is kept.")
-        return console.fail(CASError("Interrupted; what was finished is kept"), INTERRUPTED)
+        stopped = CASError("Interrupted; what was finished is kept")
+        return _fail(stopped, INTERRUPTED, as_json=as_json)
     except BrokenPipeError:
         # The reader has gone (`| head`): not our error, and nothing more can be said.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        return _fail(_refused(error), InputError.exit_code, as_json=as_json)
+    except Exception as error:
+        traceback.print_exc()
+        return _fail(_bug(error), BUG, as_json=as_json)
+
+
+def _run(words: list[str]) -> int:
+    """Do what was typed."""
+    # Not above: this takes a second, in which Ctrl-C may be pressed as well.
+    from napari_cas.cli import parser
+    from napari_cas.cli.console import Console
+
+    arguments = parser.build().parse_args(words)
+    with closing(Console(as_json=arguments.json, quiet=arguments.quiet)) as console:
+        code = int(arguments.run(arguments, console))
+        console.finish(code)
     return code
+
+
+def _print_anything() -> None:
+    """Let no sign that the terminal or a file's encoding lacks end the command."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _fail(error: CASError, code: int, *, as_json: bool) -> int:
+    """Print an error, in place of the report, too, if that was asked for; return the code."""
+    print(f"napari-cas: {error}", file=sys.stderr)
+    if details := getattr(error, "details", ""):
+        print(details, file=sys.stderr)
+    if as_json:
+        fields = {name: getattr(error, name) for name in ("what", "expected", "got", "todo")}
+        with suppress(OSError):  # the error may be that nothing can be written there
+            print(json.dumps({"error": fields, "exit_code": code}, indent=2), flush=True)
+    return code
+
+
+def _refused(error: OSError) -> CASError:
+    """Return the typed error of a place that may not be looked at, or cannot be."""
+    where = f"{error.filename} cannot be used" if error.filename else "The system refuses"
+    return InputError(where, got=error.strerror or type(error).__name__)
+
+
+def _bug(error: Exception) -> CASError:
+    """Return what is said of an error that nobody expected."""
+    last = traceback.format_exception_only(error)[-1].strip()
+    return CASError(
+        f"napari-cas failed with {last}",
+        todo="This is a bug; please report it with the lines above. What was finished is kept.",
+    )

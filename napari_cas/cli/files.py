@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_cas.errors import InputError, ProjectError, RegionError
+from napari_cas.errors import CASError, ImageError, InputError, ProjectError, RegionError
 from napari_cas.session import NewImage
-from napari_cas.store.readers import SUFFIXES, read_image, read_map
+from napari_cas.store.loaded import stem
+from napari_cas.store.metadata import canonical_axes
+from napari_cas.store.readers import SUFFIXES, images_in, read_image, read_map
 from napari_cas.store.root import local_path
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_cas.store import ImageEntry
+    from napari_cas.store.arraylike import ArrayLike
 
 _ZARR = ("zarr.json", ".zgroup", ".zarray")
 """One of these is in every folder that is Zarr, whatever it is called."""
@@ -72,6 +75,9 @@ def describe(entry: ImageEntry) -> dict[str, Any]:
 def find_images(paths: Sequence[str]) -> list[str]:
     """Return image files; a plain folder stands for the images in it, in order of name.
 
+    So does a collection of OME-Zarr images. Projects in a folder are no images, nor is what is
+    hidden, such as the notes that macOS leaves beside each file on other disks.
+
     Raises
     ------
     InputError
@@ -79,13 +85,14 @@ def find_images(paths: Sequence[str]) -> list[str]:
     """
     found: list[str] = []
     for path in paths:
+        if not path:  # else it would stand for the folder in which the command was typed
+            raise InputError("An image has an empty name", expected="a path", got=repr(path))
         folder = Path(path)
         is_plain = "://" not in path and folder.is_dir() and folder.suffix != ".zarr"
+        here = [path]
         if is_plain and not any((folder / name).exists() for name in _ZARR):
-            inside = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)
-            found += [str(p) for p in inside]
-        else:
-            found.append(path)
+            here = [str(p) for p in sorted(folder.iterdir()) if _is_image(p)]
+        found += [image for one in here for image in images_in(one)]
     if not found:
         raise InputError(
             "No images found", expected="image files or folders of them", got=", ".join(paths)
@@ -93,22 +100,36 @@ def find_images(paths: Sequence[str]) -> list[str]:
     return found
 
 
+def _is_image(path: Path) -> bool:
+    named = path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+    return named and not (path.is_dir() and is_project(path))
+
+
 def pair(images: Sequence[str], regions: Sequence[str]) -> list[tuple[str, str]]:
     """Match images and region maps by name, such as ``a.png`` with ``a.png`` or ``a_regions.tif``.
+
+    A map goes with the longest name that it begins with: ``a_2_regions`` is of ``a_2``, not ``a``.
 
     Raises
     ------
     InputError
-        An image has no region map, or more than one.
+        An image has no region map, or more than one, or is one.
     """
+    both = sorted({*images} & {*regions})
+    if both:
+        raise InputError(
+            "A file cannot be an image and a map of regions",
+            got=", ".join(both[:5]),
+            todo="Put the maps into a folder of their own, or name them one by one.",
+        )
     if len(images) == len(regions) == 1:
         return [(images[0], regions[0])]
+    found = _by_image({stem(image) for image in images}, regions)
     pairs = []
     for image in images:
-        name = _stem(image)
-        exact = [r for r in regions if _stem(r) == name]
-        longer = [r for r in regions if _stem(r).startswith((f"{name}_", f"{name}-", f"{name}."))]
-        matches = exact or longer
+        name = stem(image)
+        exact = [r for r in found[name] if stem(r) == name]
+        matches = exact or found[name]
         if len(matches) != 1:
             raise InputError(
                 f"Which regions belong to {image}?",
@@ -120,9 +141,47 @@ def pair(images: Sequence[str], regions: Sequence[str]) -> list[tuple[str, str]]
     return pairs
 
 
-def as_new_image(path: str, *, refer: bool = False) -> NewImage:
-    """Return an image file as a project takes it; an OME-Zarr may be referred to, not copied."""
-    image = read_image(path)
+def _by_image(names: set[str], regions: Sequence[str]) -> dict[str, list[str]]:
+    """Return the region maps of each name."""
+    found: dict[str, list[str]] = {name: [] for name in names}
+    for path in regions:
+        text = stem(path)
+        cuts = [len(text), *(i for i in reversed(range(len(text))) if text[i] in "_-.")]
+        owner = next((text[:cut] for cut in cuts if text[:cut] in names), None)
+        if owner is not None:
+            found[owner].append(path)
+    return found
+
+
+def check_axes(axes: str | None) -> None:
+    """Make sure that what was given as axes can be some.
+
+    Raises
+    ------
+    InputError
+        It cannot.
+    """
+    if axes is None:
+        return
+    try:
+        canonical_axes(axes)
+    except ImageError as error:
+        raise error.saying(what="--axes cannot be used") from None
+
+
+def as_new_image(path: str, axes: str | None = None, *, refer: bool = False) -> NewImage:
+    """Return an image file as a project takes it; an OME-Zarr may be referred to, not copied.
+
+    Parameters
+    ----------
+    path : str
+        File or URL.
+    axes : str, optional
+        What the dimensions are where the file does not say it.
+    refer : bool
+        Whether an OME-Zarr may be referred to.
+    """
+    image = read_image(path, axes)
     return NewImage(
         name=image.name,
         data=image.data,
@@ -136,7 +195,12 @@ def as_new_image(path: str, *, refer: bool = False) -> NewImage:
     )
 
 
-def paint(entry: ImageEntry, path: str) -> int:
+def naming(error: CASError, path: str) -> CASError:
+    """Return an error that says which file it is about; one of many may be meant."""
+    return error if path in str(error) else error.saying(what=f"{path}: {error.what}")
+
+
+def paint(entry: ImageEntry, path: str, axes: str | None = None) -> int:
     """Paint a region map into an image and return how many regions it has.
 
     Where a raster's file says that there are no data, nothing is painted.
@@ -146,7 +210,7 @@ def paint(entry: ImageEntry, path: str) -> int:
     RegionError
         The map has another shape than the image, no whole numbers, or is a JPEG.
     """
-    loaded = read_map(path)
+    loaded = read_map(path, axes)
     axes = loaded.axes
     expected = f"whole numbers of shape {entry.label_shape} ({entry.label_axes})"
     if sorted(axes) != sorted(entry.label_axes):
@@ -156,7 +220,7 @@ def paint(entry: ImageEntry, path: str) -> int:
             got="colours" if "c" in axes else f"axes {axes}",
             todo=_NO_COLOURS if "c" in axes else "",
         )
-    data = np.transpose(np.asarray(loaded.data), [axes.index(a) for a in entry.label_axes])
+    data = np.transpose(_whole(loaded.data), [axes.index(a) for a in entry.label_axes])
     if data.shape != entry.label_shape or data.dtype.kind not in "iub":
         raise RegionError(
             f"{path} does not fit {entry.name}",
@@ -170,6 +234,16 @@ def paint(entry: ImageEntry, path: str) -> int:
     return paint_array(entry, data)
 
 
+def _whole(data: ArrayLike) -> NDArray[np.generic]:
+    """Return ids as integers where floats hold whole numbers, as some programs save them."""
+    ids = np.asarray(data)
+    if ids.dtype.kind != "f":
+        return ids
+    known = np.nan_to_num(ids, nan=0)  # where there are no data, nothing is painted
+    fit = (known == np.rint(known)).all() and np.abs(known).max(initial=0) <= _INT32_MAX
+    return known.astype(np.int64) if fit else ids
+
+
 def paint_array(entry: ImageEntry, regions: NDArray[np.integer]) -> int:
     """Paint an array of region ids, plane by plane, and return how many regions it has."""
     count = 0
@@ -178,11 +252,3 @@ def paint_array(entry: ImageEntry, regions: NDArray[np.integer]) -> int:
         entry.regions[(*plane, slice(None), slice(None))] = ids
         count += int(np.count_nonzero(np.unique(ids)))
     return count
-
-
-def _stem(path: str) -> str:
-    name = path.rstrip("/").split("/")[-1]
-    for suffix in (".ome.tif", ".ome.tiff", ".ome.zarr"):
-        if name.lower().endswith(suffix):
-            return name[: -len(suffix)]
-    return Path(name).stem

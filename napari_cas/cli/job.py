@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from napari_cas.errors import ProjectFormatError
+from napari_cas.errors import ProjectFormatError, ProjectLockedError
 from napari_cas.store import Project
 from napari_cas.store.files import read_json, storing, write_json
 from napari_cas.store.models import RECORD, WEIGHTS
@@ -208,11 +208,13 @@ def begin(path: Path, key: str, *, ours: bool, kind: type[Job] = Job) -> Job:
         If the file system refuses.
     """
     found = kind.recall(path, key)
+    if ours and (path / kind.file).is_file():
+        _refuse_company(path)
+        if found is None:
+            remove(path)
     if found is not None:
         found.rewind(ours=ours)
         return found
-    if ours and (path / kind.file).is_file():
-        remove(path)
     draft = path.with_name(f".{path.name}.begun")
     with storing(path):
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
@@ -229,6 +231,24 @@ def begin(path: Path, key: str, *, ours: bool, kind: type[Job] = Job) -> Job:
     return job
 
 
+def _refuse_company(path: Path) -> None:
+    """Check that no other command is at work in a project that is ours.
+
+    Raises
+    ------
+    ProjectLockedError
+        One is.
+    """
+    try:
+        with suppress(ProjectFormatError):
+            Project.open(path).close()
+    except ProjectLockedError as error:
+        raise error.saying(
+            what=f"Another command is at work in {path}",
+            todo="Wait until it is done, or choose another --output.",
+        ) from error
+
+
 def remove(path: Path) -> None:
     """Remove a job's project: at once where it was, in whatever time it takes elsewhere."""
     aside = _aside(path)
@@ -242,16 +262,18 @@ def _aside(path: Path) -> Path:
     return path.with_name(f".{path.name}.gone")
 
 
-def key_of_files(pairs: Sequence[tuple[str, str]], config: Config) -> str:
+def key_of_files(pairs: Sequence[tuple[str, str]], config: Config, axes: str | None = None) -> str:
     """Return the digest of a job on image files: their places, sizes and dates, and settings."""
-    return _digest([[_stamp(path) for path in pair] for pair in pairs], config)
+    return _digest([axes, [[_stamp(path) for path in pair] for pair in pairs]], config)
 
 
-def key_of_prediction(images: Sequence[str], model: str, config: Config) -> str:
+def key_of_prediction(
+    images: Sequence[str], model: str, config: Config, axes: str | None = None
+) -> str:
     """Return the digest of predicting image files with a saved model."""
     folder = Path(model)
     weights = [_stamp(str(folder / name)) for name in (WEIGHTS, RECORD)]
-    return _digest([weights, [_stamp(path) for path in images]], config)
+    return _digest([weights, axes, [_stamp(path) for path in images]], config)
 
 
 def key_of_project(project: Project, config: Config, *, anew: bool = False) -> str:

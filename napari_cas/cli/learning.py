@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from napari_cas.cli import files, job
-from napari_cas.errors import ConfigError, WorkerError
+from napari_cas.errors import ConfigError, ImageError, WorkerError
 from napari_cas.session import merging, projects
 
 if TYPE_CHECKING:
@@ -86,6 +86,7 @@ def take(
     console: Console,
     made: job.Job,
     pairs: Sequence[tuple[str, str]],
+    axes: str | None = None,
     *,
     refer: bool,
 ) -> None:
@@ -101,6 +102,8 @@ def take(
         Notes each image.
     pairs : sequence of (str, str)
         Image and map of regions.
+    axes : str, optional
+        What the dimensions are of files that do not say it.
     refer : bool
         Whether OME-Zarr images are referred to rather than copied.
 
@@ -111,10 +114,13 @@ def take(
     """
     for image, regions in pairs[len(made.images) :]:
         assert session.project is not None  # noqa: S101 - opened by the command
-        new = files.as_new_image(image, refer=refer)
-        made.coming(projects.free_name(new.name, session.project.images))
-        (name,) = session.add_images([new])
-        count = files.paint(session.project.image(name), regions)
+        try:
+            new = files.as_new_image(image, axes, refer=refer)
+            made.coming(projects.free_name(new.name, session.project.images))
+            (name,) = session.add_images([new])
+        except ImageError as error:
+            raise files.naming(error, image) from error
+        count = files.paint(session.project.image(name), regions, axes)
         session.flush()
         made.taken(name, job.place(image))
         console.say(f"{image}: {count} regions")

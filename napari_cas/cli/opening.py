@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from napari_cas.cli import files, options
 from napari_cas.config import ClusterSettings
-from napari_cas.errors import InputError, ProjectError
+from napari_cas.errors import InputError, ProjectLockedError
 
 if TYPE_CHECKING:
     import argparse
@@ -29,12 +29,25 @@ def project(console: Console, path: str, arguments: argparse.Namespace) -> Itera
         It is damaged, in use, or cannot be written.
     """
     with console.session(executor=executor(arguments)) as session:
-        session.open_project(path)
-        if not session.writable:
-            raise ProjectError(
-                f"{path} is in use or cannot be written", todo="Close it elsewhere and try again."
-            )
+        to_write(session, path)
         yield session
+
+
+def to_write(session: Session, path: str | Path) -> None:
+    """Open a project in a session that is to change it.
+
+    Raises
+    ------
+    ProjectError
+        It is damaged.
+    ProjectLockedError
+        It is in use, or cannot be written.
+    """
+    session.open_project(path)
+    if not session.writable:
+        raise ProjectLockedError(
+            f"{path} is in use or cannot be written", todo="Close it elsewhere and try again."
+        )
 
 
 def executor(arguments: argparse.Namespace) -> Executor | None:

@@ -110,9 +110,8 @@ def apply(config: Config, arguments: argparse.Namespace) -> Config:
         first = error.errors()[0]
         path = tuple(str(part) for part in first["loc"])
         flag = next((s.flag for s in settings() if s.path == path), ".".join(path))
-        raise ConfigError(
-            f"{flag} cannot be {first['input']}", expected=str(first["msg"])
-        ) from error
+        wanted = str(first["msg"]).removeprefix("Input should be ")
+        raise ConfigError(f"{flag} cannot be {first['input']}", expected=wanted) from error
 
 
 def refuse_training(arguments: argparse.Namespace) -> None:

@@ -116,7 +116,7 @@ def write_labels(
     sources : mapping of str to str
         Where each image comes from, by name; these are written.
     kind : {"png", "tiff"}, optional
-        By default png, and tiff if any of them is a stack.
+        By default png, and tiff for stacks.
 
     Returns
     -------
@@ -130,17 +130,15 @@ def write_labels(
     """
     from napari_cas.store.label_files import export_labels
 
-    if kind is None:
-        stacks = any(project.image(name).planes_shape for name in sources)
-        kind = "tiff" if stacks else "png"
     with storing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     # First: files of a run that is killed now are known to be its own when it is typed again.
     write_json(folder / SOURCES, {**_noted(folder), **sources})
-    return {
-        name: [str(p) for p in export_labels(project, folder, images=[name], kind=kind)]
-        for name in sources
-    }
+    written = {}
+    for name in sources:
+        own = kind or ("tiff" if project.image(name).planes_shape else "png")
+        written[name] = [str(p) for p in export_labels(project, folder, images=[name], kind=own)]
+    return written
 
 
 def _noted(folder: Path) -> dict[str, str]:

@@ -31,7 +31,8 @@ examples:
   napari-cas predict --model model new/*.png --output labels
 
 exit codes: 0 done; 1 validate found problems; 2 something given cannot be used;
-3 the worker failed; 130 interrupted. With --json, what was wrong is on stdout as JSON, too.
+3 the worker failed; 4 a bug of ours; 130 interrupted. With --json, what was wrong is on
+stdout as JSON, too.
 'napari-cas COMMAND --help' says more about each."""
 
 
@@ -143,6 +144,7 @@ def _fine_tune(subparsers: argparse._SubParsersAction[Parser]) -> None:
         "DIR.unfinished.zarr: typed again, a command that was interrupted goes on.",
     )
     parser.add_argument("--project", metavar="DIR", help="Keep images and strokes as a project.")
+    _axes(parser)
     parser.add_argument(
         "--anew",
         action="store_true",
@@ -192,6 +194,7 @@ def _predict(subparsers: argparse._SubParsersAction[Parser]) -> None:
     parser.add_argument(
         "--project", metavar="DIR", help="Keep images and predictions as a project."
     )
+    _axes(parser)
     parser.add_argument(
         "--probabilities",
         action="store_true",
@@ -199,6 +202,15 @@ def _predict(subparsers: argparse._SubParsersAction[Parser]) -> None:
     )
     options.add_cluster(parser)
     options.add_options(parser, predicting=True)
+
+
+def _axes(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--axes",
+        metavar="LETTERS",
+        help="What the dimensions are, of t, c, z, y and x, such as cyx, of files that do not say "
+        "it: .npy, Zarr arrays without names, TIFFs of numbered planes. Default: a guess.",
+    )
 
 
 def _export(subparsers: argparse._SubParsersAction[Parser]) -> None:

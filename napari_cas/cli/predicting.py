@@ -15,16 +15,18 @@ from napari_cas.errors import (
     InputError,
     ProjectError,
     ProjectFormatError,
+    ProjectLockedError,
     StorageError,
 )
 from napari_cas.session.projects import free_name
+from napari_cas.store.files import safe_name
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
     from napari_cas.cli.console import Console
-    from napari_cas.session import Session
+    from napari_cas.session import NewImage, Session
 
 
 def predict(arguments: argparse.Namespace, console: Console) -> int:
@@ -52,11 +54,12 @@ def predict(arguments: argparse.Namespace, console: Console) -> int:
 def _in_project(path: str, arguments: argparse.Namespace, console: Console) -> int:
     """Predict images of a project; its model and settings stay as they are."""
     opening.refuse("makes a project of image files", project=arguments.project)
+    opening.refuse("says how image files are read", axes=arguments.axes)
     output = outputs.check_folder(arguments.output) if arguments.output else None
     with opening.project(console, path, arguments) as session:
         project = session.project
         if session.image is None or project is None:
-            raise ProjectError("The project has no images")
+            raise ProjectError("The project has no images that can be opened")
         images = session.images if arguments.all else tuple(arguments.image or ())
         chosen = dict.fromkeys(images or (session.image.name,))
         sources = {name: str(project.image(name).folder) for name in chosen}
@@ -68,7 +71,9 @@ def _in_project(path: str, arguments: argparse.Namespace, console: Console) -> i
             session.load_model(arguments.model)
         session.remembers = False
         session.config = options.apply(session.config, arguments)
-        return _predict(session, console, sources, arguments)
+        wrong = project.damaged if arguments.all else {}
+        errors = {str(project.path / "images" / name): error for name, error in wrong.items()}
+        return _predict(session, console, sources, arguments, errors)
 
 
 def _files(arguments: argparse.Namespace, console: Console) -> int:
@@ -77,18 +82,22 @@ def _files(arguments: argparse.Namespace, console: Console) -> int:
     output = outputs.check_folder(arguments.output)
     config = options.apply(Config(), arguments)
     where = Path(arguments.project).resolve() if arguments.project else job.unfinished(output)
-    key = job.key_of_prediction(images, arguments.model, config)
+    files.check_axes(arguments.axes)
+    key = job.key_of_prediction(images, arguments.model, config, arguments.axes)
     ours = not arguments.project
     fresh = ours or not where.exists()  # a project that was there may hold what others added
     made = job.begin(where, key, ours=ours, kind=job.PredictJob)
     resumed = bool(made.images)
     try:
         with console.session(config, opening.executor(arguments)) as session:
-            session.open_project(where)
+            opening.to_write(session, where)
             session.config = options.apply(session.config, arguments)
             session.load_model(arguments.model)
-            errors = take(session, console, made, images, output, refer=ours)
+            axes = arguments.axes
+            errors = take(session, console, made, images, output, axes, refer=ours)
             code = _predict(session, console, made.sources, arguments, errors)
+    except ProjectLockedError:  # another command has begun there in this moment
+        raise
     except CASError as error:
         useless = isinstance(error, (InputError, CheckpointError)) and not resumed
         if useless or not made.images:  # there is nothing to go on with
@@ -110,6 +119,7 @@ def take(
     made: job.Job,
     images: Sequence[str],
     output: Path,
+    axes: str | None = None,
     *,
     refer: bool,
 ) -> dict[str, str]:
@@ -127,6 +137,8 @@ def take(
         Paths or URLs.
     output : Path
         Where their labels go: names that other images have there are not used.
+    axes : str, optional
+        What the dimensions are of files that do not say it.
     refer : bool
         Whether OME-Zarr images are referred to rather than copied.
 
@@ -147,13 +159,14 @@ def take(
         if source in made.sources.values() or source in errors:
             continue
         try:
-            _take(session, console, made, image, there, refer=refer)
+            new = files.as_new_image(image, axes, refer=refer)
+            _take(session, console, made, image, new, there)
         except (ImageError, ProjectFormatError) as error:
             if len(images) == 1:
-                raise
+                raise files.naming(error, image) from error
             made.coming(None)
-            errors[source] = str(error)
-            console.problem(f"{image}: {error}")
+            errors[source] = str(files.naming(error, image))
+            console.problem(errors[source])
     return errors
 
 
@@ -162,13 +175,12 @@ def _take(
     console: Console,
     made: job.Job,
     image: str,
+    new: NewImage,
     there: dict[str, str],
-    *,
-    refer: bool,
 ) -> None:
     """Take one image file, under a name that neither the project nor another one's labels have."""
     assert session.project is not None  # noqa: S101 - opened by the command
-    new, source = files.as_new_image(image, refer=refer), job.place(image)
+    source = job.place(image)
     channels = dict(zip(new.axes, new.data.shape, strict=True)).get("c", 1)
     tally.check_channels(session, new.name, channels)
     others = [name for name, of in there.items() if of != source]
@@ -176,7 +188,7 @@ def _take(
     made.coming(name)
     session.add_images([replace(new, name=name)])
     made.taken(name, source)
-    if name != new.name:
+    if name != safe_name(new.name):
         console.say(f"{image}: called {name}, as there is another {new.name}.")
 
 

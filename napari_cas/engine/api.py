@@ -6,19 +6,27 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from napari_cas.config import Config
 from napari_cas.engine.checks import as_image, as_regions
 from napari_cas.engine.device import set_threads
 from napari_cas.engine.sources import ArraySource
 from napari_cas.engine.trainer import RoundResult, Trainer
-from napari_cas.errors import CheckpointError, InputError, StorageError
+from napari_cas.errors import (
+    CheckpointError,
+    ConfigError,
+    ImageError,
+    InputError,
+    StorageError,
+)
 from napari_cas.protocol import Box
 from napari_cas.store.models import export_model, import_model
 
 if TYPE_CHECKING:
     import os
 
-    from numpy.typing import ArrayLike
+    from numpy.typing import ArrayLike, NDArray
 
     from napari_cas.engine.predict import Prediction
 
@@ -46,7 +54,13 @@ class Model:
 
     def predict(self, image: ArrayLike) -> Prediction:
         """Segment an image; see :func:`predict`."""
-        source = ArraySource("image", as_image(image, "image"))
+        source = ArraySource("image", as_image(_numbers(image, "image"), "image"))
+        wanted = self._trainer.in_channels
+        if source.channels != wanted:
+            than, todo = "those the model learnt from", "Use a model of its kind, or convert it."
+            raise ImageError.of_channels(
+                "image", than, wanted=wanted, got=source.channels, todo=todo
+            )
         self._trainer.forget_images()
         return self._trainer.predict(source, (), Box(0, 0, *source.size))
 
@@ -67,9 +81,10 @@ class Model:
             export_model(Path(path), *self._trainer.save())
         except StorageError as error:
             raise CheckpointError(
-                f"The model could not be saved to {path}",
-                got=str(error),
-                todo="Choose a folder that can be written.",
+                f"The model could not be saved: {error.what}",
+                expected=error.expected,
+                got=error.got,
+                todo=error.todo,
             ) from error
 
     @classmethod
@@ -100,8 +115,8 @@ def fine_tune(
     Parameters
     ----------
     images : iterable of array_like
-        Each (Y, X) or (Y, X, C), any real dtype, NaN where there are no data. All with the same
-        number of channels.
+        Each (Y, X) or (Y, X, C), any real dtype, NaN, or masked, where there are no data. All with
+        the same number of channels.
     regions : iterable of array_like
         Each (Y, X), integers: 0 is unpainted and ignored; pixels of one other id are of one
         appearance. Ids mean nothing across images.
@@ -120,20 +135,15 @@ def fine_tune(
     ImageError, RegionError
         If an array cannot be used or there is nothing to tell apart.
     """
-    images, regions = list(images), list(regions)
-    if len(images) != len(regions):
-        raise InputError(
-            "Images and regions do not pair up",
-            expected=f"{len(images)} region maps",
-            got=str(len(regions)),
+    config = Config() if config is None else config
+    if not isinstance(config, Config):
+        raise ConfigError(
+            "config has the wrong type",
+            expected="a napari_cas.Config",
+            got=type(config).__name__,
+            todo="Config.model_validate makes one of a dictionary.",
         )
-    config = config or Config()
-    sources = []
-    for i, (image, painted) in enumerate(zip(images, regions, strict=True)):
-        array = as_image(image, f"images[{i}]")
-        sources.append(
-            ArraySource(f"{i:06d}", array, as_regions(painted, array.shape[1:], f"regions[{i}]"))
-        )
+    sources = _sources(images, regions)
     set_threads()
     trainer = Trainer(config, sources[0].channels if sources else 3)
     for done in range(1, config.fit.max_rounds + 1):
@@ -145,6 +155,61 @@ def fine_tune(
     return Model(trainer)
 
 
+def _sources(images: Iterable[ArrayLike], regions: Iterable[ArrayLike]) -> list[ArraySource]:
+    """Return images with their regions, checked."""
+    if getattr(regions, "ndim", None) == 2:  # its rows would be taken for maps
+        raise InputError(
+            "regions is one map",
+            expected="a list of maps, one for each image",
+            got=f"an array of shape {regions.shape}",  # type: ignore[attr-defined]
+            todo="Write fine_tune([image], [regions]).",
+        )
+    images, regions = list(images), list(regions)
+    if len(images) != len(regions):
+        raise InputError(
+            "Images and regions do not pair up",
+            expected=f"{len(images)} region maps",
+            got=str(len(regions)),
+        )
+    sources: list[ArraySource] = []
+    for i, (image, painted) in enumerate(zip(images, regions, strict=True)):
+        pixels, name = as_image(_numbers(image, f"images[{i}]"), f"images[{i}]"), f"regions[{i}]"
+        ids = as_regions(_numbers(painted, name, hidden=0), pixels.shape[1:], name)
+        source = ArraySource(f"{i:06d}", pixels, ids)
+        wanted = sources[0].channels if sources else source.channels
+        if source.channels != wanted:
+            todo = "Convert them to the same kind, or learn from each kind apart."
+            raise ImageError.of_channels(
+                f"images[{i}]", "images[0]", wanted=wanted, got=source.channels, todo=todo
+            )
+        sources.append(source)
+    return sources
+
+
+def _numbers(given: ArrayLike, name: str, hidden: float = np.nan) -> NDArray[np.generic]:
+    """Return an array, with `hidden` where a masked one is masked.
+
+    Raises
+    ------
+    InputError
+        It is a path, or no array at all.
+    """
+    if isinstance(given, str | Path):
+        raise InputError(
+            f"{name} is not an array",
+            expected="pixels",
+            got=f"{str(given)!r}",
+            todo="Read the file first, for example by imageio.v3.imread.",
+        )
+    if isinstance(given, np.ma.MaskedArray) and np.ma.is_masked(given):
+        kind = np.result_type(given.dtype, np.float32 if np.isnan(hidden) else given.dtype)
+        return np.where(np.ma.getmaskarray(given), kind.type(hidden), given.data.astype(kind))
+    try:
+        return np.asarray(given)
+    except ValueError as error:  # rows of different lengths
+        raise InputError(f"{name} is not an array", expected="rows of one length") from error
+
+
 def predict(model: Model, image: ArrayLike) -> Prediction:
     """Segment an image.
 
@@ -153,7 +218,8 @@ def predict(model: Model, image: ArrayLike) -> Prediction:
     model : Model
         From :func:`fine_tune` or :meth:`Model.load`.
     image : array_like
-        (Y, X) or (Y, X, C), of as many channels as the model was taught with.
+        (Y, X) or (Y, X, C), of as many channels as the model was taught with. NaN, or masked, where
+        there are no data.
 
     Returns
     -------
@@ -165,6 +231,12 @@ def predict(model: Model, image: ArrayLike) -> Prediction:
     ImageError
         If the image cannot be used.
     """
+    if not isinstance(model, Model):
+        raise InputError(
+            "model is not a model",
+            expected="what napari_cas.fine_tune or load returns",
+            got=type(model).__name__,
+        )
     return model.predict(image)
 
 

@@ -33,7 +33,7 @@ def connect(cluster: ClusterSettings) -> DaskExecutor:
     Raises
     ------
     ConfigError
-        The settings contradict each other, or a file they name is not there.
+        The settings contradict each other, the address is none, or a file they name is not there.
     WorkerError
         The extra ``distributed`` is not installed, or the scheduler cannot be reached.
     """
@@ -48,7 +48,22 @@ def connect(cluster: ClusterSettings) -> DaskExecutor:
             ) from None
     if not cluster.scheduler:
         raise ConfigError("Which cluster?", expected="the address of a Dask scheduler")
+    _check_address(cluster.scheduler)
     return DaskExecutor(cluster.scheduler, resources=resources, security=_security(cluster))
+
+
+def _check_address(address: str) -> None:
+    """Refuse what is no address: a client that was made of it ends with a long wait."""
+    _distributed()
+    find = importlib.import_module("distributed.comm").get_address_host_port
+    try:
+        find(address)
+    except ValueError as error:
+        raise ConfigError(
+            "Unusable address of a scheduler",
+            expected="one such as tcp://host:8786",
+            got=f"{address!r}",
+        ) from error
 
 
 def _security(cluster: ClusterSettings) -> Any:  # noqa: ANN401 - a class of an optional dependency

@@ -234,17 +234,19 @@ class ChunkFiles:
         with contextlib.suppress(OSError):
             path.rename(path.with_name(f"{path.name}.damaged-{int(time.time())}"))
 
-    def keys(self, *, clean: bool = False) -> Iterator[Key]:
+    def keys(self, plane: Plane = (), *, clean: bool = False) -> Iterator[Key]:
         """Yield the coordinates of all chunks that have a file.
 
         Parameters
         ----------
+        plane : tuple of int
+            Only those of this plane; (): of all.
         clean : bool
             Whether to remove what an interrupted writer left behind (older than a minute).
         """
-        top = self.path / "c"
-        if not is_link(top):
-            yield from self._walk(str(top), (), clean)
+        parts = ("c", *map(str, plane))
+        if find_link(self.path, *parts) is None:
+            yield from self._walk(str(self.path.joinpath(*parts)), tuple(plane), clean)
 
     def _walk(self, folder: str, prefix: Key, clean: bool) -> Iterator[Key]:
         grid, depth = self.grid, len(prefix)

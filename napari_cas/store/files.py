@@ -145,7 +145,10 @@ def write_json(path: Path, value: object, *, durable: bool = False) -> None:
     StorageError
         If the file system refuses.
     """
-    data = json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False).encode()
+    try:
+        data = json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False).encode()
+    except UnicodeEncodeError:  # a file's name that is no text, which Python holds all the same
+        data = json.dumps(value, indent=1, allow_nan=False).encode()
     with storing(path):
         write_bytes(path, data, durable=durable)
 

@@ -89,6 +89,7 @@ def _write_tiff(path: Path, entry: ImageEntry, array: LabelArray | PredictionVie
             dtype=array.dtype,
             tile=(_TILE, _TILE),
             compression="zlib",
+            photometric="minisblack",  # else three planes become red, green and blue
             bigtiff=array.nbytes > 2**31,
             metadata={"axes": entry.label_axes.upper()},
         )

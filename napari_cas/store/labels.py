@@ -312,13 +312,13 @@ class LabelArray(IndexedArray):
 
     # What is painted --------------------------------------------------------------------------
 
-    def _painted_keys(self) -> set[Key]:
+    def _painted_keys(self, plane: Plane = ()) -> set[Key]:
+        """Return the chunks that hold a label, those of one plane or all."""
         with self._lock:
-            keys = (
-                set(self.files.keys(clean=self._writeable)) if self._follow else set(self._index())
-            )
-            gone = {key for key in self._dirty if not self._block(key).any()}
-            return (keys | self._dirty) - gone
+            known = self.files.keys(plane, clean=self._writeable) if self._follow else self._index()
+            depth = len(plane)
+            keys = {key for key in (*known, *self._dirty) if key[:depth] == plane}
+            return {key for key in keys if key not in self._dirty or self._block(key).any()}
 
     def painted_chunks(self) -> list[tuple[Plane, Box]]:
         """Return plane and rectangle of every chunk that holds a label, in order.
@@ -334,8 +334,8 @@ class LabelArray(IndexedArray):
         """
         counts: dict[int, int] = {}
         with self._lock:
-            for key in sorted(self._painted_keys()):
-                block = self._load(key) if key[:-2] == tuple(plane) else None
+            for key in sorted(self._painted_keys(tuple(plane))):
+                block = self._load(key)
                 if block is not None:
                     values, numbers = np.unique(block, return_counts=True)
                     for value, number in zip(values.tolist(), numbers.tolist(), strict=True):

@@ -64,12 +64,18 @@ def open_levels(
 
 
 def what_is_there(error: BaseException, source: str) -> str:
-    """Return in words what was found at a path or URL in the place of Zarr."""
+    """Return in words what was found at a path or URL in the place of Zarr, or of a group."""
+    if isinstance(error, zarr.errors.ContainsArrayError):
+        return "a Zarr array"
     if not isinstance(error, FileNotFoundError):
-        return f"{type(error).__name__}: {error}"
+        reason = error.strerror if isinstance(error, OSError) else None
+        return reason or f"{type(error).__name__}: {error}"
     if "://" in source:
         return "nothing there that is Zarr"
-    return "a folder that is not Zarr" if Path(source).is_dir() else "no such folder"
+    place = Path(source)
+    if not place.is_dir():
+        return "a file" if place.exists() else "no such folder"
+    return "a Zarr array" if (place / ".zarray").exists() else "a folder that is not Zarr"
 
 
 def how_to_reach(error: BaseException) -> str:

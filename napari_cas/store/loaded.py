@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_cas.errors import ImageError
 from napari_cas.store.levels import readable
+from napari_cas.store.metadata import canonical_axes
 
 if TYPE_CHECKING:
     import zarr
@@ -61,15 +62,47 @@ def plain(data: ArrayLike, axes: str, path: Path, **more: Any) -> LoadedImage:  
         "channel_names": None,
         **more,
     }
-    return LoadedImage(data, axes, name=stem(path.name), **options)
+    return LoadedImage(data, axes, name=stem(path), **options)
 
 
-def stem(name: str) -> str:
-    """Return a file's name without what says its kind."""
+def stem(path: str | Path) -> str:
+    """Return the name of a file, folder or URL without what says its kind."""
+    name = Path(path).name
     for suffix in (".ome.tiff", ".ome.tif", ".ome.zarr"):
         if name.lower().endswith(suffix):
             return name[: -len(suffix)]
     return Path(name).stem or name
+
+
+def given_axes(axes: str, shape: tuple[int, ...], path: str | Path, *, ids: bool = False) -> str:
+    """Return the axes that somebody gave for a file that does not say its own.
+
+    Parameters
+    ----------
+    axes : str
+        Letters of t, c, z, y, x.
+    shape : tuple of int
+        Of the pixels.
+    path : str or Path
+        The file.
+    ids : bool, optional
+        Whether it is a map of regions, which may lack the channels that images have.
+
+    Raises
+    ------
+    ImageError
+        They do not fit.
+    """
+    if ids and len(shape) == len(axes) - 1:
+        axes = axes.lower().replace("c", "")
+    if len(shape) != len(axes):
+        raise ImageError(
+            f"The axes given do not fit {path}",
+            expected=f"{len(shape)} letters for shape {shape}",
+            got=repr(axes),
+        )
+    canonical_axes(axes)
+    return axes.lower()
 
 
 def check_chunks(array: zarr.Array[Any], source: str) -> None:

@@ -137,14 +137,12 @@ def import_model(folder: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]
     CheckpointError
         If it is missing or damaged; what the record says is not looked at.
     """
-    aside = folder.with_name(f"{TEMPORARY}old-{folder.name}")
-    if aside.is_dir() and not folder.exists():
-        folder = aside  # its replacement was cut short between two renames
     try:
+        folder = _whole(folder)
         record = read_json(folder / RECORD)
         data = read_file(folder / WEIGHTS)
     except (OSError, ProjectFormatError) as error:
-        missing = [name for name in (WEIGHTS, RECORD) if not (folder / name).exists()]
+        missing = _missing(folder)
         raise CheckpointError(
             f"No readable model at {folder}",
             expected=f"a folder with {WEIGHTS} and {RECORD}",
@@ -155,6 +153,21 @@ def import_model(folder: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]
     if not isinstance(inner, dict):
         raise CheckpointError(f"{folder / RECORD} is not a model's record", expected="an object")
     return decode_tensors(data, str(folder / WEIGHTS)), inner
+
+
+def _whole(folder: Path) -> Path:
+    """Return where a model is whose replacement may have been cut short between two renames."""
+    place = folder.absolute()  # "." has no name
+    aside = place.parent / f"{TEMPORARY}old-{place.name}"
+    return aside if aside.is_dir() and not folder.exists() else folder
+
+
+def _missing(folder: Path) -> list[str]:
+    """Return what a model's folder lacks; nothing where that cannot be seen."""
+    try:
+        return [name for name in (WEIGHTS, RECORD) if not (folder / name).exists()]
+    except OSError:
+        return []
 
 
 @contextlib.contextmanager

@@ -22,6 +22,9 @@ _PROGRAMS = (b"%!PS", b"\xc5\xd0\xd3\xc6")
 _JPEG = b"\xff\xd8\xff"
 """First bytes of a JPEG."""
 
+_PNG = b"\x89PNG\r\n\x1a\n"
+"""First bytes of a PNG."""
+
 PICTURE_SUFFIXES = (
     *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".jp2", ".j2k", ".webp", ".avif"),
     *(".gif", ".bmp", ".dib", ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".pcx"),
@@ -86,7 +89,14 @@ def _decoded(pixels: bytes, suffix: str, *, ids: bool) -> NDArray[Any]:
         warnings.simplefilter("ignore")  # large pictures and odd metadata are fine
         # Given a path, imageio leaves the file open when no reader wants it.
         kind: dict[str, Any] = {"extension": suffix} if suffix else {}
+        if _is_deep_colour(pixels):
+            import imagecodecs
+
+            imageio.immeta(pixels, index=0, **kind)  # refuses what claims to be enormous
+            return np.asarray(imagecodecs.png_decode(pixels))
         data = np.asarray(imageio.imread(pixels, **kind))
+        if data.ndim == 4 and len(data) == 1:  # a GIF of one picture
+            data = data[0]
         if data.ndim == 3 and data.shape[-1] in (3, 4):
             mode = imageio.immeta(pixels, index=0, exclude_applied=False, **kind).get("mode")
             if mode == "CMYK":  # imageio hands on inks as they are
@@ -94,6 +104,11 @@ def _decoded(pixels: bytes, suffix: str, *, ids: bool) -> NDArray[Any]:
             elif ids and mode == "P":
                 data = np.asarray(imageio.imread(pixels, index=0, mode="P", **kind))
         return data
+
+
+def _is_deep_colour(pixels: bytes) -> bool:
+    """Return whether it is a PNG of 16 bits with colours or opacity: Pillow keeps 8 of them."""
+    return pixels.startswith(_PNG) and pixels[24:25] == b"\x10" and pixels[25:26] != b"\0"
 
 
 def _opaque(data: NDArray[Any], axes: str, path: Path, *, ids: bool) -> LoadedImage:

@@ -198,7 +198,7 @@ class Project(ProjectRoot):
     @property
     def problems(self) -> tuple[str, ...]:
         """What is damaged or missing, a sentence each, naming the file."""
-        broken = [f"Image {name!r}: {error}" for name, error in self._broken.items()]
+        broken = [f"Image {name!r}: {error}" for name, error in self.damaged.items()]
         chunks = [text for entry in self._entries.values() for text in entry.problems]
         return (*self._notes, *self._linked_models(), *broken, *chunks)
 
@@ -208,6 +208,11 @@ class Project(ProjectRoot):
     def images(self) -> tuple[str, ...]:
         """Names of the images that can be opened, in order."""
         return tuple(name for name in self._order if name not in self._broken)
+
+    @property
+    def damaged(self) -> dict[str, str]:
+        """What is wrong with the images that cannot be opened, by name."""
+        return {name: str(error) for name, error in self._broken.items()}
 
     def image(self, name: str) -> ImageEntry:
         """Return an image by name.

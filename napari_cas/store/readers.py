@@ -7,6 +7,7 @@ local or by URL.
 
 from __future__ import annotations
 
+import itertools
 import struct
 import warnings
 from pathlib import Path
@@ -15,10 +16,11 @@ from typing import Any
 import numpy as np
 import zarr
 
-from napari_cas.errors import CASError, ImageError
+from napari_cas.errors import CASError, ImageError, ProjectFormatError
 from napari_cas.store import metadata
+from napari_cas.store.files import read_json
 from napari_cas.store.levels import how_to_reach, open_levels, what_is_there
-from napari_cas.store.loaded import LoadedImage, check_chunks, plain, stem
+from napari_cas.store.loaded import LoadedImage, check_chunks, given_axes, plain, stem
 from napari_cas.store.pictures import PICTURE_SUFFIXES, read_picture
 from napari_cas.store.rasters import TIFF_SUFFIXES
 from napari_cas.store.regular import store_at
@@ -28,29 +30,34 @@ SUFFIXES = frozenset({".npy", ".zarr", *TIFF_SUFFIXES, *PICTURE_SUFFIXES})
 """What images in a folder are called, lower case."""
 
 
-def read_image(path: str | Path) -> LoadedImage:
+def read_image(path: str | Path, axes: str | None = None) -> LoadedImage:
     """Open an image file.
 
     Parameters
     ----------
     path : str or Path
         File, Zarr directory or URL.
+    axes : str, optional
+        Letters of t, c, z, y, x: what the dimensions are of a file that does not say it (NumPy's,
+        plain Zarr, a TIFF of nameless planes). By default a guess.
 
     Raises
     ------
     ImageError
         If there is nothing, it cannot be read, or it holds several images.
     """
-    return _read(path, ids=False)
+    return _read(path, axes, ids=False)
 
 
-def read_map(path: str | Path) -> LoadedImage:
+def read_map(path: str | Path, axes: str | None = None) -> LoadedImage:
     """Open a file as a map of regions: its pixels are ids.
 
     Parameters
     ----------
     path : str or Path
         File, Zarr directory or URL.
+    axes : str, optional
+        As in :func:`read_image`; that of the channels may be among them.
 
     Returns
     -------
@@ -66,22 +73,35 @@ def read_map(path: str | Path) -> LoadedImage:
     RegionError
         If it is a JPEG, whose pixels are not exact.
     """
-    return _read(path, ids=True)
+    return _read(path, axes, ids=True)
 
 
-def _read(path: str | Path, *, ids: bool) -> LoadedImage:
-    text = str(path)
-    suffix = Path(text.rstrip("/").split("?")[0]).suffix.lower()
-    if "://" not in text and not Path(text).exists():
-        raise ImageError("No such image", expected="a file", got=text)
+def images_in(path: str) -> list[str]:
+    """Return the images of a collection in a local folder, in order; else the path itself.
+
+    Programs that convert microscopes' files write a collection (``bioformats2raw.layout``) even of
+    one image.
+    """
+    if "://" in path or not any(map(_is_collection, (path + "/zarr.json", path + "/.zattrs"))):
+        return [path]
+    numbered = (str(Path(path, str(number))) for number in itertools.count())
+    return list(itertools.takewhile(lambda image: Path(image).is_dir(), numbered)) or [path]
+
+
+def _is_collection(metadata_file: str) -> bool:
     try:
-        if "://" in text or Path(text).is_dir():
-            return _read_zarr(text, ids=ids)
-        if suffix == ".npy":
-            return _read_npy(Path(text), ids=ids)
-        if suffix in TIFF_SUFFIXES:
-            return read_tiff(Path(text), ids=ids)
-        return read_picture(Path(text), ids=ids)
+        found = read_json(Path(metadata_file))
+    except ProjectFormatError:
+        return False
+    attributes = found.get("attributes", found)
+    ome = attributes.get("ome", attributes) if isinstance(attributes, dict) else None
+    return isinstance(ome, dict) and "bioformats2raw.layout" in ome
+
+
+def _read(path: str | Path, axes: str | None, *, ids: bool) -> LoadedImage:
+    text = str(path)
+    try:
+        return _open(text, axes, ids=ids)
     except CASError:
         raise
     except Exception as error:
@@ -92,6 +112,19 @@ def _read(path: str | Path, *, ids: bool) -> LoadedImage:
             got=_in_words(error, Path(text)),
             todo="Convert it to TIFF, PNG or OME-Zarr if another program can open it.",
         ) from error
+
+
+def _open(text: str, axes: str | None, *, ids: bool) -> LoadedImage:
+    if "://" not in text and not Path(text).exists():
+        raise ImageError("No such image", expected="a file", got=text)
+    if "://" in text or Path(text).is_dir():
+        return _read_zarr(text, axes, ids=ids)
+    suffix = Path(text).suffix.lower()
+    if suffix == ".npy":
+        return _read_npy(Path(text), axes, ids=ids)
+    if suffix in TIFF_SUFFIXES:
+        return read_tiff(Path(text), axes, ids=ids)
+    return read_picture(Path(text), ids=ids)
 
 
 _MOST_CHANNELS = 32
@@ -108,6 +141,8 @@ _WORDS = {
 
 def _in_words(error: Exception, path: Path) -> str:
     """Return what was found in a file instead of an image."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
     if path.is_file() and not path.stat().st_size:
         return "an empty file"
     if isinstance(error, (struct.error, SyntaxError, EOFError)):  # the last two are Pillow's
@@ -159,15 +194,23 @@ def _are_channels(shape: tuple[int, ...]) -> bool:
 # NumPy ----------------------------------------------------------------------------------------
 
 
-def _read_npy(path: Path, *, ids: bool) -> LoadedImage:
+def _read_npy(path: Path, axes: str | None, *, ids: bool) -> LoadedImage:
     data = np.load(path, mmap_mode="r", allow_pickle=False)
-    return plain(data, guess_axes(data.shape, channels=not ids), path)
+    return plain(data, _given_or_guessed(axes, data.shape, path, ids=ids), path)
+
+
+def _given_or_guessed(
+    axes: str | None, shape: tuple[int, ...], path: str | Path, *, ids: bool
+) -> str:
+    if axes:
+        return given_axes(axes, shape, path, ids=ids)
+    return guess_axes(shape, channels=not ids)
 
 
 # Zarr -----------------------------------------------------------------------------------------
 
 
-def _read_zarr(source: str, *, ids: bool) -> LoadedImage:
+def _read_zarr(source: str, given: str | None, *, ids: bool) -> LoadedImage:
     try:
         node = zarr.open(store_at(source), mode="r")
     except Exception as error:
@@ -176,13 +219,12 @@ def _read_zarr(source: str, *, ids: bool) -> LoadedImage:
             f"{source} cannot be opened",
             expected="an OME-Zarr image or a Zarr array",
             got=what_is_there(error, source),
-            todo=how_to_reach(error),
+            todo=how_to_reach(error) or _how_else(source),
         ) from error
-    name = stem(source.rstrip("/").split("/")[-1])
     if isinstance(node, zarr.Array):
         check_chunks(node, source)
-        axes = _named_axes(node) or guess_axes(node.shape, channels=not ids)
-        return plain(node, axes, Path(name))
+        axes = _named_axes(node) or _given_or_guessed(given, node.shape, source, ids=ids)
+        return plain(node, axes, Path(source))
     attributes = dict(node.attrs)
     ome = attributes.get("ome", attributes)
     if not (isinstance(ome, dict) and "multiscales" in ome):
@@ -204,10 +246,26 @@ def _read_zarr(source: str, *, ids: bool) -> LoadedImage:
         scale=tuple(scale for _, _, scale, *_ in stored),
         units=tuple(unit for _, _, _, unit, _ in stored),
         channel_names=meta.channel_names or None,
-        name=meta.name or name,
+        name=_name(meta.name, source),
         source=source if "://" in source else str(Path(source).resolve()),
         translation=tuple(at for *_, at in stored),
     )
+
+
+def _how_else(url: str) -> str:
+    """Return what to do about a URL of a file of another kind."""
+    other = Path(url).suffix.lower() in SUFFIXES - {".zarr"}
+    return "Download it: only Zarr is read by URL." if "://" in url and other else ""
+
+
+def _name(given: str, source: str) -> str:
+    """Return an image's own name, or one by its place where that is a number or a place itself."""
+    name = given.rstrip("/").rsplit("/", 1)[-1] if given.startswith("/") else given
+    if name and not name.isdigit():
+        return name
+    place = Path(source)
+    inside = place.name.isdigit() and place.parent.suffix == ".zarr"
+    return f"{stem(place.parent)}-{place.name}" if inside else stem(place)
 
 
 def _named_axes(array: zarr.Array[Any]) -> str | None:

@@ -238,7 +238,13 @@ def check_format(path: Path) -> dict[str, Any]:
         If there is no project here, one of another version, or one whose images or models are a
         link to elsewhere.
     """
-    if not (path / "zarr.json").exists():
+    try:
+        there = (path / "zarr.json").exists()
+    except OSError as error:
+        raise ProjectFormatError(
+            f"{path} cannot be read", expected="a project", got=error.strerror or str(error)
+        ) from error
+    if not there:
         raise ProjectFormatError(
             f"{path} is not a project",
             expected="a directory made by napari-cas",

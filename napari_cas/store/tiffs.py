@@ -10,8 +10,9 @@ import zarr
 
 from napari_cas.errors import ImageError
 from napari_cas.store import metadata
-from napari_cas.store.loaded import LoadedImage, check_chunks, plain
+from napari_cas.store.loaded import LoadedImage, check_chunks, given_axes, plain
 from napari_cas.store.opacity import lazily, without_opacity
+from napari_cas.store.overviews import is_overview
 from napari_cas.store.pictures import jpeg_error
 from napari_cas.store.rasters import known_pixels, marker
 
@@ -33,17 +34,22 @@ _LOSSY = (6, 7)
 _GENERAL = ("ome", "shaped", "generic", "uniform")
 """Kinds of files that hold whatever was put in; scanners' put labels and overviews beside one."""
 
+_NAMELESS = frozenset("IQ")
+"""Axes of planes that are numbered without saying along what."""
+
 _SIDESHOW = 10
 """What has so many times fewer pixels than the first image is a label, a thumbnail or the like."""
 
 
-def read_tiff(path: Path, *, ids: bool = False) -> LoadedImage:
+def read_tiff(path: Path, axes: str | None = None, *, ids: bool = False) -> LoadedImage:
     """Open a TIFF's image at full resolution.
 
     Parameters
     ----------
     path : Path
         The file, which stays open where the pixels stay on disk.
+    axes : str, optional
+        What the dimensions are where the file only numbers its planes.
     ids : bool, optional
         Whether the pixels are ids rather than measured: no data are not made NaN, which would
         make floats of them.
@@ -77,7 +83,10 @@ def read_tiff(path: Path, *, ids: bool = False) -> LoadedImage:
         if lazy:
             check_chunks(pixels, str(path))
         known, no_data = (pixels, marker(pixels.dtype, file)) if ids else known_pixels(pixels, file)
-        data, axes = _tiff_axes(known, series.axes)
+        if axes and set(series.axes) & _NAMELESS:
+            data, axes = known, given_axes(axes, known.shape, path, ids=ids)
+        else:
+            data, axes = _tiff_axes(known, series.axes)
         if (alpha := _alpha(series)) is not None:
             data, no_data = without_opacity(data, axes, alpha, no_data)
         scale, units, names = _tiff_metadata(file)
@@ -138,6 +147,7 @@ def _check_alone(series: Any, path: Path) -> None:  # noqa: ANN401 - tifffile's
         if other.kind in _GENERAL
         and not (other.keyframe.is_reduced or other.keyframe.is_mask)
         and _SIDESHOW * other.size > first.size
+        and not is_overview(other, first)
     ]
     if others:
         shapes = ", ".join(str(one.shape) for one in (first, *others)[:5])
@@ -168,7 +178,7 @@ def _tiff_axes(data: Any, axes: str) -> tuple[Any, str]:  # noqa: ANN401 - NumPy
             named.append(letter.lower())
         elif letter == "S":
             named.append("c")
-        elif letter in "IQ" and free:
+        elif letter in _NAMELESS and free:
             named.append(free.pop(0))
         else:
             raise ImageError("Unusable axes", expected="T, C, Z, Y, X or S", got=axes)

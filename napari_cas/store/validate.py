@@ -8,6 +8,7 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ome_zarr_models.v04.image
@@ -17,11 +18,12 @@ import ome_zarr_models.v05.labels
 import zarr
 from pydantic import ValidationError
 
+from napari_cas.errors import CASError
+from napari_cas.store.levels import how_to_reach, locate, open_levels, what_is_there
 from napari_cas.store.regular import store_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 _MOST_IMAGES = 100_000
 
@@ -63,7 +65,8 @@ def validate(path: str | Path) -> list[Problem]:
         group = zarr.open_group(store_at(str(path)), mode="r")
     except Exception as error:
         # Whatever a store raises: it is not readable as Zarr.
-        return [Problem("", f"not a Zarr group: {type(error).__name__}: {error}")]
+        found = what_is_there(error, str(path))
+        return [Problem("", f"expected a Zarr group, got {found}. {how_to_reach(error)}".rstrip())]
     return _guarded("", lambda: _any(group))
 
 
@@ -116,9 +119,21 @@ def _own_image(images: zarr.Group, name: str) -> list[Problem]:
     where, entry = f"images/{name}", images.get(name)
     if not isinstance(entry, zarr.Group):
         return [Problem(where, "listed but missing")]
-    if "reference" in _dict(dict(entry.attrs).get("napari-cas")):
-        return _labels(entry["labels"], f"{where}/labels", None)
+    own = _dict(dict(entry.attrs).get("napari-cas"))
+    if "reference" in own:
+        there = _referred(own["reference"], entry, where)
+        return there + _labels(entry["labels"], f"{where}/labels", None)
     return _image(entry, where, complete=False)
+
+
+def _referred(reference: object, entry: zarr.Group, where: str) -> list[Problem]:
+    """Return what is wrong with the image that one of a project refers to."""
+    folder = Path(str(getattr(entry.store, "root", "")), entry.path)
+    try:
+        open_levels(locate(reference, folder))
+    except CASError as error:
+        return [Problem(where, str(error))]
+    return []
 
 
 def _collection(group: zarr.Group) -> list[Problem]:

@@ -13,6 +13,7 @@ import sys
 import imageio.v3 as imageio
 import numpy as np
 import pytest
+import tifffile
 
 from napari_cas.cli import main, parser
 from napari_cas.samples import list_samples
@@ -110,6 +111,22 @@ def test_predicting_other_files_with_the_model(trained, pictures, tmp_path):
     assert left != right
 
 
+def test_axes_are_said_where_files_do_not(trained, pictures, tmp_path, capsys):
+    stack = np.random.default_rng(0).integers(0, 255, (3, 64, 80)).astype(np.uint8)
+    np.save(tmp_path / "s.npy", stack)
+    words = ["predict", "--model", pictures / "model", tmp_path / "s.npy", "--output", tmp_path]
+    words = [*map(str, words), "--axes"]
+    assert main([*words, "cyx"]) == 2
+    assert "expected 1, got 3" in capsys.readouterr().err
+    assert main([*words, "ab"]) == 2
+    assert "--axes cannot be used: expected different letters" in capsys.readouterr().err
+    assert main(["predict", str(pictures / "p.zarr"), "--axes", "cyx"]) == 2
+    assert "how image files are read" in capsys.readouterr().err
+    assert main([*words, "tyx"]) == 0
+    with tifffile.TiffFile(tmp_path / "s_prediction.tif") as file:
+        assert file.series[0].axes == "TYX"
+
+
 def test_predicting_exporting_and_validating_a_project(trained, pictures, tmp_path, capsys):
     done = run("predict", pictures / "p.zarr", "--all", "--output", tmp_path, "--format", "tiff")
     assert done.returncode == 0, done.stderr
@@ -126,7 +143,7 @@ def test_predicting_exporting_and_validating_a_project(trained, pictures, tmp_pa
 def test_validating_what_is_no_ome_zarr_exits_with_1(tmp_path, capsys):
     (tmp_path / "no.zarr").mkdir()
     assert main(["validate", str(tmp_path / "no.zarr")]) == 1
-    assert "1 problems" in capsys.readouterr().out
+    assert ": 1 problem\n" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -145,7 +162,7 @@ def test_validating_what_is_no_ome_zarr_exits_with_1(tmp_path, capsys):
         (["info", "."], "zarr.json|project"),
         (["demo", "--sample", "none", "--headless"], "No such sample"),
         (["fine-tune", "a.png", "--regions", "a_regions.png", "--output", "m", "--alpha", "7"],
-         "--alpha"),
+         "--alpha cannot be 7.0: expected less than or equal to 1."),
     ],
 )  # fmt: skip
 def test_what_cannot_be_done_is_said_and_exits_with_2(pictures, monkeypatch, capsys, words, match):
@@ -268,6 +285,6 @@ def test_ctrl_c_ends_with_130_and_keeps_what_was_learnt(endless):
     process.wait(WAIT / 2)
     err = (folder / "err.txt").read_text()
     assert process.returncode == 130, err
-    assert "interrupted" in err
+    assert "Interrupted" in err
     with Project.open(folder / "p.zarr") as opened:
         assert opened.get_state()["checkpoint"] in opened.models

@@ -8,6 +8,7 @@ from PIL import Image
 from napari_cas.cli import files, pictures
 from napari_cas.errors import ImageError, InputError, RegionError
 from napari_cas.store import Project
+from napari_cas.store.export import export
 
 
 def write(path, array):
@@ -24,6 +25,31 @@ def test_a_folder_stands_for_its_images(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="No images"):
         files.find_images([str(tmp_path / "empty")])
+
+
+def test_what_is_no_image_in_a_folder_is_left(tmp_path):
+    image = write(tmp_path / "a.png", np.zeros((4, 4), np.uint8))
+    (tmp_path / "._a.png").touch()  # macOS leaves these on other disks
+    Project.create(tmp_path / "p.zarr").close()
+    Project.create(tmp_path / "out.unfinished.zarr").close()
+    assert files.find_images([str(tmp_path)]) == [image]
+
+
+def test_an_exported_collection_stands_for_its_images(entry, tmp_path):
+    with Project.create(tmp_path / "q.zarr") as project:
+        for name in ("a", "b"):
+            project.add_image(name, np.arange(600, dtype=np.uint8).reshape(20, 30), "yx")
+        export(project, tmp_path / "all.ome.zarr")
+    found = files.find_images([str(tmp_path / "all.ome.zarr")])
+    assert found == files.find_images([str(tmp_path)])
+    assert [files.as_new_image(path).name for path in found] == ["a", "b"]
+
+
+def test_an_empty_name_is_not_the_folder_one_is_in(tmp_path, monkeypatch):
+    write(tmp_path / "a.png", np.zeros((4, 4), np.uint8))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="empty name"):
+        files.find_images([""])
 
 
 @pytest.mark.parametrize("zarr_format", [2, 3])
@@ -52,6 +78,29 @@ def test_pairs_are_found_by_name():
     assert files.pair(["a.png"], ["anything.npy"]) == [("a.png", "anything.npy")]
     with pytest.raises(InputError, match=r"belong to b\.png"):
         files.pair(["a.png", "b.png"], ["a.tif", "c.tif"])
+
+
+def test_a_map_is_of_the_image_with_the_longest_fitting_name():
+    images = ["a.png", "a_2.png", "a_2-b.ome.tif", "http://host/c.zarr/"]
+    maps = ["a_2_regions.png", "a_regions.png", "a_2-b.regions.png", "c.tif"]
+    assert files.pair(images, maps) == list(
+        zip(images, [maps[1], maps[0], maps[2], maps[3]], strict=True)
+    )
+    with pytest.raises(InputError, match=r"belong to a\.png.*a_1\.png, a_2\.png"):
+        files.pair(["a.png", "b.png"], ["a_1.png", "a_2.png"])
+
+
+@pytest.mark.parametrize("others", [[], ["b.png", "b_regions.png"]])
+def test_an_image_is_not_its_own_map(others):
+    with pytest.raises(InputError, match=r"cannot be an image and a map.*a\.png"):
+        files.pair(["a.png", *others], ["a.png", *others])
+
+
+def test_an_error_names_its_file_once():
+    named = files.naming(ImageError("a.png cannot be read", got="nothing"), "a.png")
+    assert str(named) == "a.png cannot be read: got nothing."
+    named = files.naming(ImageError("The image is constant"), "a.png")
+    assert str(named) == "a.png: The image is constant."
 
 
 @pytest.fixture
@@ -99,6 +148,14 @@ def test_no_data_in_a_map_is_unpainted(entry, tmp_path, dtype, unpainted):
     assert np.array_equal(np.asarray(entry.regions[...]), regions)
 
 
+def test_floats_that_are_whole_are_ids(entry, tmp_path):
+    regions = np.zeros((20, 30), np.float32)
+    regions[2:5, 3:9], regions[10:12, 3:9] = 7, np.nan
+    np.save(tmp_path / "r.npy", regions)
+    assert files.paint(entry, str(tmp_path / "r.npy")) == 1
+    assert np.array_equal(np.asarray(entry.regions[...]), np.nan_to_num(regions))
+
+
 @pytest.mark.parametrize(
     ("name", "array", "match"),
     [
@@ -107,7 +164,8 @@ def test_no_data_in_a_map_is_unpainted(entry, tmp_path, dtype, unpainted):
         ("jpeg.jpg", np.zeros((20, 30), np.uint8), "a JPEG.*Save the map as PNG"),
         ("called.png.jpeg", np.zeros((20, 30, 3), np.uint8), "a JPEG"),
         ("planes.npy", np.zeros((2, 20, 30), np.uint8), "axes zyx"),
-        ("floats.npy", np.zeros((20, 30)), "does not fit"),
+        ("floats.npy", np.full((20, 30), 0.5), "does not fit"),
+        ("infinite.npy", np.full((20, 30), np.inf), "does not fit"),
         ("negative.npy", np.full((20, 30), -1), "out of range"),
         ("huge.npy", np.full((20, 30), 2**40), "out of range"),
     ],

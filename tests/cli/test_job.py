@@ -221,6 +221,18 @@ def test_a_job_on_a_project_goes_on_unless_more_was_painted(tmp_path):
         assert job.Job.recall(path, job.key_of_project(project, Config())) is None
 
 
+@pytest.mark.parametrize("key", ["k", "another"])
+def test_nothing_is_removed_where_another_command_is_at_work(tmp_path, key):
+    made = job.begin(tmp_path / "m.unfinished.zarr", "k", ours=True)
+    with (
+        Project.open(made.path),
+        pytest.raises(ProjectLockedError, match=r"Another command is at work.*another --output"),
+    ):
+        job.begin(made.path, key, ours=True)
+    assert job.Job.recall(made.path, "k") is not None
+    assert (job.begin(made.path, key, ours=True).key, [*tmp_path.iterdir()]) == (key, [made.path])
+
+
 def test_projects_of_others_and_damaged_notes_are_left_alone(tmp_path):
     path = tmp_path / "p.zarr"
     path.mkdir()
@@ -261,5 +273,6 @@ def test_addresses_and_missing_files_have_keys_too(tmp_path):
     before = job.key_of_files(pairs, Config())
     assert before == job.key_of_files(pairs, Config())
     assert before != job.key_of_files(pairs, Config(seed=1))
+    assert before != job.key_of_files(pairs, Config(), "cyx")
     (tmp_path / "a.png").unlink()
     assert before != job.key_of_files(pairs, Config())

@@ -14,6 +14,7 @@ import pytest
 from napari_cas.cli import main
 from napari_cas.samples import load_sample
 from napari_cas.store import Project
+from napari_cas.store.export import export
 
 WAIT = 280
 
@@ -114,6 +115,27 @@ def test_a_damaged_image_is_named_and_the_others_are_predicted(learnt, capsys, t
 
 
 @pytest.mark.slow
+def test_an_image_that_is_gone_is_named_by_every_command(learnt, capsys, tmp_path):
+    path, elsewhere = shutil.copytree(learnt, tmp_path / "p.zarr"), tmp_path / "elsewhere.zarr"
+    with Project.open(path) as project:
+        export(project, elsewhere, images=["last"], include=["images"])
+        project.remove_image("big")
+        project.add_reference("far", elsewhere)
+    assert main(["validate", str(path)]) == 0
+    shutil.rmtree(elsewhere)
+    capsys.readouterr()
+    images = predict(path, capsys, code=2)["images"]
+    (wrong,) = (name for name, counts in images.items() if counts["error"])
+    assert wrong == str(path / "images" / "far")
+    assert "refers to is gone" in images[wrong]["error"]
+    assert main(["export", str(path), str(tmp_path / "out.zarr"), "--json"]) == 2
+    out, err = capsys.readouterr()
+    assert "refers to is gone" in json.loads(out)["left_out"]["far"]
+    assert "far is left out" in err
+    assert main(["validate", str(path), str(tmp_path / "out.zarr")]) == 1
+    assert "images/far: The image that far refers to is gone" in capsys.readouterr().out
+
+
 def test_background_is_skipped_on_request_and_said(learnt, capsys, tmp_path):
     with Project.create(tmp_path / "p.zarr") as project:
         sample = load_sample("nuclei")

@@ -7,7 +7,14 @@ import napari_cas
 import napari_cas.engine.trainer
 from napari_cas.config import Config, FitConfig, ModelSpec, PredictConfig
 from napari_cas.engine.api import Model, fine_tune, load, predict
-from napari_cas.errors import CASError, CheckpointError, ImageError, InputError, RegionError
+from napari_cas.errors import (
+    CASError,
+    CheckpointError,
+    ConfigError,
+    ImageError,
+    InputError,
+    RegionError,
+)
 
 from .conftest import agreement, strokes, two_areas
 
@@ -161,9 +168,17 @@ def _with(array, value):
         pytest.param([IMAGE[:0]], [PAINTED[:0]], ImageError, "wrong shape", id="no pixels"),
         pytest.param([np.zeros((3, 64, 96))], [PAINTED], ImageError, "too many", id="c first"),
         pytest.param(
-            [IMAGE, IMAGE[..., 0]], [PAINTED] * 2, ImageError, "number of channels", id="channels"
+            [IMAGE, IMAGE[..., 0]],
+            [PAINTED] * 2,
+            ImageError,
+            r"images\[1\].*number of channels",
+            id="channels",
         ),
-        pytest.param(IMAGE, PAINTED, RegionError, r"regions\[0\]", id="arrays instead of lists"),
+        pytest.param(
+            IMAGE, PAINTED, InputError, r"fine_tune\(\[image\], \[regions\]\)", id="no lists"
+        ),
+        pytest.param(["a.png"], [PAINTED], InputError, "Read the file first", id="a path"),
+        pytest.param([[[1, 2], [3]]], [PAINTED], InputError, "rows of one length", id="ragged"),
     ],
 )
 def test_what_cannot_be_used_is_said_with_its_place(images, regions, error, words):
@@ -177,12 +192,33 @@ def test_what_cannot_be_used_is_said_with_its_place(images, regions, error, word
     [
         (IMAGE[..., 0], "number of channels"),
         (_with(IMAGE, np.inf), "not finite"),
+        (IMAGE[..., 0], "expected 3, got 1. Use a model of its kind"),
         (IMAGE[0, 0], "wrong shape"),
     ],
 )
 def test_an_image_that_cannot_be_predicted_is_said(model, image, words):
     with pytest.raises(ImageError, match=words):
         predict(model, image)
+
+
+def test_arguments_of_other_kinds_are_said(model, tmp_path):
+    with pytest.raises(InputError, match=r"image is not an array.*a\.png.*Read the file first"):
+        predict(model, tmp_path / "a.png")
+    with pytest.raises(InputError, match=r"what napari_cas\.fine_tune or load returns, got str"):
+        predict("cells-model", IMAGE)
+    with pytest.raises(ConfigError, match=r"got dict\. Config\.model_validate"):
+        fine_tune([IMAGE], [PAINTED], {"seed": 1})
+
+
+def test_masked_pixels_hold_no_data(model):
+    hidden = np.zeros(IMAGE.shape, bool)
+    hidden[:20] = True
+    labels = predict(model, np.ma.masked_array(IMAGE, hidden)).labels
+    assert not labels[:20].any()
+    assert labels[20:].all()
+    painted = np.ma.masked_array(PAINTED, PAINTED.max() == PAINTED)
+    with pytest.raises(RegionError, match="Only one region"):
+        fine_tune([IMAGE], [painted], CHEAP)
 
 
 def test_pixels_without_data_are_not_learnt_from_and_get_no_label():
@@ -291,8 +327,9 @@ def test_a_folder_that_is_not_there_or_cannot_be_written_is_said(model, tmp_path
     with pytest.raises(CheckpointError, match="No readable model"):
         load(tmp_path / "nothing")
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(CASError, match="could not be saved"):
+    with pytest.raises(CASError, match="could not be saved") as caught:
         model.save(tmp_path / "file")
+    assert ".." not in str(caught.value)
 
 
 def test_the_package_offers_it_by_name():

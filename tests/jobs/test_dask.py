@@ -156,6 +156,8 @@ def test_tls_files_are_passed_through(start_cluster, tmp_path):
     ("settings", "match"),
     [
         ({}, "Which cluster"),
+        ({"scheduler": "gpu-server"}, "tcp://host:8786, got 'gpu-server'"),
+        ({"scheduler": "http://gpu-server:8786"}, "Unusable address"),
         ({"scheduler": "tcp://127.0.0.1:9", "resources": "GPU"}, "NAME=NUMBER"),
         ({"scheduler": "tcp://127.0.0.1:9", "tls_key": __file__}, "begins with tls://"),
         ({"scheduler": "tls://127.0.0.1:9", "tls_key": "nowhere.pem"}, "nowhere.pem"),

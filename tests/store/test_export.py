@@ -260,6 +260,10 @@ def test_validate_names_what_is_damaged_and_checks_the_rest(painted):
 
 
 def test_validate_says_when_it_is_no_zarr(tmp_path):
-    assert "not a Zarr group" in str(validate(tmp_path / "nothing")[0])
+    assert str(validate(tmp_path / "nothing")[0]) == ".: expected a Zarr group, got no such folder."
+    zarr.create_array(str(tmp_path / "array"), shape=(2, 2), dtype="u1")
+    assert "got a Zarr array" in str(validate(tmp_path / "array")[0])
+    (tmp_path / "file").touch()
+    assert "got a file" in str(validate(tmp_path / "file")[0])
     zarr.create_group(str(tmp_path / "empty"))
     assert "no OME-Zarr metadata" in str(validate(tmp_path / "empty")[0])

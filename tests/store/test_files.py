@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 
 import pytest
 from hypothesis import example, given
@@ -55,3 +56,10 @@ def test_storage_errors_say_what_to_do(tmp_path):
     for code, todo in ((errno.ENOSPC, "Free some space"), (errno.EACCES, "permission")):
         with pytest.raises(StorageError, match=todo), storing(tmp_path):
             raise OSError(code, "refused")
+
+
+def test_names_that_are_no_text_are_kept_and_others_readable(tmp_path):
+    for value in ({"name": os.fsdecode(b"x\xff.png"), "other": "ä"}, {"name": "ä"}):
+        write_json(tmp_path / "a.json", value)
+        assert read_json(tmp_path / "a.json") == value
+    assert "ä" in (tmp_path / "a.json").read_text(encoding="utf-8")

@@ -37,3 +37,15 @@ def test_tiff_and_png_hold_the_labels(project, tmp_path, rng):
     with pytest.raises(InputError, match="TIFF"):
         export_labels(project, tmp_path / "out", include=("regions",), kind="png")
     assert not list((tmp_path / "out").glob(".tmp*"))
+
+
+@pytest.mark.parametrize("shape", [(3, 20, 30), (4, 20, 30), (2, 20, 3), (20, 4)])
+def test_planes_are_no_colours(project, tmp_path, rng, shape):
+    entry = project.add_image("a", rng.random(shape), "zyx"[-len(shape) :])
+    entry.prediction_view[..., 3:9, :2] = 2
+    (path,) = export_labels(project, tmp_path, images=["a"])
+    with tifffile.TiffFile(path) as file:
+        page = file.pages[0]
+        assert (page.photometric, page.samplesperpixel) == (tifffile.PHOTOMETRIC.MINISBLACK, 1)
+        assert file.series[0].axes == "ZYX"[-len(shape) :]
+        np.testing.assert_array_equal(file.asarray(), entry.prediction_view[...])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 import numpy as np
@@ -292,3 +293,20 @@ def test_strokes_wait_for_a_project_that_was_moved_and_make_no_new_one(make_labe
     assert not folder.exists()
     folder.with_name("elsewhere").rename(folder)
     assert labels.flush() == [((), Box(0, 0, 256, 256))]
+
+
+def test_the_ids_of_a_plane_are_found_without_looking_at_others(tmp_path, monkeypatch):
+    files = ChunkFiles.create(tmp_path / "a", (5, 300, 300), "int32", "zyx")
+    writer = LabelArray(files, writeable=True, follow=False)
+    for plane in range(5):
+        writer[plane, 10:20, 10:290] = plane + 1
+    writer.flush()
+    looked, scandir = [], os.scandir
+    monkeypatch.setattr(os, "scandir", lambda path: looked.append(str(path)) or scandir(path))
+    assert LabelArray.open(files.path).ids((3,)) == {4: 2800}
+    assert looked[0] == str(files.path / "c" / "3")
+    assert all(path.startswith(looked[0]) for path in looked)
+    writer[3] = 0  # not on disk yet
+    writer[3, 5, 5] = 9
+    assert writer.ids((3,)) == {9: 1}
+    assert writer.ids((2,)) == {3: 2800}

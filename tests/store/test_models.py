@@ -10,6 +10,7 @@ import shutil
 import signal
 import struct
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -203,6 +204,19 @@ def test_a_folder_without_a_model_is_told_in_one_plain_sentence(tmp_path):
         "model.json, got no weights.safetensors and no model.json. "
         "Choose the folder of a saved model."
     )
+
+
+def test_a_model_is_read_from_within_its_folder(tmp_path, monkeypatch):
+    export_model(tmp_path / "m", {"a": np.ones(2)}, {"some": "record"})
+    monkeypatch.chdir(tmp_path / "m")
+    assert import_model(Path())[1] == {"some": "record"}
+    with pytest.raises(CheckpointError, match="No readable model at /"):
+        import_model(Path("/"))
+
+
+def test_a_folder_that_cannot_be_looked_at_is_a_typed_error():
+    with pytest.raises(CheckpointError, match="too long"):
+        import_model(Path("a" * 300))
 
 
 @pytest.mark.parametrize(

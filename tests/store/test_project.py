@@ -72,6 +72,8 @@ def test_open_says_what_is_no_project(tmp_path):
         Project.open(tmp_path / "nowhere")
     with pytest.raises(ProjectFormatError, match=r"no zarr\.json"):
         Project.open(tmp_path)
+    with pytest.raises(ProjectFormatError, match="too long"):
+        Project.open(tmp_path / ("a" * 300))
     zarr.create_group(str(tmp_path / "other"))
     with pytest.raises(ProjectFormatError, match="another Zarr group"):
         Project.open(tmp_path / "other")

@@ -9,11 +9,12 @@ from pathlib import Path
 import imageio.v3 as imageio
 import numpy as np
 import pytest
+import tifffile
 import zarr
 
 from napari_cas.errors import ImageError
 from napari_cas.store.levels import open_levels
-from napari_cas.store.readers import guess_axes, read_image, read_map
+from napari_cas.store.readers import guess_axes, images_in, read_image, read_map
 
 
 @pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif"])
@@ -77,6 +78,36 @@ def test_ome_zarr_can_be_referred_to_or_copied(tmp_path, rng, write_v04):
     np.testing.assert_array_equal(image.data[:], data)
 
 
+@pytest.mark.parametrize(
+    ("own", "name"), [("/", "x"), ("/images/day 2/", "day 2"), ("", "x"), ("DAPI/GFP", "DAPI/GFP")]
+)
+def test_a_place_in_a_store_is_no_name(tmp_path, rng, write_v04, own, name):
+    path = write_v04(tmp_path / "x.ome.zarr", rng.random((30, 30)), "yx")
+    attributes = json.loads((path / ".zattrs").read_text())
+    attributes["multiscales"][0]["name"] = own  # ome-zarr-py writes the group's path
+    (path / ".zattrs").write_text(json.dumps(attributes))
+    assert read_image(path).name == name
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_a_collection_stands_for_its_images(tmp_path, rng, write_v04, zarr_format):
+    layout = {"bioformats2raw.layout": 3}
+    attributes = layout if zarr_format == 2 else {"ome": {"version": "0.5", **layout}}
+    path = tmp_path / "many.zarr"
+    zarr.create_group(str(path), zarr_format=zarr_format, attributes=attributes)
+    zarr.create_group(str(path / "OME"), zarr_format=zarr_format)
+    assert images_in(str(path)) == [str(path)]  # which says that there is none
+    for number in "01":
+        image = write_v04(path / number, rng.random((30, 30)), "yx")
+        own = json.loads((image / ".zattrs").read_text())
+        own["multiscales"][0]["name"] = number
+        (image / ".zattrs").write_text(json.dumps(own))
+    assert images_in(str(path)) == [str(path / "0"), str(path / "1")]
+    assert [read_image(image).name for image in images_in(str(path))] == ["many-0", "many-1"]
+    for other in (str(path / "0"), str(tmp_path), "http://host/many.zarr", "no.png"):
+        assert images_in(other) == [other]
+
+
 def test_plain_zarr_arrays_use_dimension_names_or_a_guess(tmp_path, rng):
     data = rng.random((6, 30, 40))
     named = zarr.create_array(
@@ -89,6 +120,35 @@ def test_plain_zarr_arrays_use_dimension_names_or_a_guess(tmp_path, rng):
     assert read_image(tmp_path / "a.zarr").axes == "tyx"
     zarr.create_array(str(tmp_path / "b.zarr"), shape=data.shape, dtype=data.dtype)
     assert read_image(tmp_path / "b.zarr").axes == "zyx"
+
+
+@pytest.mark.parametrize("kind", ["npy", "zarr", "tif"])
+def test_axes_are_given_where_the_file_does_not_say_them(tmp_path, rng, kind):
+    data = rng.integers(0, 9, (3, 30, 40)).astype(np.uint8)
+    for name, array in (("a", data), ("ids", data[0])):
+        path = tmp_path / f"{name}.{kind}"
+        if kind == "npy":
+            np.save(path, array)
+        elif kind == "zarr":
+            zarr.save_array(str(path), array)
+        else:
+            tifffile.imwrite(path, array, photometric="minisblack", metadata=None)
+    path, ids = tmp_path / f"a.{kind}", tmp_path / f"ids.{kind}"
+    assert (read_image(path).axes, read_image(path, "CYX").axes) == ("zyx", "cyx")
+    assert (read_map(path, "tyx").axes, read_map(ids, "cyx").axes) == ("tyx", "yx")
+    with pytest.raises(ImageError, match=r"given do not fit.*3 letters.*got 'yx'"):
+        read_image(path, "yx")
+    with pytest.raises(ImageError, match="Unusable axes"):
+        read_image(path, "qyx")
+
+
+def test_axes_that_a_file_says_count(tmp_path, rng, write_v04):
+    data = rng.integers(0, 9, (3, 30, 40)).astype(np.uint8)
+    image = write_v04(tmp_path / "a.zarr", data, "cyx")
+    tifffile.imwrite(tmp_path / "a.ome.tif", data, metadata={"axes": "CYX"})
+    imageio.imwrite(tmp_path / "a.png", data[0])
+    for path, axes in ((image, "cyx"), (tmp_path / "a.ome.tif", "cyx"), (tmp_path / "a.png", "yx")):
+        assert read_image(path, "tyx").axes == axes
 
 
 def test_groups_with_several_images_say_which(tmp_path, rng, write_v04):
@@ -123,6 +183,11 @@ def test_what_was_found_is_said_in_words(tmp_path, suffix):
     assert "error:" not in str(caught.value)
 
 
+def test_a_place_that_cannot_be_looked_at_is_a_typed_error():
+    with pytest.raises(ImageError, match=r"got File ?name too long\."):
+        read_image("a" * 300 + ".png")
+
+
 def test_a_folder_that_is_not_zarr_is_said_to_be_none(tmp_path):
     with pytest.raises(ImageError, match="got a folder that is not Zarr"):
         read_image(tmp_path)
@@ -130,6 +195,8 @@ def test_a_folder_that_is_not_zarr_is_said_to_be_none(tmp_path):
         open_levels(str(tmp_path))
     with pytest.raises(ImageError, match="got nothing there that is Zarr"):
         read_image("memory://nowhere/at/all.zarr")
+    with pytest.raises(ImageError, match="Download it"):
+        read_image("memory://nowhere/at/all.png")
 
 
 def test_truncated_files_are_typed_errors(tmp_path, rng):

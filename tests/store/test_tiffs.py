@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tifffile
 import zarr
+from PIL import Image
 
 from napari_cas.errors import ImageError
 from napari_cas.store import Project, tiffs
@@ -138,3 +139,42 @@ def test_thumbnails_labels_masks_and_levels_are_passed_over(tmp_path, rng):
         file.write(data[:30, :30], metadata={"Name": "label"})
     for name in ("a.tif", "b.ome.tif"):
         np.testing.assert_array_equal(read_image(tmp_path / name).data, data)
+
+
+@pytest.mark.parametrize("compression", ["tiff_lzw", "jpeg", "packbits", "tiff_deflate"])
+def test_what_other_programs_compress_by_is_read(tmp_path, compression):
+    smooth = np.add.outer(np.arange(64), np.arange(80)).astype(np.uint8)
+    picture = np.stack([smooth, smooth[::-1], smooth // 2], axis=-1)
+    Image.fromarray(picture).save(tmp_path / "a.tif", compression=compression)
+    data = read_image(tmp_path / "a.tif").data.astype(int)
+    assert np.abs(data - picture).max() <= (12 if compression == "jpeg" else 0)
+
+
+def halved(image, times):
+    for _ in range(times):
+        rows, columns = image.shape[0] // 2 * 2, image.shape[1] // 2 * 2
+        image = image[:rows, :columns]
+        image = (image[::2, ::2] // 2 + image[1::2, 1::2] // 2).astype(image.dtype)
+    return image
+
+
+@pytest.mark.parametrize("colours", [False, True])
+def test_a_pyramid_whose_levels_are_images_is_one_image(tmp_path, rng, colours):
+    image = rng.integers(0, 255, (611, 805, 3) if colours else (611, 805)).astype(np.uint8)
+    image[100:400, 200:500] //= 4
+    with tifffile.TiffWriter(tmp_path / "a.ome.tif", ome=True) as file:
+        for times in range(4):
+            file.write(halved(image, times), photometric="rgb" if colours else "minisblack")
+    read = read_image(tmp_path / "a.ome.tif")
+    assert read.axes == ("yxc" if colours else "yx")
+    np.testing.assert_array_equal(read.data, image)
+
+
+@pytest.mark.parametrize("flat", [False, True])
+def test_another_image_of_half_the_size_is_no_overview(tmp_path, rng, flat):
+    image = rng.integers(0, 255, (200, 300)).astype(np.uint8)
+    with tifffile.TiffWriter(tmp_path / "a.ome.tif", ome=True) as file:
+        file.write(image)
+        file.write(image[::2, ::2] * 0 if flat else halved(image, 1)[::-1, ::-1].copy())
+    with pytest.raises(ImageError, match="holds 2 images"):
+        read_image(tmp_path / "a.ome.tif")
