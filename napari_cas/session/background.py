@@ -98,15 +98,15 @@ class BackgroundSession(Session):
         before : callable, optional
             Called with the images' names in the owner's thread, just before the project is opened.
         """
+        said: list[projects.Said] = []
 
         def adopt(project: Project) -> None:
             if before is not None:
                 before(project.images)
-            self._adopt(project)
+            self._adopt(project, said)
 
         return self._start(
-            lambda: projects.create(path, images, self._warn_later, self._progress_later),
-            done=adopt,
+            lambda: projects.create(path, images, said.append, self._progress_later), done=adopt
         )
 
     def add_images_later(

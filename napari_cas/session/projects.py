@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from pydantic import ValidationError
 
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from napari_cas.session.events import Progress
     from napari_cas.store import ImageEntry
 
+Said: TypeAlias = "BaseException | Message"
+"""What is to be passed on to the annotator."""
+
 
 @dataclass(frozen=True, slots=True)
 class Restored:
@@ -37,7 +40,7 @@ class Restored:
 def create(
     path: str | Path,
     images: Sequence[NewImage],
-    warn: Callable[[BaseException | Message], None],
+    warn: Callable[[Said], None],
     tell: Callable[[Progress], None] = lambda _: None,
 ) -> Project:
     """Make a project with these images; nothing stays behind when one of them is refused."""
@@ -50,7 +53,7 @@ def create(
     return project
 
 
-def open_for_session(path: str | Path, warn: Callable[[BaseException | Message], None]) -> Project:
+def open_for_session(path: str | Path, warn: Callable[[Said], None]) -> Project:
     """Open for writing, or read-only with a message when that cannot be."""
     try:
         project = Project.open(path, mode="r+")
@@ -67,7 +70,7 @@ def open_for_session(path: str | Path, warn: Callable[[BaseException | Message],
 def add_images(
     project: Project,
     images: Sequence[NewImage],
-    warn: Callable[[BaseException | Message], None],
+    warn: Callable[[Said], None],
     tell: Callable[[Progress], None] = lambda _: None,
 ) -> tuple[str, ...]:
     """Take images into a project, tell how far a long copy is, and return the names they got."""
@@ -153,7 +156,7 @@ def limit(box: Box, longest: int) -> Box:
     return Box(y0, x0, y0 + height, x0 + width)
 
 
-def restore(project: Project, warn: Callable[[BaseException | Message], None]) -> Restored:
+def restore(project: Project, warn: Callable[[Said], None]) -> Restored:
     """Return what the project remembers, leaving out what is no longer there or understood."""
     state = project.get_state()
     image, checkpoint = state.get("image"), state.get("checkpoint")
@@ -190,9 +193,7 @@ def remember(
     )
 
 
-def _config(
-    state: dict[str, object], warn: Callable[[BaseException | Message], None]
-) -> Config | None:
+def _config(state: dict[str, object], warn: Callable[[Said], None]) -> Config | None:
     if "config" not in state:
         return None
     try:

@@ -123,8 +123,8 @@ class Intents:
             self.answers.say(Message("warning", text))
             return
         self.answers.adding = True
-        self.answers.forget_problem()
-        self.answers.show_status(f"Copying {_images(len(new))} into the project…")
+        self.answers.forget()
+        self.answers.show_news(f"Copying {_images(len(new))} into the project…")
         future = self.session.add_images_later(new, before=lambda names: self._own(names, groups))
         future.add_done_callback(self._told_added)
 
@@ -150,7 +150,7 @@ class Intents:
     def _told_added(self, done: Future[tuple[str, ...]]) -> None:
         self._added()
         if done.exception() is None:
-            self.answers.show_status(f"{_images(len(done.result()))} added.")
+            self.answers.show_news(f"{_images(len(done.result()))} added.")
 
     def _added(self) -> None:
         self.answers.adding = False
@@ -273,7 +273,7 @@ class Intents:
             region = self.answers.attempt(lambda: self.session.accept_as_region(label, at))
         if region is not None:
             where = "Segment" if at else f"Label {label}"
-            self.answers.show_status(f"{where} accepted as region {region}.{undo.note}")
+            self.answers.show_news(f"{where} accepted as region {region}.{undo.note}")
 
     def merge_alike(self) -> None:
         """Give regions that look alike one id."""
@@ -283,7 +283,7 @@ class Intents:
             gone = self.answers.attempt(self.session.merge_alike)
         if gone:
             merged = f"{gone} region{'s' * (gone > 1)} merged into alike ones."
-            self.answers.show_status(f"{merged}{undo.note}")
+            self.answers.show_news(f"{merged}{undo.note}")
 
     # -- learning -------------------------------------------------------------------------------
 
@@ -385,7 +385,7 @@ class Intents:
         """Forget what was learnt; strokes stay."""
         self.answers.attempt(self.session.reset_model)
         if self.session.checkpoint is None:
-            self.answers.show_status("What was learnt is forgotten; your strokes are kept.")
+            self.answers.show_news("What was learnt is forgotten; your strokes are kept.")
 
     def export(self, path: str | Path) -> None:
         """Write the project as an OME-Zarr data set in the background."""

@@ -40,8 +40,9 @@ class Splitting:
     def split(self) -> None:
         """Show the connected pieces of the prediction as a new Labels layer."""
         entry = self.session.image
+        self.answers.forget()
         if self._under_way is not None and not self._under_way.done():
-            self.answers.show_status("Still splitting into objects…")
+            self.answers.show_news("Still splitting into objects…")
         elif entry is not None:
             share = self._predicted(entry)
             self._under_way = self.session.split_into_objects_later()
@@ -59,7 +60,7 @@ class Splitting:
     def _show(self, entry: ImageEntry, objects: Objects, share: float) -> None:
         if self.session.image is not entry:
             again = f"Go back to {entry.name} and split again to see its objects."
-            self.answers.show_status(f"Another image is shown by now. {again}")
+            self.answers.show_news(f"Another image is shown by now. {again}")
             return
         data = [objects.labels, *objects.coarser] if objects.coarser else objects.labels
         layer = Labels(
@@ -72,7 +73,7 @@ class Splitting:
         self._latest[entry] = ref(layer)
         self.layers.give(layer)
         layer.visible = True
-        self.answers.show_status(_sentence(objects.count, share))
+        self.answers.show_news(_sentence(objects.count, share))
 
     def _hide_latest(self, entry: ImageEntry) -> None:
         """Hide the objects found before: seen through the new ones, colours would mix."""

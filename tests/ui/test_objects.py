@@ -54,7 +54,7 @@ def test_objects_found_before_are_hidden_and_kept(widget, qtbot, model_viewer):
     split(widget, qtbot)
     older = model_viewer.layers["stack objects"]
     older.data[1, 100, 100] = 7
-    widget.answers.show_status("")
+    widget.answers.show_news("")
     split(widget, qtbot)
     newer = model_viewer.layers["stack objects [1]"]
     assert (older.visible, newer.visible) == (False, True)

@@ -42,11 +42,11 @@ def test_the_panel_follows_the_layer_list(widget, model_viewer, own_home):
     assert start.start.isEnabled()
 
 
-def test_messages_reach_the_guide_and_the_status_line(widget):
+def test_warnings_reach_the_guide_and_take_no_second_place(widget):
     widget.session.messaged.emit(Message("warning", "Disk full.", "Make room."))
     assert widget.panel.guide.label.text() == "Disk full. Make room."
     assert widget.panel.guide.property("level") == "warning"
-    assert widget.panel.train.status.text() == "Disk full. Make room."
+    assert widget.panel.train.status.text() == ""
 
 
 def test_the_cluster_used_last_is_looked_for_again(qtbot, model_viewer):
