@@ -363,8 +363,8 @@ class LayerAdapter(Viewpoint):
     def _let_go(self, role: str) -> Labels | None:
         """Keep the looks of a layer for the next one of its role, and stop listening to it."""
         layer: Labels | None = getattr(self, role)
-        if layer is not None:
-            self._looks[role] = Look.of(layer)
+        if layer is not None and self._entry is not None:
+            self._looks[role] = Look.of(layer, self._entry.plane_size)
         self._forget(layer)
         setattr(self, role, None)
         return layer
