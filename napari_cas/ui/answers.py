@@ -104,7 +104,7 @@ class Answers:
         """
         news = message.level == "info"
         self._problem = None if news else message
-        self.show_news(str(message) if news else "")
+        self.show_news(f"{self._news} {message}".strip() if news else "")
         _SHOW[message.level](str(message))
         self.refresh()
 

@@ -17,7 +17,7 @@ import psygnal
 from napari.layers import Image
 
 from napari_cas.ui import display
-from napari_cas.ui.channels import keep_looks
+from napari_cas.ui.channels import keep_looks, no_colours, show_bands
 from napari_cas.ui.looks import resemble
 from napari_cas.ui.placing import misfit, plane_shown
 from napari_cas.ui.where import camera
@@ -106,13 +106,16 @@ class Sight:
         if len(made) == len(models):
             for layer, model in zip(made, models, strict=True):
                 resemble(layer, model)
+        elif any(model.rgb for model in models):
+            show_bands(made)
         return list(made)
 
     def _set_misfits_aside(self, entry: ImageEntry) -> tuple[float, ...]:
         """Take layers out of the list that do not fit; return what plane was looked at, if any."""
         layers = self._present(self._pixels.get(entry.name, ()))
         axes = self._axes.get(entry.name, "")
-        shown = next(filter(None, (misfit(layer, axes, entry) for layer in layers)), "")
+        reasons = (misfit(a, axes, entry) or no_colours(a, entry) for a in layers)
+        shown = next(filter(None, reasons), "")
         if not shown:
             return ()
         at = plane_shown(layers[0], axes, entry, self._viewer.dims.point)

@@ -173,6 +173,8 @@ def test_news_can_be_read_until_the_annotator_goes_on(widget, begin, monkeypatch
         monkeypatch.setattr(widget.session._work, "_state", state)
         widget.session.state_changed.emit(state)
         assert status(widget) == "2 % of the values are no data."
+    widget.session.messaged.emit(Message("info", "Image 'a' is called 'b'."))
+    assert status(widget) == "2 % of the values are no data. Image 'a' is called 'b'."
     widget.intents.stroke_finished()
     assert status(widget) == ""
 
