@@ -132,7 +132,9 @@ class BackgroundSession(Session):
             done=added,
         )
 
-    def split_into_objects_later(self, min_size: int = 20) -> Future[objects.Objects]:
+    def split_into_objects_later(
+        self, min_size: int = 20, label: int | None = None
+    ) -> Future[objects.Objects]:
         """Split the prediction like `split_into_objects`, in a thread."""
         entry, _ = self._looking()
 
@@ -141,7 +143,7 @@ class BackgroundSession(Session):
 
         def work() -> objects.Objects:
             try:
-                return objects.split(entry, min_size, progress=tell)
+                return objects.split(entry, min_size, label, progress=tell)
             finally:
                 self._progress_later(Progress(1, 1, "Splitting"))
 

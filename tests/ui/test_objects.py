@@ -89,7 +89,21 @@ def test_objects_of_a_whole_prediction_are_not_said_to_be_of_a_part(widget, qtbo
         project.image("other").prediction[...] = 1
     widget.session.select_image("other")
     split(widget, qtbot)
-    assert widget.panel.train.status.text() == "1 object, in a Labels layer of their own."
+    assert widget.panel.train.status.text() == (
+        "1 object, in a new Labels layer. "
+        "To split one label only, pick it in the prediction layer first."
+    )
+
+
+def test_objects_of_one_label_are_split_where_it_is_picked(widget, qtbot, model_viewer):
+    widget.session._work.checkpoint = "learnt"
+    widget.layers.ensure_prediction()
+    model_viewer.layers.selection.active = widget.layers.prediction
+    widget.layers.prediction.selected_label = 2
+    split(widget, qtbot)
+    layer = model_viewer.layers["stack objects of label 2"]
+    assert np.array_equal(np.asarray(layer.data) > 0, LABELS == 2)
+    assert widget.panel.train.status.text().startswith("1 object of label 2 ")
 
 
 def test_objects_of_huge_planes_have_levels(widget, qtbot, model_viewer, monkeypatch):
