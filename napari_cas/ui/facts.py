@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_cas.session import State
+from napari_cas.ui import sources
 from napari_cas.ui.guide import Facts
 
 if TYPE_CHECKING:
@@ -77,10 +78,11 @@ def gather(
     adding : bool
         Whether images are being copied into the project.
     """
-    entry = session.image
+    entry, chosen = session.image, layers.chosen()
     return Facts(
         image_layers=len(layers.image_layers()),
-        chosen=len(layers.chosen()),
+        chosen=len(chosen),
+        readings=len(sources.readings(chosen[0])) if chosen else 0,
         project=session.project is not None,
         writable=session.writable,
         adding=adding,
@@ -97,4 +99,5 @@ def gather(
         brush=layers.has_brush(),
         flat=layers.regions is None or layers.view() is not None,
         cut=entry is not None and layers.frame.cuts,
+        last=entry is not None and entry.name == session.images[-1],
     )

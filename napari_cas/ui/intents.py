@@ -260,7 +260,7 @@ class Intents:
     def _is_flat(self) -> bool:
         """Whether a plane is shown as it is painted on; says so if not."""
         if self.session.image is None or self.layers.view() is not None:
-            return True
+            return self.session.image is not None
         self.answers.say(Message("warning", FLAT))
         return False
 
@@ -292,9 +292,10 @@ class Intents:
         if self.session.project is None:
             return
         self._look()
-        # Here rather than with the first result: making a layer's controls takes napari a while.
-        self.layers.ensure_prediction()
         self.answers.attempt(self.session.fine_tune)
+        if self.session.state not in (State.READY, State.WARMING):
+            # Rather than with the first result: making a layer's controls takes napari a while.
+            self.layers.ensure_prediction()
 
     def cancel(self) -> None:
         """Stop after the present round."""

@@ -142,6 +142,28 @@ def test_the_brush_is_asked_for_when_it_is_not_in_the_hand(widget, model_viewer,
     assert guide(widget).startswith("Paint a stroke")
 
 
+def test_keys_before_there_is_an_image_change_nothing(widget, model_viewer):
+    before = guide(widget)
+    for pressed in widget.keys.table.values():
+        pressed()
+    assert guide(widget) == before
+    assert not model_viewer.layers
+
+
+def test_no_prediction_is_shown_before_there_is_anything_to_learn_from(widget, model_viewer, begin):
+    begin("one")
+    widget.intents.fine_tune()
+    assert shown(model_viewer) == ["one", "regions"]
+
+
+def test_the_axes_of_a_stack_without_names_are_to_be_looked_at(widget, model_viewer, ramp):
+    stack = model_viewer.add_image(ramp(4, 40, 50), name="stack")
+    assert guide(widget).startswith("Check the axes")
+    stack.axis_labels = ("z", "y", "x")
+    model_viewer.add_image(ramp(40, 50), name="flat")
+    assert guide(widget).startswith("Press Start")
+
+
 def test_the_status_beside_a_warning_is_that_of_the_moment(widget, begin, monkeypatch):
     begin("one")
     monkeypatch.setattr(widget.session._work, "_state", State.WARMING)
