@@ -8,7 +8,7 @@ from napari.utils.notifications import show_error, show_info, show_warning
 
 from napari_cas.errors import CASError
 from napari_cas.session import Message, Progress, State, merging
-from napari_cas.ui import facts, guide
+from napari_cas.ui import facts, guide, paths, sources
 from napari_cas.ui.activity import Activity
 from napari_cas.ui.extras import Extras
 from napari_cas.ui.pace import Pace
@@ -166,8 +166,6 @@ class Answers:
 
     def show_chosen(self) -> None:
         """Show which image layers would be annotated."""
-        from napari_cas.ui import paths, sources
-
         if self.session.project is not None:
             self.refresh()
             return
@@ -180,7 +178,7 @@ class Answers:
         start = self.panel.start
         start.show_layers(names, may_be_channels=apart, are_channels=together)
         start.show_axes(sources.readings(chosen[0]) if chosen else ())
-        start.suggest_path(str(paths.new_project(chosen[0].name)) if chosen else "")
+        start.suggest_path(str(paths.new_project(sources.title(chosen))) if chosen else "")
         self.refresh()
 
     # -- the session's signals ------------------------------------------------------------------
