@@ -203,6 +203,7 @@ class Answers:
 
     def _images(self, names: tuple[str, ...]) -> None:
         current = None if self.session.image is None else self.session.image.name
+        self.layers.sight.disown(names)
         self.panel.images.show_images(names, current)
 
     def _image(self, entry: ImageEntry | None) -> None:

@@ -56,10 +56,12 @@ def _count(entry: ImageEntry, plane: Plane) -> tuple[int, bool]:
     for where, box in entry.regions.painted_chunks():
         if where == plane:
             pixels = np.asarray(entry.regions[(*plane, *box.slices)])
-            found.update(np.flatnonzero(np.bincount(pixels[pixels > 0])).tolist())
+            ids = pixels[pixels > 0]
+            if ids.size:
+                found |= {int(ids.min()), int(ids.max())}  # any more make no difference
             if len(found) > 1:
                 return 2, False
-            painted += int(np.count_nonzero(pixels))
+            painted += ids.size
     height, width = entry.plane_size
     return len(found), painted == height * width
 

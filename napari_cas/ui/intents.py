@@ -172,8 +172,11 @@ class Intents:
     def remove_image(self) -> None:
         """Remove the image that is shown from the project, after asking."""
         entry = self.session.image
-        if entry is not None and self.panel.project.confirm_removal(entry.name):
-            self.answers.attempt(lambda: self.session.remove_image(entry.name))
+        if entry is None or not self.panel.project.confirm_removal(entry.name):
+            return
+        self.answers.attempt(lambda: self.session.remove_image(entry.name))
+        if entry.name not in self.session.images:
+            self.answers.show_news(f"Image {entry.name!r} is no longer in the project.")
 
     def open_sample(self, name: str) -> None:
         """Open a sample that comes with the package."""
@@ -211,7 +214,7 @@ class Intents:
         if seen is None:
             return
         if self.session.state is State.READY and self.seen.is_outdated(*seen):
-            self.predict_view()
+            self.session.predict_view()
 
     def _look(self) -> None:
         """Tell the session what is looked at now: it hears of moves only when they have ended."""
@@ -310,10 +313,6 @@ class Intents:
         if self.session.project is not None:
             self.set_live(not self.session.live)
 
-    def predict_view(self) -> None:
-        """Predict what is looked at with the present model."""
-        self.session.predict_view()
-
     def predict_all(self) -> None:
         """Predict every plane of every image."""
         if self.session.checkpoint is not None:
@@ -362,7 +361,7 @@ class Intents:
         if on:
             self.answers.extras.update(self.session.image)
             if self.session.checkpoint is not None and self.session.writable:
-                self.predict_view()
+                self.session.predict_view()
 
     # -- model and export -----------------------------------------------------------------------
 

@@ -66,6 +66,10 @@ class Sight:
         self._pixels[name] = list(layers)
         self._axes[name] = axes
 
+    def disown(self, names: Iterable[str]) -> None:
+        """Forget the annotator's layers of other images than these: they may be added again."""
+        self._pixels = {name: self._pixels[name] for name in names if name in self._pixels}
+
     def belongs(self, name: str, layer: Layer) -> None:
         """Remember a layer of the annotator's, such as objects, that says something of an image."""
         self._results.setdefault(name, []).append(layer)

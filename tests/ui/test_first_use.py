@@ -278,6 +278,24 @@ def test_an_image_dropped_on_the_one_painted_is_added_or_hidden(
     assert shown(model_viewer) == ["one", "dropped"]
 
 
+def test_an_image_that_was_removed_can_be_added_again(
+    widget, model_viewer, begin, qtbot, monkeypatch
+):
+    begin("one", "two", chosen=["one"])
+    model_viewer.layers.selection = [model_viewer.layers["two"]]
+    qtbot.mouseClick(widget.panel.images.add, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: widget.session.images == ("one", "two"), timeout=20_000)
+    monkeypatch.setattr(widget.panel.project, "confirm_removal", lambda name: name == "two")
+    widget.panel.project.remove_image_requested.emit()
+    assert widget.session.images == ("one",)
+    assert status(widget) == "Image 'two' is no longer in the project."
+    assert shown(model_viewer) == ["one", "regions"]
+    model_viewer.layers.selection = [model_viewer.layers["two"]]
+    qtbot.mouseClick(widget.panel.images.add, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: widget.session.images == ("one", "two"), timeout=20_000)
+    assert shown(model_viewer) == ["two", "regions"]
+
+
 def test_no_brush_is_spoken_of_where_the_regions_stayed_hidden(widget, model_viewer, begin):
     begin("one")
     path = widget.session.project.path
