@@ -6,6 +6,10 @@ from dataclasses import dataclass
 
 RUN_KEY = "Ctrl+Enter"
 FLAT = "Painting goes plane by plane: go back to the 2-D view of y and x."
+PICK = (
+    "Point at a predicted segment and press A; or select the prediction layer, pick a label there, "
+    "and press the button."
+)
 
 
 @dataclass(frozen=True, slots=True)

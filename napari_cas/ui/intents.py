@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from napari_cas.session import Message, State, machine, merging, transfer
 from napari_cas.ui import paths, samples, sources
-from napari_cas.ui.guide import FLAT
+from napari_cas.ui.guide import FLAT, PICK
 from napari_cas.ui.seen import Seen
 from napari_cas.ui.splitting import Splitting
 
@@ -25,11 +25,6 @@ if TYPE_CHECKING:
     from napari_cas.ui.answers import Answers
     from napari_cas.ui.layers import LayerAdapter
     from napari_cas.ui.panel import Panel
-
-_PICK = (
-    "Point at a predicted segment and press A; or select the prediction layer, pick a label there, "
-    "and press the button."
-)
 
 
 class Intents:
@@ -98,6 +93,8 @@ class Intents:
         axes : str
             What the dimensions of a stack mean; by default the likeliest reading.
         """
+        if self.answers.adding:  # pressed twice: the images would be taken twice
+            return
         groups, new = self._chosen(as_channels=as_channels, axes=axes)
         if not new:
             self.answers.say(Message("warning", "Select an image layer first."))
@@ -117,6 +114,8 @@ class Intents:
 
     def add_images(self) -> None:
         """Take the selected image layers into the open project."""
+        if self.answers.adding:
+            return
         groups, new = self._chosen(as_channels=False, axes="", without=self.layers.taken())
         if not new:
             text = "Select image layers that are not in the project yet."
@@ -258,7 +257,7 @@ class Intents:
         if label:
             self._accept(label, None)
         else:
-            self.answers.say(Message("warning", _PICK))
+            self.answers.say(Message("warning", PICK))
 
     def _is_flat(self) -> bool:
         """Whether a plane is shown as it is painted on; says so if not."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 from qtpy.QtCore import Qt
 
 from napari_cas.protocol import LossPoint, RoundReport
-from napari_cas.session import Message, Progress, State, copying
+from napari_cas.session import Message, Progress, State, copying, projects
 from napari_cas.store import Project
 from napari_cas.ui import reader
 from napari_cas.ui.widget import AnnotationWidget
@@ -284,7 +286,7 @@ def test_an_image_that_was_removed_can_be_added_again(
     begin("one", "two", chosen=["one"])
     model_viewer.layers.selection = [model_viewer.layers["two"]]
     qtbot.mouseClick(widget.panel.images.add, Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(lambda: widget.session.images == ("one", "two"), timeout=20_000)
+    qtbot.waitUntil(lambda: widget.session.image.name == "two", timeout=20_000)
     monkeypatch.setattr(widget.panel.project, "confirm_removal", lambda name: name == "two")
     widget.panel.project.remove_image_requested.emit()
     assert widget.session.images == ("one",)
@@ -292,8 +294,27 @@ def test_an_image_that_was_removed_can_be_added_again(
     assert shown(model_viewer) == ["one", "regions"]
     model_viewer.layers.selection = [model_viewer.layers["two"]]
     qtbot.mouseClick(widget.panel.images.add, Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(lambda: widget.session.images == ("one", "two"), timeout=20_000)
+    qtbot.waitUntil(lambda: widget.session.image.name == "two", timeout=20_000)
     assert shown(model_viewer) == ["two", "regions"]
+
+
+def test_pressed_twice_is_added_once(widget, model_viewer, begin, qtbot, ramp, monkeypatch):
+    begin("one")
+    model_viewer.add_image(ramp(40, 50), name="two")
+    may_go_on, real = threading.Event(), projects.add_images
+
+    def slow(*arguments):
+        assert may_go_on.wait(20)
+        return real(*arguments)
+
+    monkeypatch.setattr(projects, "add_images", slow)
+    for _ in range(2):
+        qtbot.mouseClick(widget.panel.images.add, Qt.MouseButton.LeftButton)
+    may_go_on.set()
+    qtbot.waitUntil(lambda: not widget.answers.adding, timeout=20_000)
+    qtbot.wait(300)
+    assert widget.session.images == ("one", "two")
+    assert guide(widget).startswith("Paint a stroke")
 
 
 def test_no_brush_is_spoken_of_where_the_regions_stayed_hidden(widget, model_viewer, begin):
