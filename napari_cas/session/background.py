@@ -80,6 +80,14 @@ class BackgroundSession(Session):
     Errors of the threads come as messages, like those of the worker.
     """
 
+    _closings = 0
+    """How often the session was closed: what a thread brings after that is not wanted any more."""
+
+    def close(self) -> None:
+        """Save and close the project and end the worker process, as `Session.close` does."""
+        self._closings += 1
+        super().close()
+
     def create_project_later(
         self,
         path: str | Path,
@@ -99,15 +107,22 @@ class BackgroundSession(Session):
             Called with the images' names in the owner's thread, just before the project is opened.
         """
         said: list[projects.Said] = []
+        closings = self._closings
+
+        def make() -> Project:
+            project = projects.create(path, images, said.append, self._progress_later)
+            if closings != self._closings:
+                project.close()  # or nobody could paint in it before this process ends
+            return project
 
         def adopt(project: Project) -> None:
+            if closings != self._closings:
+                return
             if before is not None:
                 before(project.images)
             self._adopt(project, said)
 
-        return self._start(
-            lambda: projects.create(path, images, said.append, self._progress_later), done=adopt
-        )
+        return self._start(make, done=adopt)
 
     def add_images_later(
         self,
