@@ -145,6 +145,7 @@ class BackgroundSession(Session):
         return self._start(
             lambda: projects.add_images(project, images, self._warn_later, self._progress_later),
             done=added,
+            of=project,
         )
 
     def split_into_objects_later(
@@ -176,7 +177,11 @@ class BackgroundSession(Session):
 
         return self._start(reach, done=self._work.run_on)
 
-    def _start(self, work: Callable[[], T], *, done: Callable[[T], None]) -> Future[T]:
-        return start(
-            work, self.dispatch, done=done, failed=lambda error: self._warn(Message.of(error))
-        )
+    def _start(
+        self, work: Callable[[], T], *, done: Callable[[T], None], of: Project | None = None
+    ) -> Future[T]:
+        def failed(error: BaseException) -> None:
+            if of is None or self.project is of:  # else it has failed because that was closed
+                self._warn(Message.of(error))
+
+        return start(work, self.dispatch, done=done, failed=failed)

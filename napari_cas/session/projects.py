@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, TypeAlias
 from pydantic import ValidationError
 
 from napari_cas.config import Config
-from napari_cas.errors import ImageError, ProjectFormatError, ProjectLockedError, StorageError
+from napari_cas.errors import (
+    ImageError,
+    ProjectError,
+    ProjectFormatError,
+    ProjectLockedError,
+    StorageError,
+)
 from napari_cas.protocol import Box, Tile
 from napari_cas.session.copying import copying
 from napari_cas.session.events import Message, NewImage
@@ -79,7 +85,7 @@ def add_images(
         name = free_name(image.name, project.images)
         try:
             with copying(name, tell) as progress:
-                entry = _take(project, name, image, progress)
+                entry = _take(project, name, image, _while_open(project, progress))
         except ImageError as error:
             if len(images) == 1:
                 raise
@@ -91,6 +97,19 @@ def add_images(
             warn(_gaps(entry))
         names.append(entry.name)
     return tuple(names)
+
+
+def _while_open(
+    project: Project, progress: Callable[[int, int], None]
+) -> Callable[[int, int], None]:
+    """Return what ends a copy when its project is closed: nobody is left to write into it."""
+
+    def step(done: int, total: int) -> None:
+        if project.closed:
+            raise ProjectError(f"{project.path} was closed while an image was copied into it")
+        progress(done, total)
+
+    return step
 
 
 def _refuse_other_channels(project: Project, entry: ImageEntry) -> None:

@@ -161,7 +161,8 @@ class Intents:
         self.answers.attempt(lambda: self.session.open_project(path))
         if self.session.project is not before:
             self.seen.forget()
-            self.session.warm_up()
+            if self.session.writable:
+                self.session.warm_up()
 
     def close_project(self) -> None:
         """Save and close the project."""

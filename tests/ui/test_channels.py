@@ -14,7 +14,6 @@ from napari_cas.store import Project
 from napari_cas.store.shown import Shown
 from napari_cas.ui import display, sources
 from napari_cas.ui.channels import BANDS, colour_table, keep_looks, no_colours, show_as, shown_as
-from napari_cas.ui.widget import AnnotationWidget
 
 
 @pytest.fixture
@@ -49,14 +48,6 @@ def test_what_nobody_said_leaves_a_layer_as_it_is(grey):
     show_as(grey, Shown(lut="a table of another napari"))
     assert grey.colormap.name == "gray"
     assert tuple(grey.contrast_limits) == (0, 300)
-
-
-@pytest.fixture
-def widget(qtbot, model_viewer, monkeypatch):
-    made = AnnotationWidget(model_viewer)
-    monkeypatch.setattr(made.session, "warm_up", lambda: None)  # nothing is learnt here
-    qtbot.addWidget(made, before_close_func=lambda w: w.shut_down())
-    return made
 
 
 @pytest.fixture

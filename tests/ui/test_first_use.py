@@ -5,36 +5,11 @@ from __future__ import annotations
 import threading
 
 import numpy as np
-import pytest
 from qtpy.QtCore import Qt
 
-from napari_cas.protocol import LossPoint, RoundReport
-from napari_cas.session import Message, Progress, State, copying, projects
+from napari_cas.session import State, copying, projects
 from napari_cas.store import Project
 from napari_cas.ui import reader
-from napari_cas.ui.widget import AnnotationWidget
-
-
-@pytest.fixture
-def widget(qtbot, model_viewer, monkeypatch):
-    made = AnnotationWidget(model_viewer)
-    monkeypatch.setattr(made.session, "warm_up", lambda: None)  # nothing is learnt here
-    qtbot.addWidget(made, before_close_func=lambda w: w.shut_down())
-    return made
-
-
-@pytest.fixture
-def begin(widget, model_viewer, qtbot, ramp):
-    """Open images under these names and start annotating some of them."""
-
-    def start(*names, chosen=None):
-        for name in names:
-            model_viewer.add_image(ramp(40, 50), name=name)
-        model_viewer.layers.selection = [model_viewer.layers[n] for n in chosen or names]
-        qtbot.mouseClick(widget.panel.start.start, Qt.MouseButton.LeftButton)
-        qtbot.waitUntil(lambda: widget.session.image is not None, timeout=20_000)
-
-    return start
 
 
 def shown(viewer):
@@ -78,34 +53,6 @@ def test_a_long_copy_says_how_far_it_is(widget, model_viewer, monkeypatch, qtbot
     assert not guide(widget).startswith("Copying")
 
 
-def test_a_warning_goes_when_its_reason_has_gone(widget, model_viewer, begin, qtbot, ramp):
-    begin("one")
-    qtbot.mouseClick(widget.panel.images.add, Qt.MouseButton.LeftButton)
-    warning = "Select image layers that are not in the project yet."
-    assert guide(widget) == warning
-    for name in ("two", "three"):
-        model_viewer.add_image(ramp(40, 50), name=name)
-    model_viewer.layers.selection = [model_viewer.layers[n] for n in ("two", "three")]
-    qtbot.mouseClick(widget.panel.images.add, Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(lambda: status(widget) == "2 images added.", timeout=20_000)
-    assert widget.session.images == ("one", "two", "three")
-    assert guide(widget).startswith("Paint a stroke")
-
-
-def test_what_is_wrong_with_one_image_is_not_said_of_the_next(widget, model_viewer, qtbot, ramp):
-    model_viewer.add_image(ramp(40, 50), name="good")
-    flat = model_viewer.add_image(ramp(40, 50) * 0 + 7, name="flat")
-    qtbot.mouseClick(widget.panel.start.start, Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(lambda: "constant" in guide(widget), timeout=20_000)
-    model_viewer.layers.selection = list(model_viewer.layers)
-    assert "constant" not in guide(widget)
-    qtbot.mouseClick(widget.panel.start.start, Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(lambda: "constant" in guide(widget), timeout=20_000)
-    assert guide(widget).startswith("flat: ")
-    model_viewer.layers.remove(flat)
-    assert guide(widget) == "Press Start annotating."
-
-
 def test_a_setting_that_costs_what_was_learnt_says_so(widget, begin):
     begin("one")
     widget.session._work.checkpoint = "learnt"
@@ -114,18 +61,6 @@ def test_a_setting_that_costs_what_was_learnt_says_so(widget, begin):
     widget.panel.form.widgets["model", "channels"].value = 12
     assert widget.session.checkpoint is None
     assert "what was learnt is forgotten" in guide(widget)
-
-
-def test_where_nothing_can_be_painted_the_guide_says_so(widget, model_viewer, begin, qtbot, ramp):
-    begin("one")
-    painting = guide(widget)
-    assert painting.startswith("Paint a stroke")
-    model_viewer.dims.ndisplay = 3
-    qtbot.waitUntil(lambda: "2-D view" in guide(widget))
-    widget.intents.accept_under_cursor()
-    assert widget.panel.guide.property("level") == "warning"
-    model_viewer.dims.ndisplay = 2
-    qtbot.waitUntil(lambda: guide(widget) == painting)
 
 
 def test_the_brush_is_asked_for_when_it_is_not_in_the_hand(widget, model_viewer, begin):
@@ -164,76 +99,6 @@ def test_the_axes_of_a_stack_without_names_are_to_be_looked_at(widget, model_vie
     stack.axis_labels = ("z", "y", "x")
     model_viewer.add_image(ramp(40, 50), name="flat")
     assert guide(widget).startswith("Press Start")
-
-
-def test_the_status_beside_a_warning_is_that_of_the_moment(widget, begin, monkeypatch):
-    begin("one")
-    monkeypatch.setattr(widget.session._work, "_state", State.WARMING)
-    widget.intents.fine_tune()
-    assert "Nothing is painted" in guide(widget)
-    assert status(widget) == "Starting the worker…"
-
-
-def test_after_a_warning_in_mid_training_the_status_says_how_it_ended(widget, begin):
-    begin("one")
-    session = widget.session
-    session.messaged.emit(Message("warning", "One region shows two kinds."))
-    losses = (LossPoint(7, 0.5, 0.4, 0.1),)
-    session._work.reports.append(RoundReport("m", 7, losses, 2, 3, (), converged=True))
-    widget.panel.train.show_status("Predicting…")
-    session.state_changed.emit(State.READY)
-    assert status(widget).startswith("Converged after 7 steps: 3 regions")
-    assert guide(widget) == "One region shows two kinds."
-    session.messaged.emit(Message("error", "The worker has gone."))
-    session.state_changed.emit(State.READY)
-    assert guide(widget) == "The worker has gone."
-    assert status(widget).startswith("Converged")
-
-
-def test_news_can_be_read_until_the_annotator_goes_on(widget, begin, monkeypatch):
-    begin("one")
-    widget.session.messaged.emit(Message("info", "2 % of the values are no data."))
-    for state in (State.WARMING, State.READY):
-        monkeypatch.setattr(widget.session._work, "_state", state)
-        widget.session.state_changed.emit(state)
-        assert status(widget) == "2 % of the values are no data."
-    widget.session.messaged.emit(Message("info", "Image 'a' is called 'b'."))
-    assert status(widget) == "2 % of the values are no data. Image 'a' is called 'b'."
-    widget.intents.stroke_finished()
-    assert status(widget) == ""
-
-
-def test_news_does_not_hide_how_training_ended(widget, begin, monkeypatch):
-    begin("one")
-    work = widget.session._work
-    widget.session.messaged.emit(Message("info", "Exported to there."))
-    report = RoundReport("m", 7, (LossPoint(7, 0.5, 0.4, 0.1),), 2, 3, (), converged=True)
-    work.reports.append(report)
-    monkeypatch.setattr(work, "_state", State.TRAINING)
-    widget.session.reported.emit(report)
-    monkeypatch.setattr(work, "_state", State.READY)
-    widget.session.state_changed.emit(State.READY)
-    assert status(widget).startswith("Converged")
-
-
-def test_an_export_that_failed_is_not_said_to_go_on(widget, begin):
-    begin("one")
-    widget.session.progressed.emit(Progress(1, 3, "Exporting"))
-    widget.answers.pace.flush()
-    assert status(widget) == "Exporting 1 of 3"
-    widget.session.messaged.emit(Message("error", "It exists already."))
-    assert (guide(widget), status(widget)) == ("It exists already.", "")
-
-
-def test_damage_is_still_said_when_the_project_has_opened(widget, begin, tmp_path, ramp):
-    with Project.create(tmp_path / "damaged.zarr") as damaged:
-        damaged.add_image("there", ramp(40, 50), "yx")
-        damaged.add_image("gone", ramp(40, 50), "yx")
-    (damaged.path / "images" / "gone" / "zarr.json").write_text("{")
-    begin("one")
-    widget.intents.open_project(damaged.path)
-    assert widget.session.images == ("there",)
-    assert "gone" in guide(widget)
 
 
 def test_predicting_is_not_called_learning_and_gives_way_to_it(widget, begin, monkeypatch):
@@ -315,6 +180,30 @@ def test_pressed_twice_is_added_once(widget, model_viewer, begin, qtbot, ramp, m
     qtbot.wait(300)
     assert widget.session.images == ("one", "two")
     assert guide(widget).startswith("Paint a stroke")
+
+
+def test_a_project_closed_while_an_image_is_copied_is_left_alone(
+    widget, model_viewer, begin, qtbot, monkeypatch
+):
+    begin("one")
+    path, (may_go_on, real) = widget.session.project.path, (threading.Event(), projects.copying)
+
+    def slow(*arguments):
+        assert may_go_on.wait(20)
+        return real(*arguments)
+
+    monkeypatch.setattr(projects, "copying", slow)
+    noise = np.random.default_rng(0).integers(0, 9, (3000, 3000), np.uint8)
+    model_viewer.add_image(noise, name="two")
+    qtbot.mouseClick(widget.panel.images.add, Qt.MouseButton.LeftButton)
+    widget.intents.close_project()
+    widget.intents.open_project(path)
+    painting = guide(widget)
+    may_go_on.set()
+    qtbot.waitUntil(lambda: not widget.answers.adding, timeout=20_000)
+    assert widget.session.images == ("one",)
+    assert guide(widget) == painting
+    assert [folder.name for folder in (path / "images").iterdir() if folder.is_dir()] == ["one"]
 
 
 def test_no_brush_is_spoken_of_where_the_regions_stayed_hidden(widget, model_viewer, begin):
