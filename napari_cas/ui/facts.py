@@ -98,6 +98,7 @@ def gather(
         prediction_layer=layers.prediction is not None,
         image_layer=entry is None or layers.sight.shows(entry.name),
         covered=entry is not None and layers.sight.is_covered(entry.name),
+        buried=entry is not None and layers.sight.is_buried(entry.name, layers.regions),
         brush=layers.has_brush(),
         flat=layers.regions is None or layers.view() is not None,
         cut=entry is not None and layers.frame.cuts,

@@ -48,6 +48,8 @@ class Facts:
         Whether a layer shows the image that is painted.
     covered : bool
         Whether an image that was opened since lies over the one that is painted.
+    buried : bool
+        Whether the image lies over its strokes.
     brush : bool
         Whether dragging the mouse would paint.
     flat : bool
@@ -74,6 +76,7 @@ class Facts:
     prediction_layer: bool = True
     image_layer: bool = True
     covered: bool = False
+    buried: bool = False
     brush: bool = True
     flat: bool = True
     cut: bool = False
@@ -98,6 +101,8 @@ def next_step(facts: Facts) -> str:
         return "The image's layer was removed: press N to bring it back."
     if facts.covered:
         return "Another image lies on top: Add takes it into the project, N hides it to paint on."
+    if facts.buried:
+        return "The image lies over the regions: press N to bring them up."
     if not facts.flat:
         return FLAT
     if facts.cut:

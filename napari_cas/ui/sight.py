@@ -172,9 +172,19 @@ class Sight:
         """Return whether an image that was opened since lies over one of the project."""
         return bool(self._covering(self._pixels_of(name)))
 
-    def uncover(self, name: str) -> None:
-        """Hide images that were opened since and lie over one of the project."""
+    def is_buried(self, name: str, strokes: Layer | None) -> bool:
+        """Return whether an image of the project lies over its strokes, as after a drag."""
+        layers = self._viewer.layers
+        if strokes is None or strokes not in layers:
+            return False
+        above = layers[layers.index(strokes) + 1 :]
+        return any(layer in above and covers(layer, strokes) for layer in self._pixels_of(name))
+
+    def uncover(self, name: str, strokes: Layer) -> None:
+        """Hide images that were opened since and lie over one of the project; strokes come up."""
         self._hide(self._covering(self._pixels_of(name)))
+        if self.is_buried(name, strokes):
+            self._viewer.layers.move(self._viewer.layers.index(strokes), len(self._viewer.layers))
 
     def _pixels_of(self, name: str) -> list[Layer]:
         return self._present([*self._pixels.get(name, ()), *self.added])

@@ -206,6 +206,16 @@ def test_a_project_closed_while_an_image_is_copied_is_left_alone(
     assert [folder.name for folder in (path / "images").iterdir() if folder.is_dir()] == ["one"]
 
 
+def test_regions_dragged_below_the_image_come_up_again(widget, model_viewer, begin):
+    begin("one")
+    painting = guide(widget)
+    model_viewer.layers.move(1, 0)
+    assert "lies over the regions" in guide(widget)
+    widget.intents.new_region()
+    assert shown(model_viewer) == ["one", "regions"]
+    assert guide(widget) == painting
+
+
 def test_no_brush_is_spoken_of_where_the_regions_stayed_hidden(widget, model_viewer, begin):
     begin("one")
     path = widget.session.project.path

@@ -32,6 +32,7 @@ CASES = [
     (Facts(project=True, prediction_layer=False), "Paint a stroke"),
     (Facts(project=True, regions=1, filled=True), "undo it (Ctrl+Z)"),
     (Facts(project=True, flat=False), "2-D view"),
+    (Facts(project=True, buried=True), "lies over the regions"),
 ]
 
 
