@@ -103,8 +103,9 @@ class Session(AnnotatingSession):
         ImageError
             An image has the wrong axes, no pixels or no finite values.
         """
-        project = projects.create(path, images, self._warn, self.progressed.emit)
-        self._adopt(project)
+        said: list[projects.Said] = []
+        project = projects.create(path, images, said.append, self.progressed.emit)
+        self._adopt(project, said)
 
     def open_project(self, path: str | Path) -> None:
         """Open a project and everything in it: images, strokes, settings, model and predictions.
@@ -120,7 +121,8 @@ class Session(AnnotatingSession):
         if self.writable and self._opened().path.resolve() == Path(path).resolve():
             self._warn(Message("info", "This project is open already."))
             return
-        self._adopt(projects.open_for_session(path, self._warn))
+        said: list[projects.Said] = []
+        self._adopt(projects.open_for_session(path, said.append), said)
 
     def add_images(self, images: Sequence[NewImage]) -> tuple[str, ...]:
         """Take more images into the project and return their names there.
@@ -365,11 +367,14 @@ class Session(AnnotatingSession):
 
     # -- inside ---------------------------------------------------------------------------------
 
-    def _adopt(self, project: Project) -> None:
-        """Make `project` the open one and restore its state."""
+    def _adopt(self, project: Project, said: list[projects.Said]) -> None:
+        """Make `project` the open one, restore its state, and pass on what was said of it.
+
+        Not before: whoever listens forgets what was said of the project before.
+        """
         self.close_project()
         self._project = project
-        state = projects.restore(project, self._warn)
+        state = projects.restore(project, said.append)
         if state.config is not None and state.config != self._config:
             self._config = state.config
             self.config_changed.emit(self._config)
@@ -384,3 +389,5 @@ class Session(AnnotatingSession):
         self.checkpoint_changed.emit(self.checkpoint)
         if state.image is not None:
             self.select_image(state.image)
+        for message in said:
+            self._warn(message)

@@ -344,6 +344,7 @@ class Project(ProjectRoot):
         try:
             fill(draft, unique)
             add_labels(draft, unique)
+            self._check_writing()  # it may have been closed while pixels were copied
             with storing(folder):
                 draft.rename(folder)
         except BaseException:

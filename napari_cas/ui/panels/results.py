@@ -44,7 +44,8 @@ class ResultsView(QWidget):
         )
         self.split = button(
             "Split into objects",
-            "New Labels layer: every connected piece of a segment gets a label of its own",
+            "New Labels layer: every connected piece of a segment gets a number of its own. "
+            "With the prediction layer selected: pieces of the label that is picked there.",
             self.split_requested.emit,
         )
         self.predict_all = button(
