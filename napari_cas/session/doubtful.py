@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 _APART = 32
 """Places are so many pixels apart, or more."""
 
+_LEAST = 0.02
+"""Below, the network hesitates nowhere worth a stroke."""
+
 _AROUND = 16
 """Paint within so many pixels means that the annotator has been here."""
 
@@ -91,7 +94,7 @@ def _apart(places: list[Place]) -> list[Place]:
 def _places(project: Project) -> Iterator[Place]:
     for name in project.images:
         for plane, (value, y, x) in project.image(name).predicted.doubts():
-            if _exists(project.image(name), plane, y, x):
+            if value >= _LEAST and _exists(project.image(name), plane, y, x):
                 yield Place(name, plane, y, x, value)
 
 

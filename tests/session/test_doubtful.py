@@ -58,7 +58,7 @@ def test_a_tile_that_was_predicted_anew_counts_as_it_is_now(session):
     note(session, "flat", (), Doubt(0.4, 10, 20))
     note(session, "flat", (), Doubt(0.2, 60, 70))
     assert [session.where_next().value for _ in range(2)] == [0.2, 0.2]
-    note(session, "flat", ())
+    note(session, "flat", (), Doubt(0.001, 60, 70))
     with pytest.raises(CheckpointError):
         session.where_next()
 
