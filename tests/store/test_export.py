@@ -108,6 +108,18 @@ def test_napari_ome_zarr_makes_layers_with_colours_and_scale(painted, tmp_path, 
             np.testing.assert_array_equal(got, label_color(int(label)), err_msg=f"{name} {label}")
 
 
+@pytest.mark.filterwarnings("ignore:color_dict did not provide a default color:UserWarning")
+def test_napari_ome_zarr_gets_the_names_of_kinds(painted, tmp_path, capsys):
+    labels = np.unique(np.asarray(painted.image("rgb").prediction_view[...]))
+    painted.set_names({int(label): f"kind {label}" for label in labels if label})
+    out = export(painted, tmp_path / "out.zarr", images=["rgb"])
+    *_, (_, options, _) = _napari_layers(out, capsys)
+    assert options["properties"] == {
+        "index": [label for label in labels if label],
+        "name": [f"kind {label}" for label in labels if label],
+    }
+
+
 def test_several_images_are_a_collection_that_opens_as_a_whole(painted, tmp_path, capsys):
     out = export(painted, tmp_path / "all.zarr")
     assert validate(out) == []
