@@ -18,6 +18,7 @@ ModelName = Literal[
     "deeplabv3_resnet50",
     "deeplabv3_resnet101",
 ]
+Enlargement = Literal[1, 2, 4]
 Discriminator = Literal["squared", "log_overlap", "log_volume"]
 Uniformer = Literal["squared", "cross_entropy"]
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
@@ -55,6 +56,13 @@ class ModelSpec(_Settings):
         title="Context planes",
         description="Neighbouring planes on each side that the network looks at, too (2.5-D): "
         "along depth, or along time where there is no depth.",
+    )
+    enlarge: Enlargement = Field(
+        1,
+        title="Enlarge images",
+        description="How many times larger the quick network sees images: 2 or 4 for things of a "
+        "few pixels and for sharp borders between textures. It sees less around each pixel, and "
+        "takes about 4 or 16 times as long.",
     )
 
     @property

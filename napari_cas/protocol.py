@@ -108,6 +108,22 @@ class RoundRequest:
     probabilities: bool = False
 
 
+class Doubt(NamedTuple):
+    """An unpainted place where the network hesitates.
+
+    Attributes
+    ----------
+    value : float
+        Mean entropy of the probabilities there, 0 to 1.
+    y, x : int
+        The middle of the place, a pixel of the plane.
+    """
+
+    value: float
+    y: int
+    x: int
+
+
 class Alike(NamedTuple):
     """Regions of one plane that look alike and are learnt as one.
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 import statistics
 import sys
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 from unittest import mock
 
 import numpy as np
 
-from napari_cas.config import Config, FitConfig, LossConfig, PredictConfig
+from napari_cas.config import Config, FitConfig, LossConfig, ModelSpec, PredictConfig
 from napari_cas.metrics.regions import adjusted_rand_index
 from training.bench_label_free import (
     LENGTH,
@@ -160,10 +161,18 @@ VARIANTS: Mapping[str, Variant] = {
     ),
     "twins told apart": Variant(replaced={"napari_cas.engine.discriminant.join_twins": _believe}),
     "edges not followed": Variant(Config(predict=PredictConfig(follow_edges=False))),
+    "images enlarged twice": Variant(Config(model=ModelSpec(enlarge=2))),
+    "images enlarged four times": Variant(Config(model=ModelSpec(enlarge=4))),
     "every pixel painted": Variant(dense=True),
     "cross-entropy, true names": Variant(method=cross_entropy),
     "cross-entropy, true names, every pixel painted": Variant(method=cross_entropy, dense=True),
     "cross-entropy, true names, varied copies": Variant(method=_copies_by_name),
+    "cross-entropy, true names, images enlarged twice": Variant(
+        method=partial(cross_entropy, enlarge=2)
+    ),
+    "cross-entropy, true names, images enlarged four times": Variant(
+        method=partial(cross_entropy, enlarge=4)
+    ),
 }
 """By name."""
 
@@ -177,7 +186,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_choice(parser, "--variants", VARIANTS)
     parser.add_argument("--seeds", type=count, default=1, help="how many")
     parser.add_argument("--test", type=int, default=15, help="images that are scored, at most")
-    parser.add_argument("--results", type=Path, help="folder for ablation.md and ablation.csv")
+    parser.add_argument(
+        "--shrink", type=count, default=1, metavar="N", help="make images N times smaller before"
+    )
+    parser.add_argument("--results", type=Path, help="folder for the table")
+    parser.add_argument("--name", default="ablation", help="of the table's files")
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
@@ -196,26 +209,28 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     check_sets(args.sets)
     todo = [(row, name) for name in args.sets for row in rows]
     for row, name in (progress := tqdm(todo, desc="ablation", unit="experiment")):
-        scores = [measure(name, row["variant"], k, args.test) for k in range(args.seeds)]
+        scores = [
+            measure(name, row["variant"], k, args.test, args.shrink) for k in range(args.seeds)
+        ]
         row[name] = statistics.fmean(scores)
         # It takes long; what is known need not wait for the rest.
         progress.write(f"{name}, {row['variant']}: {row[name]:.3f}", file=sys.stderr)
     result = {"rows": rows, "seeds": args.seeds, "test": args.test, "sets": args.sets}
-    result["machine"] = describe_machine()
+    result |= {"shrink": args.shrink, "machine": describe_machine()}
     if args.results is not None:
-        write(result, args.results)
+        write(result, args.results, args.name)
     return result
 
 
-def measure(name: str, variant: str, seed: int, test: int) -> float:
-    """Return the mean adjusted Rand index of one variant on one set."""
+def measure(name: str, variant: str, seed: int, test: int, shrink: int = 1) -> float:
+    """Return the mean adjusted Rand index of one variant on one set, its images made smaller."""
     chosen = VARIANTS[variant]
     with ExitStack() as stack:
         for target, instead in chosen.replaced.items():
             stack.enter_context(mock.patch(target, instead))
         if is_single(name):
-            return _measure_single(name, chosen, seed, test)
-        return _measure_across(name, chosen, seed, test)
+            return _measure_single(name, chosen, seed, test, shrink)
+        return _measure_across(name, chosen, seed, test, shrink)
 
 
 def _learn(
@@ -226,8 +241,9 @@ def _learn(
     return ours(images, strokes, others, seed, variant.config).labels
 
 
-def _measure_across(name: str, variant: Variant, seed: int, test: int) -> float:
+def _measure_across(name: str, variant: Variant, seed: int, test: int, shrink: int) -> float:
     painted, others, classes = split(Cell(name, PAINTED, LENGTH, seed), test)
+    painted, others = ([smaller(item, shrink) for item in items] for items in (painted, others))
     rng = np.random.default_rng([seed, 1])
     strokes: list[NDArray[np.int32]] = []
     for number, item in enumerate(painted):
@@ -237,13 +253,26 @@ def _measure_across(name: str, variant: Variant, seed: int, test: int) -> float:
     return score_labels(_learn(variant, images, strokes, targets, seed), others, classes)["ari"]
 
 
-def _measure_single(name: str, variant: Variant, seed: int, test: int) -> float:
+def _measure_single(name: str, variant: Variant, seed: int, test: int, shrink: int) -> float:
     scores = []
-    for number, item in enumerate(singles(Cell(name, 1, LENGTH, seed), test)):
+    for number, whole in enumerate(singles(Cell(name, 1, LENGTH, seed), test)):
+        item = smaller(whole, shrink)
         strokes = _painted(item, variant, seed * 10_000 + number, shuffle=True)
         labels = _learn(variant, [item.image], [strokes], [item.image], seed)
         scores.append(adjusted_rand_index(item.truth, labels[0]))
     return statistics.fmean(scores)
+
+
+def smaller(item: Labelled, times: int) -> Labelled:
+    """Return an image that is `times` smaller: means of squares, and the truth amid them."""
+    from training.data.labelled import Labelled
+
+    height, width = (n // times * times for n in item.truth.shape)
+    image = item.image[:height, :width]
+    squares = image.reshape(height // times, times, width // times, times, *image.shape[2:])
+    mean = squares.mean((1, 3)).round().astype(np.uint8)
+    middle = slice(times // 2, None, times)
+    return Labelled(item.name, mean, item.truth[:height, :width][middle, middle])
 
 
 def _painted(item: Labelled, variant: Variant, seed: int, *, shuffle: bool) -> NDArray[np.int32]:
@@ -252,21 +281,23 @@ def _painted(item: Labelled, variant: Variant, seed: int, *, shuffle: bool) -> N
     return scribble(item.truth, Scribbles(length=LENGTH, shuffle=shuffle), seed=seed)
 
 
-def write(result: dict[str, Any], folder: Path) -> None:
-    """Write ``ablation.md`` and ``ablation.csv``."""
+def write(result: dict[str, Any], folder: Path, name: str = "ablation") -> None:
+    """Write ``NAME.md`` and ``NAME.csv``."""
     from training.report import Column, Table
 
     columns = [Column("variant", "variant", 0)]
     columns += [Column(name, name, 3) for name in result["sets"]]
     machine = result["machine"]
     scored = f"{result['test']} images, {result['seeds']} seed(s)"
+    if result["shrink"] > 1:
+        scored += f", made {result['shrink']} times smaller"
     notes = [
         f"Adjusted Rand index on images that nobody painted; {PAINTED} others are. {scored}.",
         "RWTD and BSDS500: on each painted image itself; 'every pixel painted' tells the truth.",
         f"Measured on {machine['processor']} ({machine['cores']} cores), torch {machine['torch']}.",
     ]
     title = "What each part of the label-free learner is worth"
-    Table("ablation", title, columns, result["rows"], notes).write(folder)
+    Table(name, title, columns, result["rows"], notes).write(folder)
 
 
 def describe(result: dict[str, Any]) -> str:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from napari_cas.config import Enlargement
     from napari_cas.engine.sources import ArraySource
     from napari_cas.engine.trainer import Trainer
     from napari_cas.models import QuickModel
@@ -60,7 +61,13 @@ def ours(
 
 
 def cross_entropy(
-    images: Images, painted: Painted, others: Images, seed: int, *, copies: int = 0
+    images: Images,
+    painted: Painted,
+    others: Images,
+    seed: int,
+    *,
+    copies: int = 0,
+    enlarge: Enlargement = 1,
 ) -> Learnt:
     """Train the same head on the same features and pixels as ours, with cross-entropy.
 
@@ -70,11 +77,14 @@ def cross_entropy(
         As for every `Method`.
     copies : int
         Varied copies of the painted images that it learns from, too.
+    enlarge : {1, 2, 4}
+        How many times larger the network sees images.
     """
     start = time.perf_counter()
     classes = max([2, *(int(p.max()) for p in painted)])
     fit = FitConfig(learning_rate=RATE)
-    config = Config(model=ModelSpec(channels=classes), fit=fit, seed=seed)
+    spec = ModelSpec(channels=classes, enlarge=enlarge)
+    config = Config(model=spec, fit=fit, seed=seed)
     trainer, sources = _trainer(config, images, painted)
     _train_by_name(trainer, sources, copies)
     fitted = time.perf_counter()

@@ -157,10 +157,11 @@ def cluster(arguments: argparse.Namespace) -> ClusterSettings:
     return ClusterSettings(**values)
 
 
-def _kind(annotation: Any) -> tuple[type, list[str] | None]:  # noqa: ANN401 - any annotation
+def _kind(annotation: Any) -> tuple[type, list[Any] | None]:  # noqa: ANN401 - any annotation
     """Return what converts an option's text, and its choices if they are listed."""
     if get_origin(annotation) is Literal:
-        return str, [str(choice) for choice in get_args(annotation)]
+        choices = list(get_args(annotation))
+        return type(choices[0]), choices
     if annotation is bool:  # bool("false") is True; the settings read the words themselves
         return str, ["true", "false"]
     if get_origin(annotation) in (Union, types.UnionType):

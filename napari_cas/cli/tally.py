@@ -94,6 +94,7 @@ class Tally:
         }
         return {
             "checkpoint": self._session.checkpoint,
+            "names": self._session.names,
             "devices": sorted(self._devices),
             "seconds": round(time.perf_counter() - self._start, 3),
             "images": images,

@@ -22,9 +22,11 @@ from napari_cas.errors import (
 )
 from napari_cas.protocol import Box
 from napari_cas.store.models import export_model, import_model
+from napari_cas.store.naming import Naming
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Mapping
 
     from numpy.typing import ArrayLike, NDArray
 
@@ -39,8 +41,22 @@ class Model:
     Made by :func:`fine_tune` or :meth:`load`.
     """
 
-    def __init__(self, trainer: Trainer) -> None:
+    def __init__(self, trainer: Trainer, naming: Naming | None = None) -> None:
         self._trainer = trainer
+        self._naming = naming or Naming()
+
+    @property
+    def names(self) -> dict[int, str]:
+        """Names of labels of predictions, as given in the window or here; saved with the model.
+
+        Assigning raises `InputError` where a label or a name cannot be used. `predict` tells labels
+        of one name apart all the same, for its labels are those of its probabilities.
+        """
+        return dict(self._naming.names)
+
+    @names.setter
+    def names(self, names: Mapping[int, str]) -> None:
+        self._naming.set(names)
 
     @property
     def config(self) -> Config:
@@ -77,8 +93,9 @@ class Model:
         CheckpointError
             If it cannot be written; a model that was there is then untouched.
         """
+        tensors, record = self._trainer.save()
         try:
-            export_model(Path(path), *self._trainer.save())
+            export_model(Path(path), tensors, {**record, "names": self._naming.as_json()})
         except StorageError as error:
             raise CheckpointError(
                 f"The model could not be saved: {error.what}",
@@ -100,7 +117,7 @@ class Model:
         """
         tensors, record = import_model(Path(path))
         set_threads()
-        return cls(Trainer.restore(tensors, record))
+        return cls(Trainer.restore(tensors, record), Naming(record.get("names")))
 
 
 def fine_tune(

@@ -22,6 +22,7 @@ from napari_cas.engine.device import (
     resolve_device,
     set_threads,
 )
+from napari_cas.engine.doubt import most_doubtful
 from napari_cas.engine.features import FeatureCache
 from napari_cas.engine.sources import EntrySource, neighbours
 from napari_cas.engine.tiling import grid
@@ -194,7 +195,7 @@ def _same_network(held: Config, wanted: Config) -> bool:
 def _cache(project: str, config: Config) -> FeatureCache:
     """Return the cache of features, emptied when another project or stem comes."""
     model = config.model
-    network = (model.name, model.weights, model.context_planes)
+    network = (model.name, model.weights, model.context_planes, model.enlarge)
     stem = (project, network, config.predict, config.device)
     if stem != _warm.stem:
         _warm.cache.clear()
@@ -257,6 +258,7 @@ def _predict(
         predicted = time.perf_counter()
         if not labels.any():
             empty.append(tile)
+        painted = entry.regions[(*tile.plane, *box.slices)] > 0
         entry.prediction[(*tile.plane, *box.slices)] = labels
         if with_probabilities:
             target = entry.create_probabilities(len(probabilities))
@@ -268,6 +270,7 @@ def _predict(
             [(tile.plane, tile.box)],
             probabilities=with_probabilities,
             settings=trainer.config.predict.note,
+            doubts=most_doubtful(probabilities, painted, box),
         )
         seconds["predict"] += predicted - start
         seconds["write"] += time.perf_counter() - predicted

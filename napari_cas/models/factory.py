@@ -40,7 +40,7 @@ def create_model(spec: ModelSpec, in_channels: int = 3, seed: int = 0) -> Segmen
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = (
-            QuickModel(in_channels, spec.channels, spec.weights, spec.context_planes)
+            QuickModel(in_channels, spec.channels, spec.weights, spec.context_planes, spec.enlarge)
             if spec.name == "quick"
             else WholeModel(
                 spec.name, in_channels, spec.channels, spec.weights, spec.context_planes

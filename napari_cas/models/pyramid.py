@@ -80,6 +80,20 @@ def double(level: Tensor) -> Tensor:
     )
 
 
+def enlarged(image: Tensor, times: int) -> Tensor:
+    """Interpolate an image (B, C, H, W) to so many times its size, on the same nested grid.
+
+    Pixel p of the image is pixel times·p + times − 1: what lies at a stride of the enlarged image
+    lies, on the image itself, at a stride that is as many times smaller.
+    """
+    if times == 1:
+        return image
+    height, width = (times * n + 1 for n in image.shape[-2:])
+    with_margin = F.pad(image, (1, 0, 1, 0), mode="replicate")
+    large = F.interpolate(with_margin, size=(height, width), mode="bilinear", align_corners=True)
+    return large[..., 1:, 1:]
+
+
 def turn_back(level: Tensor, stride: int) -> Tensor:
     """Return a level of an image that was turned by half as one of the image itself.
 

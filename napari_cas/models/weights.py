@@ -118,8 +118,10 @@ def load_fitting(model: nn.Module, tensors: Mapping[str, Tensor], source: str) -
 
 def offline_error(name: str, error: Exception) -> WeightsError:
     """Return the error for pretrained weights of `name` that could not be downloaded."""
+    reason = getattr(error, "reason", error)  # what urllib wraps
+    why = getattr(reason, "strerror", None) or reason
     return WeightsError(
-        f"The pretrained weights of {name} could not be downloaded", got=str(error), todo=_OFFLINE
+        f"The pretrained weights of {name} could not be downloaded ({why})", todo=_OFFLINE
     )
 
 

@@ -1,4 +1,4 @@
-"""What the annotator paints: strokes, corrections, accepted segments, merged regions."""
+"""What the annotator paints and names: strokes, corrections, accepted segments, kinds."""
 
 from __future__ import annotations
 
@@ -9,14 +9,18 @@ from napari_cas.session import merging, transfer
 from napari_cas.session.base import SessionBase
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from napari_cas.protocol import Alike, Plane
+    from napari_cas.session.doubtful import Doubtful, Place
     from napari_cas.session.saving import Saver
 
 
 class AnnotatingSession(SessionBase):
-    """The use-cases of painting; :class:`Session` adds projects, learning and results."""
+    """The use-cases of painting and naming; :class:`Session` adds projects, learning, results."""
 
     _saver: Saver
+    _doubtful: Doubtful
 
     def new_region(self) -> int:
         """Return the next unused region id on the current plane (1 on an empty one)."""
@@ -99,3 +103,51 @@ class AnnotatingSession(SessionBase):
         self.regions_changed.emit()
         self.stroke_finished()
         return sum(len(group.ids) - 1 for group in groups)
+
+    def where_next(self) -> Place:
+        """Return where to paint next: of all that is predicted, where the network hesitates most.
+
+        Places that are painted by now are left out, and those returned before until all were.
+
+        Raises
+        ------
+        CheckpointError
+            Nothing is predicted yet, or everything is painted.
+        ProjectError
+            No project is open.
+        """
+        return self._doubtful.next(self._opened())
+
+    @property
+    def names(self) -> dict[int, str]:
+        """Names of the kinds that were found, by label; kinds of one name are shown as one."""
+        return {} if self._project is None else dict(self._project.naming.names)
+
+    def name_kind(self, label: int, name: str) -> None:
+        """Name what the network has found, or with an empty name take the name away.
+
+        Parameters
+        ----------
+        label : int
+            Label of the prediction, 1..M.
+        name : str
+            What it is. Labels of one name are one wherever predictions are shown, split or
+            exported: they have the lowest of their labels.
+
+        Raises
+        ------
+        InputError
+            The name is too long or cannot be printed.
+        ProjectError
+            No project is open, or it is read-only.
+        StorageError
+            The file system refuses.
+        """
+        self._rename({**self.names, label: name})
+
+    def _rename(self, names: Mapping[int, str]) -> None:
+        """Replace all names, and tell if any has changed."""
+        project, before = self._opened(writing=True), self.names
+        (project.set_names if self.remembers else project.naming.set)(names)
+        if self.names != before:
+            self.names_changed.emit(self.names)

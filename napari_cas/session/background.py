@@ -80,6 +80,14 @@ class BackgroundSession(Session):
     Errors of the threads come as messages, like those of the worker.
     """
 
+    _closings = 0
+    """How often the session was closed: what a thread brings after that is not wanted any more."""
+
+    def close(self) -> None:
+        """Save and close the project and end the worker process, as `Session.close` does."""
+        self._closings += 1
+        super().close()
+
     def create_project_later(
         self,
         path: str | Path,
@@ -98,16 +106,23 @@ class BackgroundSession(Session):
         before : callable, optional
             Called with the images' names in the owner's thread, just before the project is opened.
         """
+        said: list[projects.Said] = []
+        closings = self._closings
+
+        def make() -> Project:
+            project = projects.create(path, images, said.append, self._progress_later)
+            if closings != self._closings:
+                project.close()  # or nobody could paint in it before this process ends
+            return project
 
         def adopt(project: Project) -> None:
+            if closings != self._closings:
+                return
             if before is not None:
                 before(project.images)
-            self._adopt(project)
+            self._adopt(project, said)
 
-        return self._start(
-            lambda: projects.create(path, images, self._warn_later, self._progress_later),
-            done=adopt,
-        )
+        return self._start(make, done=adopt)
 
     def add_images_later(
         self,
@@ -130,9 +145,12 @@ class BackgroundSession(Session):
         return self._start(
             lambda: projects.add_images(project, images, self._warn_later, self._progress_later),
             done=added,
+            of=project,
         )
 
-    def split_into_objects_later(self, min_size: int = 20) -> Future[objects.Objects]:
+    def split_into_objects_later(
+        self, min_size: int = 20, label: int | None = None
+    ) -> Future[objects.Objects]:
         """Split the prediction like `split_into_objects`, in a thread."""
         entry, _ = self._looking()
 
@@ -141,7 +159,7 @@ class BackgroundSession(Session):
 
         def work() -> objects.Objects:
             try:
-                return objects.split(entry, min_size, progress=tell)
+                return objects.split(entry, min_size, label, progress=tell)
             finally:
                 self._progress_later(Progress(1, 1, "Splitting"))
 
@@ -159,7 +177,11 @@ class BackgroundSession(Session):
 
         return self._start(reach, done=self._work.run_on)
 
-    def _start(self, work: Callable[[], T], *, done: Callable[[T], None]) -> Future[T]:
-        return start(
-            work, self.dispatch, done=done, failed=lambda error: self._warn(Message.of(error))
-        )
+    def _start(
+        self, work: Callable[[], T], *, done: Callable[[T], None], of: Project | None = None
+    ) -> Future[T]:
+        def failed(error: BaseException) -> None:
+            if of is None or self.project is of:  # else it has failed because that was closed
+                self._warn(Message.of(error))
+
+        return start(work, self.dispatch, done=done, failed=failed)

@@ -53,6 +53,8 @@ class SessionBase:
     live_changed = psygnal.Signal(bool)
     checkpoint_changed = psygnal.Signal(object)
     """Name of the model in use (str) or None: nothing learnt yet."""
+    names_changed = psygnal.Signal(dict)
+    """Names of the kinds that were found, by label; the prediction may look otherwise now."""
     closing = psygnal.Signal()
     """The project is about to be closed, and is still open."""
     regions_changed = psygnal.Signal()
@@ -62,7 +64,8 @@ class SessionBase:
     """Whether rounds and tiles write the channel probabilities too, from the next one on."""
 
     remembers: bool = True
-    """Whether the project is told of model and settings as they change. Off, both are for now."""
+    """Whether the project is told of model, names and settings as they change. Off, all are for
+    now."""
 
     def __init__(
         self,

@@ -50,7 +50,7 @@ def sentence(alike: Alike, most: int = 5) -> str:
     """
     named = ", ".join(map(str, alike.ids[:most])) + (", …" if len(alike.ids) > most else "")
     plane = f", plane {', '.join(map(str, alike.plane))}" if alike.plane else ""
-    return f"Regions {named} of {alike.image}{plane} look alike: they are learnt as one."
+    return f"Regions {named} of {alike.image!r}{plane} look alike: they are learnt as one."
 
 
 def summary(groups: tuple[Alike, ...]) -> str:

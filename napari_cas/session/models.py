@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pydantic import ValidationError
 
 from napari_cas.config import ModelSpec
 from napari_cas.errors import CheckpointError
 from napari_cas.store.models import digest_of, export_model, import_model, input_channels
+from napari_cas.store.naming import Naming
 
 if TYPE_CHECKING:
     from napari_cas.store import Project
+
+
+class Loaded(NamedTuple):
+    """A saved model in a project: its name there, its network, and the names of its kinds."""
+
+    name: str
+    spec: ModelSpec
+    names: dict[int, str]
 
 
 def nothing_learnt() -> CheckpointError:
@@ -33,12 +42,13 @@ def save(project: Project, name: str, path: str | Path) -> Path:
         The directory cannot be written, or holds other things.
     """
     target = Path(path)
-    export_model(target, *project.load_model(name))
+    tensors, record = project.load_model(name)
+    export_model(target, tensors, {**record, "names": project.naming.as_json()})
     return target
 
 
-def load(project: Project, path: str | Path) -> tuple[str, ModelSpec]:
-    """Copy a saved model into a project, unless it is there; return its name and its network.
+def load(project: Project, path: str | Path) -> Loaded:
+    """Copy a saved model into a project, unless it is there; return what it is.
 
     Raises
     ------
@@ -48,17 +58,17 @@ def load(project: Project, path: str | Path) -> tuple[str, ModelSpec]:
     source = Path(path)
     folder = source.parent if source.is_file() else source
     tensors, record = import_model(folder)
-    spec = _spec(record, folder)
+    spec, names = _spec(record, folder), Naming(record.get("names")).names
     _check_channels(project, record, folder)
     base = _safe(folder.resolve().name)
     digest = digest_of(tensors)
     for name in project.models:
         # Taken before: under the same name, its predictions are known to be its own.
         if name.startswith(base) and project.model_digest(name) == digest:
-            return name, spec
+            return Loaded(name, spec, names)
     name = _free_name(base, project.models)
     project.save_model(name, tensors, record)
-    return name, spec
+    return Loaded(name, spec, names)
 
 
 def _spec(record: dict[str, object], folder: Path) -> ModelSpec:

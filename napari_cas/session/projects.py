@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from pydantic import ValidationError
 
 from napari_cas.config import Config
-from napari_cas.errors import ImageError, ProjectFormatError, ProjectLockedError, StorageError
+from napari_cas.errors import (
+    ImageError,
+    ProjectError,
+    ProjectFormatError,
+    ProjectLockedError,
+    StorageError,
+)
 from napari_cas.protocol import Box, Tile
 from napari_cas.session.copying import copying
 from napari_cas.session.events import Message, NewImage
@@ -22,6 +28,9 @@ if TYPE_CHECKING:
 
     from napari_cas.session.events import Progress
     from napari_cas.store import ImageEntry
+
+Said: TypeAlias = "BaseException | Message"
+"""What is to be passed on to the annotator."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +46,7 @@ class Restored:
 def create(
     path: str | Path,
     images: Sequence[NewImage],
-    warn: Callable[[BaseException | Message], None],
+    warn: Callable[[Said], None],
     tell: Callable[[Progress], None] = lambda _: None,
 ) -> Project:
     """Make a project with these images; nothing stays behind when one of them is refused."""
@@ -50,7 +59,7 @@ def create(
     return project
 
 
-def open_for_session(path: str | Path, warn: Callable[[BaseException | Message], None]) -> Project:
+def open_for_session(path: str | Path, warn: Callable[[Said], None]) -> Project:
     """Open for writing, or read-only with a message when that cannot be."""
     try:
         project = Project.open(path, mode="r+")
@@ -67,7 +76,7 @@ def open_for_session(path: str | Path, warn: Callable[[BaseException | Message],
 def add_images(
     project: Project,
     images: Sequence[NewImage],
-    warn: Callable[[BaseException | Message], None],
+    warn: Callable[[Said], None],
     tell: Callable[[Progress], None] = lambda _: None,
 ) -> tuple[str, ...]:
     """Take images into a project, tell how far a long copy is, and return the names they got."""
@@ -76,7 +85,7 @@ def add_images(
         name = free_name(image.name, project.images)
         try:
             with copying(name, tell) as progress:
-                entry = _take(project, name, image, progress)
+                entry = _take(project, name, image, _while_open(project, progress))
         except ImageError as error:
             if len(images) == 1:
                 raise
@@ -88,6 +97,19 @@ def add_images(
             warn(_gaps(entry))
         names.append(entry.name)
     return tuple(names)
+
+
+def _while_open(
+    project: Project, progress: Callable[[int, int], None]
+) -> Callable[[int, int], None]:
+    """Return what ends a copy when its project is closed: nobody is left to write into it."""
+
+    def step(done: int, total: int) -> None:
+        if project.closed:
+            raise ProjectError(f"{project.path} was closed while an image was copied into it")
+        progress(done, total)
+
+    return step
 
 
 def _refuse_other_channels(project: Project, entry: ImageEntry) -> None:
@@ -153,7 +175,7 @@ def limit(box: Box, longest: int) -> Box:
     return Box(y0, x0, y0 + height, x0 + width)
 
 
-def restore(project: Project, warn: Callable[[BaseException | Message], None]) -> Restored:
+def restore(project: Project, warn: Callable[[Said], None]) -> Restored:
     """Return what the project remembers, leaving out what is no longer there or understood."""
     state = project.get_state()
     image, checkpoint = state.get("image"), state.get("checkpoint")
@@ -190,9 +212,7 @@ def remember(
     )
 
 
-def _config(
-    state: dict[str, object], warn: Callable[[BaseException | Message], None]
-) -> Config | None:
+def _config(state: dict[str, object], warn: Callable[[Said], None]) -> Config | None:
     if "config" not in state:
         return None
     try:

@@ -15,6 +15,7 @@ from napari_cas.errors import ProjectError, RegionError, StorageError
 from napari_cas.protocol import Box, Tile
 from napari_cas.session import exporting, models, objects, painted, projects, transfer
 from napari_cas.session.annotating import AnnotatingSession
+from napari_cas.session.doubtful import Doubtful
 from napari_cas.session.events import Message
 from napari_cas.session.saving import Saver
 from napari_cas.session.timers import Timers
@@ -64,6 +65,7 @@ class Session(AnnotatingSession):
             lambda: self._project if self.writable else None, timers, self.messaged.emit
         )
         self._work = Work(self, executor, timers, self._remember)
+        self._doubtful = Doubtful()
         self._exports: set[Future[Path]] = set()
 
     # -- settings -------------------------------------------------------------------------------
@@ -101,8 +103,9 @@ class Session(AnnotatingSession):
         ImageError
             An image has the wrong axes, no pixels or no finite values.
         """
-        project = projects.create(path, images, self._warn, self.progressed.emit)
-        self._adopt(project)
+        said: list[projects.Said] = []
+        project = projects.create(path, images, said.append, self.progressed.emit)
+        self._adopt(project, said)
 
     def open_project(self, path: str | Path) -> None:
         """Open a project and everything in it: images, strokes, settings, model and predictions.
@@ -118,7 +121,8 @@ class Session(AnnotatingSession):
         if self.writable and self._opened().path.resolve() == Path(path).resolve():
             self._warn(Message("info", "This project is open already."))
             return
-        self._adopt(projects.open_for_session(path, self._warn))
+        said: list[projects.Said] = []
+        self._adopt(projects.open_for_session(path, said.append), said)
 
     def add_images(self, images: Sequence[NewImage]) -> tuple[str, ...]:
         """Take more images into the project and return their names there.
@@ -280,17 +284,18 @@ class Session(AnnotatingSession):
             self._work.predict_all(tuple(images) if images is not None else None)
 
     def reset_model(self) -> None:
-        """Forget what was learnt and start afresh; strokes stay, corrections stay as strokes."""
+        """Forget what was learnt, names too; strokes stay, corrections stay as strokes."""
         self._work.stop_all()
         if self.writable:
             for name in self.images:
                 transfer.clear_corrections(self._opened().image(name))
             self.flush()
+            self._rename({})  # the next model's kinds are others
         self._work.forget()
         self._work.use(None)
 
     def save_model(self, path: str | Path) -> Path:
-        """Write the present model to a directory (safetensors and JSON) and return its path.
+        """Write the present model and its names to a directory, and return its path.
 
         Raises
         ------
@@ -304,18 +309,19 @@ class Session(AnnotatingSession):
         return models.save(self._opened(), self.checkpoint, path)
 
     def load_model(self, path: str | Path) -> None:
-        """Go on from a saved model, with the settings it was made with.
+        """Go on from a saved model, with its settings and the names that were given to its kinds.
 
         Raises
         ------
         CheckpointError
             `path` holds no model, a damaged or foreign one, or one for other images.
         """
-        name, spec = models.load(self._opened(writing=True), path)
+        loaded = models.load(self._opened(writing=True), path)
         self._work.stop_all()
-        self._config = self._config.model_copy(update={"model": spec})
+        self._config = self._config.model_copy(update={"model": loaded.spec})
         self.config_changed.emit(self._config)
-        self._work.use(name)
+        self._rename(loaded.names)
+        self._work.use(loaded.name)
 
     # -- results --------------------------------------------------------------------------------
 
@@ -361,11 +367,14 @@ class Session(AnnotatingSession):
 
     # -- inside ---------------------------------------------------------------------------------
 
-    def _adopt(self, project: Project) -> None:
-        """Make `project` the open one and restore its state."""
+    def _adopt(self, project: Project, said: list[projects.Said]) -> None:
+        """Make `project` the open one, restore its state, and pass on what was said of it.
+
+        Not before: whoever listens forgets what was said of the project before.
+        """
         self.close_project()
         self._project = project
-        state = projects.restore(project, self._warn)
+        state = projects.restore(project, said.append)
         if state.config is not None and state.config != self._config:
             self._config = state.config
             self.config_changed.emit(self._config)
@@ -376,6 +385,9 @@ class Session(AnnotatingSession):
         self._work.update_state()
         self.project_changed.emit(project)
         self.images_changed.emit(self.images)
+        self.names_changed.emit(self.names)
         self.checkpoint_changed.emit(self.checkpoint)
         if state.image is not None:
             self.select_image(state.image)
+        for message in said:
+            self._warn(message)

@@ -67,7 +67,8 @@ def corrections_to_regions(entry: ImageEntry, plane: Plane, box: Box) -> bool:
     A correction is newer than the strokes beneath it, so it wins. A label erased to 0 says what a
     pixel is not, which is nothing to learn from.
     """
-    corrected = _read(entry.corrections, plane, box).astype(np.int64) - 1
+    raw = _read(entry.corrections, plane, box)
+    corrected = np.where(raw > 0, entry.naming.shown(raw - np.uint8(1)), 0)
     labels = [int(v) for v in np.unique(corrected) if v > 0]
     for label in labels:
         around = _window(entry.plane_size, _centre(box), at_least=box)

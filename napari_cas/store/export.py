@@ -300,6 +300,8 @@ def _write_labels(
         "version": metadata.OME_VERSION,
         "colors": image_label_colors(shown),
     }
+    if part == "prediction" and (named := _named(entry, shown)):
+        image_label["properties"] = named
     if linked:
         image_label["source"] = {"image": "../../"}
     multi = metadata.multiscales(
@@ -313,6 +315,12 @@ def _write_labels(
     )
     ome = {"version": metadata.OME_VERSION, "multiscales": [multi], "image-label": image_label}
     write_group(folder, {"ome": ome})
+
+
+def _named(entry: ImageEntry, labels: list[int]) -> list[dict[str, Any]]:
+    """Return the ``properties`` of OME-Zarr's ``image-label``: the names that labels were given."""
+    names = entry.naming.names
+    return [{"label-value": k, "name": names[k]} for k in labels if k in names]
 
 
 def _count(entry: ImageEntry, part: Part) -> int:

@@ -15,6 +15,7 @@ from napari_cas.store.files import read_group, storing
 from napari_cas.store.labels import LabelArray
 from napari_cas.store.levels import LABELS, locate, open_levels, readable
 from napari_cas.store.links import is_link, linked_inside, refuse_links
+from napari_cas.store.naming import Naming
 from napari_cas.store.predicted import Predicted
 from napari_cas.store.regular import RegularFiles
 from napari_cas.store.sampling import Intensity
@@ -22,12 +23,12 @@ from napari_cas.store.shown import shown_channels
 from napari_cas.store.views import PredictionView
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from napari_cas.protocol import Box, Plane
+    from napari_cas.protocol import Box, Doubt, Plane
 
 
 class ImageEntry:
@@ -42,6 +43,8 @@ class ImageEntry:
         and the probabilities.
     digest : callable
         Gives the digest of a model of the project by name, "" if there is none.
+    naming : Naming, optional
+        The project's names for labels of predictions.
 
     Attributes
     ----------
@@ -73,11 +76,16 @@ class ImageEntry:
     """
 
     def __init__(
-        self, folder: Path, mode: str = "r", digest: Callable[[str], str] = lambda _: ""
+        self,
+        folder: Path,
+        mode: str = "r",
+        digest: Callable[[str], str] = lambda _: "",
+        naming: Naming | None = None,
     ) -> None:
         self.folder = folder
         self.name = folder.name
         self.mode = mode
+        self.naming = naming or Naming()
         self._arrays: dict[str, LabelArray] = {}
         refuse_links(folder.parent, folder.name, "labels")
         attributes = read_group(folder)
@@ -252,8 +260,8 @@ class ImageEntry:
 
     @property
     def prediction_view(self) -> PredictionView:
-        """The prediction with corrections on top, to be shown and painted."""
-        return PredictionView(self.prediction, self.corrections)
+        """The prediction with corrections on top and names applied, to be shown and painted."""
+        return PredictionView(self.prediction, self.corrections, self.naming)
 
     @property
     def problems(self) -> list[str]:
@@ -356,6 +364,7 @@ class ImageEntry:
         *,
         probabilities: bool = False,
         settings: str = "",
+        doubts: Sequence[Doubt] = (),
     ) -> None:
         """Note that these tiles are predicted and on disk; forgets those of other models.
 
@@ -369,6 +378,8 @@ class ImageEntry:
             Whether their probabilities are on disk, too.
         settings : str
             How they were made; see :attr:`PredictConfig.note`.
+        doubts : sequence of Doubt
+            Where the network hesitates most on the last of them.
 
         Raises
         ------
@@ -377,4 +388,6 @@ class ImageEntry:
         StorageError
             If the file system refuses.
         """
-        self.predicted.add(checkpoint, tiles, probabilities=probabilities, settings=settings)
+        self.predicted.add(
+            checkpoint, tiles, probabilities=probabilities, settings=settings, doubts=doubts
+        )

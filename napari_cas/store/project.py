@@ -45,6 +45,8 @@ class Project(ProjectRoot):
         The directory.
     mode : {"r", "r+", "worker"}
         How it was opened.
+    naming : Naming
+        Names of the labels of predictions; change them by :meth:`set_names`.
 
     Examples
     --------
@@ -61,7 +63,6 @@ class Project(ProjectRoot):
         self._lock = lock
         self._entries: dict[str, ImageEntry] = {}
         self._broken: dict[str, CASError] = {}
-        self._order: list[str] = []
         self._load()
 
     # Opening and closing ----------------------------------------------------------------------
@@ -142,19 +143,6 @@ class Project(ProjectRoot):
             for name in self._order:
                 with contextlib.suppress(CASError):
                     self.image(name)
-
-    def _listed(self) -> list[str]:
-        own = check_format(self.path)
-        listed = own.get("images", [])
-        names: list[str] = []
-        for name in listed if isinstance(listed, list) else []:
-            if isinstance(name, str) and safe_name(name) == name:
-                names.append(name)
-            else:
-                self._notes.append(f"{self.path / 'zarr.json'} lists an unusable name: {name!r}.")
-        folder = self.path / "images"
-        found = sorted(p.name for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []
-        return list(dict.fromkeys([*names, *(n for n in found if safe_name(n) == n)]))
 
     def __enter__(self) -> Self:
         return self
@@ -244,7 +232,7 @@ class Project(ProjectRoot):
                 f"No image {name!r} in {self.path}", expected=", ".join(self.images) or "none yet"
             )
         try:
-            entry = ImageEntry(folder, self.mode, self.model_digest)
+            entry = ImageEntry(folder, self.mode, self.model_digest, self.naming)
         except CASError as error:
             self._broken[name] = error
             raise
@@ -356,13 +344,14 @@ class Project(ProjectRoot):
         try:
             fill(draft, unique)
             add_labels(draft, unique)
+            self._check_writing()  # it may have been closed while pixels were copied
             with storing(folder):
                 draft.rename(folder)
         except BaseException:
             shutil.rmtree(draft, ignore_errors=True)
             raise
         self._order.append(unique)
-        self._write_order()
+        self._write_own()
         return self.image(unique)
 
     def remove_image(self, name: str) -> None:
@@ -388,11 +377,7 @@ class Project(ProjectRoot):
             entry.close()
         self._broken.pop(name, None)
         self._order.remove(name)
-        self._write_order()
-
-    def _write_order(self) -> None:
-        own = {"format": FORMAT_VERSION, "images": self._order}
-        write_group(self.path, {"napari-cas": own}, durable=True)
+        self._write_own()
 
     def _check_writing(self) -> None:
         if self.mode != "r+" or self._lock is None:

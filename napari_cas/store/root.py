@@ -1,4 +1,4 @@
-"""What a project keeps besides images: its format, its models and its state."""
+"""What a project keeps besides images: its format, names, models and state."""
 
 from __future__ import annotations
 
@@ -6,10 +6,19 @@ import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from napari_cas.errors import CheckpointError, ProjectError, ProjectFormatError
+from napari_cas.errors import CheckpointError, ProjectError, ProjectFormatError, StorageError
 from napari_cas.store import models
-from napari_cas.store.files import TEMPORARY, check_name, read_group, read_json, write_json
+from napari_cas.store.files import (
+    TEMPORARY,
+    check_name,
+    read_group,
+    read_json,
+    safe_name,
+    write_group,
+    write_json,
+)
 from napari_cas.store.links import is_link, refuse_links
+from napari_cas.store.naming import Naming
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,7 +32,7 @@ FORMAT_VERSION = 1
 
 
 class ProjectRoot:
-    """The models and the state of a project; see :class:`~napari_cas.store.project.Project`."""
+    """Names, models and state of a project; see :class:`~napari_cas.store.project.Project`."""
 
     path: Path
     mode: Mode
@@ -32,9 +41,59 @@ class ProjectRoot:
         self.path = path
         self.mode = mode
         self._notes: list[str] = []
+        self._order: list[str] = []
+        self.naming = Naming()
 
     def _check_writing(self) -> None:
         raise NotImplementedError  # pragma: no cover - the project says when it may be written
+
+    # Images and names -------------------------------------------------------------------------
+
+    def _listed(self) -> list[str]:
+        own = check_format(self.path)
+        self.naming = Naming(own.get("names"))
+        listed = own.get("images", [])
+        names: list[str] = []
+        for name in listed if isinstance(listed, list) else []:
+            if isinstance(name, str) and safe_name(name) == name:
+                names.append(name)
+            else:
+                self._notes.append(f"{self.path / 'zarr.json'} lists an unusable name: {name!r}.")
+        folder = self.path / "images"
+        found = sorted(p.name for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []
+        return list(dict.fromkeys([*names, *(n for n in found if safe_name(n) == n)]))
+
+    def set_names(self, names: Mapping[int, str]) -> None:
+        """Name the labels of predictions; labels of one name are one wherever they are shown.
+
+        Parameters
+        ----------
+        names : mapping of int to str
+            Name by label, instead of all names before; an empty name is none.
+
+        Raises
+        ------
+        InputError
+            If a label or a name cannot be used.
+        ProjectError
+            If the project is not open for writing.
+        StorageError
+            If the file system refuses; the names then stay as they were.
+        """
+        self._check_writing()
+        before = self.naming.names
+        self.naming.set(names)
+        try:
+            self._write_own()
+        except StorageError:
+            self.naming.set(before)
+            raise
+
+    def _write_own(self) -> None:
+        own: dict[str, Any] = {"format": FORMAT_VERSION, "images": self._order}
+        if self.naming.names:
+            own["names"] = self.naming.as_json()
+        write_group(self.path, {"napari-cas": own}, durable=True)
 
     # Models -----------------------------------------------------------------------------------
 

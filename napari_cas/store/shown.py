@@ -7,7 +7,7 @@ that of the image (:class:`napari_cas.store.sampling.Intensity`), however it is 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
@@ -37,11 +37,14 @@ class Shown:
         What is darkest and brightest, in the image's unit; the second is larger.
     lut : str
         Name of a colour table that goes other ways than from black to `color`; else empty.
+    hidden : bool
+        Whether it is out of sight at first, as a band beyond red, green and blue may be.
     """
 
     color: str | None = None
     window: tuple[float, float] | None = None
     lut: str = ""
+    hidden: bool = False
 
 
 def shown_channels(omero: object, count: int) -> tuple[Shown, ...]:
@@ -59,8 +62,15 @@ def shown_channels(omero: object, count: int) -> tuple[Shown, ...]:
     found = [_read(channel) for channel in channels] if isinstance(channels, list) else []
     found = (found + [Shown()] * count)[:count]
     if count > 1 and len({shown.color for shown in found}) == 1:
-        return tuple(Shown(None, shown.window, shown.lut) for shown in found)
-    return tuple(found)
+        found = [replace(shown, color=None) for shown in found]
+    return _seen(found)
+
+
+def _seen(channels: Sequence[Shown]) -> tuple[Shown, ...]:
+    """Return the channels, none of them hidden if all are: an image is there to be seen."""
+    if all(shown.hidden for shown in channels):
+        return tuple(replace(shown, hidden=False) for shown in channels)
+    return tuple(channels)
 
 
 def _read(channel: object) -> Shown:
@@ -69,7 +79,8 @@ def _read(channel: object) -> Shown:
     color = _COLOR.fullmatch(str(channel.get("color")))
     lut = channel.get("lut")
     known = lut if isinstance(lut, str) and _LUT.fullmatch(lut) else ""
-    return Shown(color[1].upper() if color else None, _window(channel.get("window")), known)
+    window, hidden = _window(channel.get("window")), channel.get("active") is False
+    return Shown(color[1].upper() if color else None, window, known, hidden)
 
 
 def _window(window: object) -> tuple[float, float] | None:
@@ -103,6 +114,7 @@ def into_omero(block: dict[str, Any], shown: Sequence[Shown]) -> dict[str, Any]:
 
 def _write(channel: dict[str, Any], shown: Shown) -> dict[str, Any]:
     found = {key: value for key, value in channel.items() if key != "lut"}
+    found["active"] = not shown.hidden
     if shown.color is not None:
         found["color"] = shown.color
     if shown.window is not None:
@@ -163,10 +175,11 @@ def keep_shown(entry: ImageEntry, shown: Sequence[Shown]) -> None:
     StorageError, ProjectFormatError
         If it cannot be written.
     """
-    if entry.mode != "r+" or tuple(shown) == entry.shown:
+    shown = _seen(shown)
+    if entry.mode != "r+" or shown == entry.shown:
         return
     attributes = read_group(entry.folder)
     place = attributes["napari-cas"] if entry.refers else attributes["ome"]
     place["omero"] = into_omero(default_omero(entry), shown)
     write_group(entry.folder, attributes)
-    entry.shown = tuple(shown)
+    entry.shown = shown

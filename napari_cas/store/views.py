@@ -8,6 +8,7 @@ import numpy as np
 
 from napari_cas.errors import InputError
 from napari_cas.store.indexing import IndexedArray, Points, Ranges
+from napari_cas.store.naming import Naming
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -30,6 +31,8 @@ class PredictionView(IndexedArray):
         Labels 1..M, 0 where nothing is predicted yet.
     corrections : LabelArray
         0: none, v + 1: label v. Of the same shape.
+    naming : Naming, optional
+        Names of the labels; of labels with one name the lowest is shown.
 
     Notes
     -----
@@ -38,9 +41,12 @@ class PredictionView(IndexedArray):
     whether the worker has just written a newer one.
     """
 
-    def __init__(self, prediction: LabelArray, corrections: LabelArray) -> None:
+    def __init__(
+        self, prediction: LabelArray, corrections: LabelArray, naming: Naming | None = None
+    ) -> None:
         self.prediction = prediction
         self.corrections = corrections
+        self.naming = naming or Naming()
         self.shape = prediction.shape
         self.dtype = prediction.dtype
 
@@ -85,18 +91,22 @@ class PredictionView(IndexedArray):
     def read_box(self, ranges: Ranges) -> NDArray[Any]:
         """Return the elements at all combinations of `ranges`."""
         out = self.prediction.read_box(ranges)
-        return _overlay(out, self.corrections.read_box(ranges))
+        return self.naming.shown(_overlay(out, self.corrections.read_box(ranges)))
 
     def read_points(self, points: Points) -> NDArray[Any]:
         """Return the elements at `points`."""
         out = self.prediction.read_points(points)
-        return _overlay(out, self.corrections.read_points(points))
+        return self.naming.shown(_overlay(out, self.corrections.read_points(points)))
+
+    def predicted_points(self, points: Points) -> NDArray[Any]:
+        """Return what was last shown of the prediction alone at `points`, without corrections."""
+        return self.naming.shown(self.prediction.read_points(points, fresh=False))
 
     def write_box(self, ranges: Ranges, values: NDArray[Any]) -> None:
         """Set the elements at all combinations of `ranges`."""
-        predicted = self.prediction.read_box(ranges, fresh=False)
+        predicted = self.naming.shown(self.prediction.read_box(ranges, fresh=False))
         corrected = self.corrections.read_box(ranges)
-        wanted = _corrected(predicted, corrected, values)
+        wanted = self._corrected(predicted, corrected, values)
         self.corrections.write_box(ranges, wanted)
 
     def write_points(self, points: Points, values: NDArray[Any]) -> None:
@@ -105,10 +115,18 @@ class PredictionView(IndexedArray):
         flat = np.ravel_multi_index(points, self.shape)[::-1]
         last = flat.size - 1 - np.unique(flat, return_index=True)[1]
         points, values = tuple(axis[last] for axis in points), values[last]
-        predicted = self.prediction.read_points(points, fresh=False)
+        predicted = self.predicted_points(points)
         corrected = self.corrections.read_points(points)
-        wanted = _corrected(predicted, corrected, values)
+        wanted = self._corrected(predicted, corrected, values)
         self.corrections.write_points(points, wanted)
+
+    def _corrected(
+        self, predicted: NDArray[Any], corrected: NDArray[Any], values: NDArray[Any]
+    ) -> NDArray[Any]:
+        """Return the corrections after `values` were painted on `predicted`, as it is shown."""
+        shown = self.naming.shown(_overlay(predicted.copy(), corrected))
+        wanted = np.where(values == predicted, 0, values + 1).astype(corrected.dtype)
+        return np.where(values == shown, corrected, wanted)
 
 
 def _overlay(predicted: NDArray[Any], corrected: NDArray[Any]) -> NDArray[Any]:
@@ -116,15 +134,6 @@ def _overlay(predicted: NDArray[Any], corrected: NDArray[Any]) -> NDArray[Any]:
     where = corrected > 0
     predicted[where] = corrected[where] - 1
     return predicted
-
-
-def _corrected(
-    predicted: NDArray[Any], corrected: NDArray[Any], values: NDArray[Any]
-) -> NDArray[Any]:
-    """Return the corrections after `values` were painted."""
-    shown = _overlay(predicted.copy(), corrected)
-    wanted = np.where(values == predicted, 0, values + 1).astype(corrected.dtype)
-    return np.where(values == shown, corrected, wanted)
 
 
 class Window(IndexedArray):

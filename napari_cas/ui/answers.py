@@ -8,9 +8,10 @@ from napari.utils.notifications import show_error, show_info, show_warning
 
 from napari_cas.errors import CASError
 from napari_cas.session import Message, Progress, State, merging
-from napari_cas.ui import facts, guide
+from napari_cas.ui import facts, guide, paths, sources
 from napari_cas.ui.activity import Activity
 from napari_cas.ui.extras import Extras
+from napari_cas.ui.kinds import Kinds
 from napari_cas.ui.pace import Pace
 from napari_cas.ui.panels.common import settle
 
@@ -51,9 +52,11 @@ class Answers:
         self.activity = Activity()
         self.pace = Pace()
         self.extras = Extras(layers)
+        self.kinds = Kinds(session, layers, panel.kinds)
         self.counter = facts.RegionCounter()
         self.adding = False
         self._problem: Message | None = None
+        self._news = self._doing = ""
         self._chosen: list[str] = []
         self._links: list[tuple[Any, Callable[..., None]]] = [
             (session.project_changed, self._project),
@@ -70,6 +73,7 @@ class Answers:
             (session.live_changed, self._live),
             (session.checkpoint_changed, self._checkpoint),
             (session.regions_changed, self._regions),
+            (session.names_changed, self._names),
             (layers.region_chosen, self._region_chosen),
             (layers.chosen_changed, self.show_chosen),
             (layers.result_removed, self._result_removed),
@@ -96,22 +100,34 @@ class Answers:
     # -- messages and the guide -----------------------------------------------------------------
 
     def say(self, message: Message) -> None:
-        """Tell the annotator: as a notification and in the status line, never as a dialog."""
-        self._problem = message if message.level != "info" else None
-        self.show_status(str(message))
+        """Tell the annotator: as a notification and in the panel, never as a dialog.
+
+        napari cuts what it notifies of to a line and takes it away soon. What is wrong stands in
+        the place of the guide, which is always in sight, and news in the status line.
+        """
+        news = message.level == "info"
+        self._problem = None if news else message
+        self.show_news(f"{self._news} {message}".strip() if news else "")
         _SHOW[message.level](str(message))
         self.refresh()
 
-    def show_status(self, text: str) -> None:
-        """Show one line under the buttons, at once and instead of any that waits."""
-        self.pace.forget("status")
-        self.panel.train.show_status(text)
+    def show_news(self, text: str) -> None:
+        """Say under the buttons what has happened, until the annotator or the worker goes on."""
+        self._news = text
+        self._show_status()
 
-    def forget_problem(self) -> None:
-        """Stop showing a warning or an error: the annotator has gone on to something else."""
-        if self._problem is not None:
-            self._problem = None
-            self.show_status(_STATUS.get(self.session.state) or self._summary())
+    def _show_status(self) -> None:
+        """Show news or else what is under way, at once and instead of anything that waits."""
+        self.pace.forget("status")
+        state = self.session.state
+        now = _STATUS.get(state) or (self._doing if state.busy else self._summary())
+        self.panel.train.show_status(self._news or now)
+
+    def forget(self) -> None:
+        """Stop showing problems and news: the annotator has gone on to something else."""
+        self._problem = None
+        if self._news:
+            self.show_news("")
 
     def attempt(self, action: Callable[[], Any]) -> Any:
         """Do something; an error a person can act on becomes a message.
@@ -121,7 +137,7 @@ class Answers:
         object
             What `action` returned, or None.
         """
-        self.forget_problem()
+        self.forget()
         try:
             result = action()
         except CASError as error:
@@ -133,6 +149,8 @@ class Answers:
     def refresh(self) -> None:
         """Show what to do next, and enable what can be done now."""
         now = facts.gather(self.session, self.layers, self.counter, adding=self.adding)
+        if now.flat and self._problem is not None and self._problem.text == guide.FLAT:
+            self._problem = None
         busy = self.session.state.busy
         trained = now.trained
         self.panel.train.show_busy(busy, can_run=now.project and now.writable, learns=now.busy)
@@ -151,8 +169,6 @@ class Answers:
 
     def show_chosen(self) -> None:
         """Show which image layers would be annotated."""
-        from napari_cas.ui import paths, sources
-
         if self.session.project is not None:
             self.refresh()
             return
@@ -160,12 +176,12 @@ class Answers:
         names = [layer.name for layer in chosen]
         if names != self._chosen:  # what was wrong with another image is no matter now
             self._chosen = names
-            self.forget_problem()
+            self.forget()
         together, apart = sources.look_like_channels(chosen), sources.same_shape(chosen)
         start = self.panel.start
         start.show_layers(names, may_be_channels=apart, are_channels=together)
         start.show_axes(sources.readings(chosen[0]) if chosen else ())
-        start.suggest_path(str(paths.new_project(chosen[0].name)) if chosen else "")
+        start.suggest_path(str(paths.new_project(sources.title(chosen))) if chosen else "")
         self.refresh()
 
     # -- the session's signals ------------------------------------------------------------------
@@ -174,7 +190,7 @@ class Answers:
         self.pace.forget()
         self.panel.show_project(project is not None)
         self.panel.plot.clear()
-        self._problem = None
+        self._problem, self._news, self._doing = None, "", ""
         if project is None:
             self.layers.show(None, predicted=False)
             self.activity.clear()
@@ -183,13 +199,14 @@ class Answers:
         else:
             self.panel.project.show_project(str(project.path), writable=self.session.writable)
             self.panel.images.add.setEnabled(self.session.writable)
-            self.show_status("")
+            self._show_status()
             self.panel.form.show_config(self.session.config)
             self._devices()
         self.refresh()
 
     def _images(self, names: tuple[str, ...]) -> None:
         current = None if self.session.image is None else self.session.image.name
+        self.layers.sight.disown(names)
         self.panel.images.show_images(names, current)
 
     def _image(self, entry: ImageEntry | None) -> None:
@@ -201,25 +218,22 @@ class Answers:
         )
         self.extras.forget()
         self.extras.update(entry)
+        self.panel.kinds.show_all()
+        self.kinds.update()
         self._images(self.session.images)
         self.refresh()
 
     def _state(self, state: State) -> None:
         if not state.busy:
             self.pace.flush()
-        if state in _STATUS:
-            self.show_status(_STATUS[state])
-        elif state is State.READY and not self._stands():
-            self.show_status(self._summary())
+        if state is State.STOPPING:
+            self._news = ""  # Cancel was pressed, and is to be seen to work
         if not state.busy:
+            self._doing = ""
+            self._show_status()
             self.panel.train.show_progress(1, 1)
+            self.kinds.update()
         self.refresh()
-
-    def _stands(self) -> bool:
-        """Whether the status line still says what is wrong; training goes on after a warning."""
-        return self._problem is not None and (
-            self._problem.level == "error" or not self.session.reports
-        )
 
     def _progressed(self, step: Progress) -> None:
         self.activity.show(step)
@@ -239,6 +253,7 @@ class Answers:
             self._status_soon(f"{step.text}{of}")
 
     def _status_soon(self, text: str) -> None:
+        self._doing = text
         self.pace.show("status", lambda: self.panel.train.show_status(text))
 
     def _summary(self) -> str:
@@ -254,9 +269,12 @@ class Answers:
         )
 
     def _reported(self, report: RoundReport) -> None:
+        if report.losses:
+            self._news = ""
         self.panel.plot.add(report)
         self.pace.show("plot", self.panel.plot.draw)
         self.pace.show("alike", self.refresh)
+        self.pace.show("kinds", self.kinds.update)
         seconds = report.seconds.get("total")
         took = f", {seconds:.1f} s a round" if seconds else ""
         self._status_soon(f"Fine-tuning: step {report.steps} on {report.device}{took}")
@@ -270,12 +288,13 @@ class Answers:
         if done:
             self.say(Message("info", "All planes of all images are predicted."))
         else:
-            self.show_status("Stopped. Predict all goes on from here.")
+            self.show_news("Stopped. Predict all goes on from here.")
 
     def _device(self, _worker: WorkerInfo) -> None:
         self._devices()
         if self.session.state.busy:
-            self.show_status("Fine-tuning: the first round…")
+            self._doing = "Fine-tuning: the first round…"
+            self._show_status()
 
     def _devices(self) -> None:
         worker = self.session.worker
@@ -298,6 +317,7 @@ class Answers:
             self.panel.plot.clear()
             self.layers.drop_results()
             self.extras.forget()
+            self.kinds.update()
             self.layers.ensure_regions(writable=self.session.writable)
         self.refresh()
 
@@ -305,6 +325,9 @@ class Answers:
         self.layers.refresh_regions()
         self.counter.forget()
         self.refresh()
+
+    def _names(self, _names: dict[int, str]) -> None:
+        self.kinds.renamed()
 
     def _region_chosen(self) -> None:
         self.panel.train.show_region(self.layers.region_colour())

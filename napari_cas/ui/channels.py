@@ -24,6 +24,10 @@ _NAMED = {
     "00FFFF": "cyan", "FF00FF": "magenta", "FFFF00": "yellow",
 }  # fmt: skip
 """What napari calls them: its list of colour tables shows these names."""
+_DARK, _BRIGHT = 1 / 8, 1.5
+"""As parts of what napari draws as full colour: below or above, a picture is all black or white."""
+
+BANDS = "channel by channel, as its values are no colours"
 
 
 def colour_table(color: str) -> str | Colormap:
@@ -42,6 +46,42 @@ def colour_table(color: str) -> str | Colormap:
     return Colormap([[0, 0, 0, 1], [*rgb, 1]], name=f"#{color}")
 
 
+def no_colours(layer: Image, entry: ImageEntry) -> str:
+    """Return how an image is to be shown instead if napari takes it for a picture in vain, or "".
+
+    Whatever has a last axis of 3 or 4 is a picture to napari, without contrast limits: a raster of
+    12 bits in 16 is black in it, and its fourth band its opacity.
+
+    Parameters
+    ----------
+    layer : Image
+        The annotator's.
+    entry : ImageEntry
+        The image that it shows.
+    """
+    if not layer.rgb:
+        return ""
+    full = 1.0 if entry.dtype.kind == "f" else float(np.iinfo(entry.dtype).max)
+    brightest = max(entry.intensity.high) / full
+    wide = entry.dtype.itemsize > 1  # of 8 bits, our own layer would be as dark
+    unseen = wide and not _DARK <= brightest <= _BRIGHT
+    return BANDS if entry.n_channels > 3 or unseen else ""
+
+
+def show_bands(layers: Sequence[Image]) -> None:
+    """Give bands that napari took for red, green, blue and opacity these colours.
+
+    Parameters
+    ----------
+    layers : sequence of Image
+        A layer a band, not in the viewer yet; a fourth one stays out of sight at first.
+    """
+    for layer, name in zip(layers, ("red", "green", "blue"), strict=False):
+        layer.colormap = name
+    for layer in layers[3:]:
+        layer.visible = False
+
+
 def show_as(layer: Image, shown: Shown) -> None:
     """Give a layer the colours and the contrast that are known of its channel.
 
@@ -52,6 +92,7 @@ def show_as(layer: Image, shown: Shown) -> None:
     shown : Shown
         What is not said in it, and colour tables that this napari has not, leave the layer alone.
     """
+    layer.visible = not shown.hidden
     if shown.lut in AVAILABLE_COLORMAPS:
         layer.colormap = shown.lut
     elif shown.color is not None:
@@ -75,7 +116,8 @@ def shown_as(layer: Image) -> Shown:
     name = str(layer.colormap.name)
     color = "".join(f"{round(255 * float(part)):02X}" for part in top)
     low, high = (float(limit) for limit in layer.contrast_limits)
-    return Shown(color, (low, high), "" if plain or name not in AVAILABLE_COLORMAPS else name)
+    lut = "" if plain or name not in AVAILABLE_COLORMAPS else name
+    return Shown(color, (low, high), lut, hidden=not layer.visible)
 
 
 def keep_looks(entry: ImageEntry, layers: Sequence[Image]) -> None:

@@ -64,6 +64,11 @@ def accept(viewer: Viewer) -> None:
     panel_of(viewer).intents.accept_under_cursor()
 
 
+def go_next(viewer: Viewer) -> None:
+    """Go to where the network hesitates most."""
+    panel_of(viewer).intents.go_next()
+
+
 def split(viewer: Viewer) -> None:
     """Show the connected pieces of the prediction as a new Labels layer."""
     panel_of(viewer).intents.splitting.split()

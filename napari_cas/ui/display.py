@@ -10,6 +10,7 @@ from napari.layers import Image, Labels
 from napari_cas.store.metadata import channel_color
 from napari_cas.store.shown import in_true_colour
 from napari_cas.ui.channels import colour_table, show_as
+from napari_cas.ui.kinds import features
 from napari_cas.ui.looks import (
     PREDICTION_OPACITY,
     REGIONS_OPACITY,
@@ -93,7 +94,9 @@ def regions_layer(entry: ImageEntry, frame: Frame) -> Labels:
 
 def prediction_layer(entry: ImageEntry, frame: Frame) -> Labels:
     """Return the layer of the prediction, as far as `frame` goes."""
-    return _labels("prediction", entry, frame, prediction_colours(), PREDICTION_OPACITY)
+    layer = _labels("prediction", entry, frame, prediction_colours(), PREDICTION_OPACITY)
+    layer.features = features(entry.naming)
+    return layer
 
 
 def _labels(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_cas.metrics.uncertainty import normalised_entropy
 from napari_cas.ui import display
 
 if TYPE_CHECKING:
@@ -19,8 +20,7 @@ if TYPE_CHECKING:
 class Uncertainty:
     """Normalised entropy of channel probabilities, computed where it is looked at.
 
-    0 where one channel has all the probability, 1 where all channels have the same:
-    ``-Σ p log p / log M``. Unpredicted pixels (all probabilities 0) are 0.
+    Unpredicted pixels (all probabilities 0) are 0.
 
     Parameters
     ----------
@@ -37,11 +37,7 @@ class Uncertainty:
 
     def __getitem__(self, key: Any) -> NDArray[np.float32]:
         key = key if isinstance(key, tuple) else (key,)
-        p = np.asarray(self._probabilities[(slice(None), *key)], dtype=np.float32)
-        terms = np.zeros_like(p)
-        np.log(p, where=p > 0, out=terms)
-        entropy = -(p * terms).sum(axis=0) / np.log(max(p.shape[0], 2))
-        return np.clip(entropy, 0, 1).astype(np.float32)
+        return normalised_entropy(np.asarray(self._probabilities[(slice(None), *key)]))
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         whole = self[(slice(None),) * self.ndim]

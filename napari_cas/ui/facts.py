@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_cas.session import State
+from napari_cas.ui import sources
 from napari_cas.ui.guide import Facts
 
 if TYPE_CHECKING:
@@ -55,10 +56,12 @@ def _count(entry: ImageEntry, plane: Plane) -> tuple[int, bool]:
     for where, box in entry.regions.painted_chunks():
         if where == plane:
             pixels = np.asarray(entry.regions[(*plane, *box.slices)])
-            found.update(np.flatnonzero(np.bincount(pixels[pixels > 0])).tolist())
+            ids = pixels[pixels > 0]
+            if ids.size:
+                found |= {int(ids.min()), int(ids.max())}  # any more make no difference
             if len(found) > 1:
                 return 2, False
-            painted += int(np.count_nonzero(pixels))
+            painted += ids.size
     height, width = entry.plane_size
     return len(found), painted == height * width
 
@@ -77,10 +80,11 @@ def gather(
     adding : bool
         Whether images are being copied into the project.
     """
-    entry = session.image
+    entry, chosen = session.image, layers.chosen()
     return Facts(
         image_layers=len(layers.image_layers()),
-        chosen=len(layers.chosen()),
+        chosen=len(chosen),
+        readings=len(sources.readings(chosen[0])) if chosen else 0,
         project=session.project is not None,
         writable=session.writable,
         adding=adding,
@@ -94,7 +98,9 @@ def gather(
         prediction_layer=layers.prediction is not None,
         image_layer=entry is None or layers.sight.shows(entry.name),
         covered=entry is not None and layers.sight.is_covered(entry.name),
+        buried=entry is not None and layers.sight.is_buried(entry.name, layers.regions),
         brush=layers.has_brush(),
         flat=layers.regions is None or layers.view() is not None,
         cut=entry is not None and layers.frame.cuts,
+        last=entry is not None and entry.name == session.images[-1],
     )

@@ -6,6 +6,10 @@ from dataclasses import dataclass
 
 RUN_KEY = "Ctrl+Enter"
 FLAT = "Painting goes plane by plane: go back to the 2-D view of y and x."
+PICK = (
+    "Point at a predicted segment and press A; or select the prediction layer, pick a label there, "
+    "and press the button."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +20,8 @@ class Facts:
     ----------
     image_layers, chosen : int
         Image layers in the viewer, and those among them that are selected.
+    readings : int
+        What the dimensions of the first of these may mean: so many readings.
     project : bool
         Whether a project is open.
     writable : bool
@@ -42,16 +48,21 @@ class Facts:
         Whether a layer shows the image that is painted.
     covered : bool
         Whether an image that was opened since lies over the one that is painted.
+    buried : bool
+        Whether the image lies over its strokes.
     brush : bool
         Whether dragging the mouse would paint.
     flat : bool
         Whether y and x are on the screen and nothing else, as painting needs it.
     cut : bool
         Whether more of a huge plane is looked at than can be painted on.
+    last : bool
+        Whether no image of the project comes after the one shown.
     """
 
     image_layers: int = 0
     chosen: int = 0
+    readings: int = 1
     project: bool = False
     writable: bool = True
     adding: bool = False
@@ -65,9 +76,11 @@ class Facts:
     prediction_layer: bool = True
     image_layer: bool = True
     covered: bool = False
+    buried: bool = False
     brush: bool = True
     flat: bool = True
     cut: bool = False
+    last: bool = False
 
 
 def next_step(facts: Facts) -> str:
@@ -88,6 +101,8 @@ def next_step(facts: Facts) -> str:
         return "The image's layer was removed: press N to bring it back."
     if facts.covered:
         return "Another image lies on top: Add takes it into the project, N hides it to paint on."
+    if facts.buried:
+        return "The image lies over the regions: press N to bring them up."
     if not facts.flat:
         return FLAT
     if facts.cut:
@@ -103,7 +118,8 @@ def next_step(facts: Facts) -> str:
     if facts.trained and not facts.prediction_layer:
         return "The prediction layer was removed: Predict all brings it back."
     if facts.regions == 0:
-        return "Predicted from what was learnt. Paint where it is wrong, or go on (Page Down)."
+        on = "." if facts.last else ", or go on (Page Down)."
+        return f"Predicted from what was learnt. Paint where it is wrong{on}"
     if facts.regions == 1 and not facts.trained:
         return "Press N and paint something that looks different."
     if facts.live:
@@ -125,6 +141,8 @@ def _before_project(facts: Facts) -> str:
         return "Open an image: drop a file on the window, or try a sample below."
     if facts.chosen == 0:
         return "Select the image layer you want to annotate in the layer list."
+    if facts.readings > 1:
+        return "Check the axes below, then press Start annotating."
     if facts.chosen < facts.image_layers:
         return "Press Start annotating, or select more images in the layer list to take them too."
     return "Press Start annotating."

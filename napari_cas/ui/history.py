@@ -117,7 +117,7 @@ class Corrections:
         points = tuple(np.concatenate(axis) for axis in zip(*(p for p, _ in changed), strict=True))
         old = np.concatenate([values for _, values in changed])
         # Not fresh: what the annotator saw under the brush, whatever the worker has written since.
-        shown = self._entry.prediction.read_points(points, fresh=False)
+        shown = self._entry.prediction_view.predicted_points(points)
         regions = self._entry.regions.read_points(points)
         places = where.touched(atoms, self._origin)
         self._undone.clear()

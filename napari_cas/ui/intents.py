@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from napari_cas.session import Message, State, machine, merging, transfer
 from napari_cas.ui import paths, samples, sources
-from napari_cas.ui.guide import FLAT
+from napari_cas.ui.guide import FLAT, PICK
 from napari_cas.ui.seen import Seen
 from napari_cas.ui.splitting import Splitting
 
@@ -25,11 +25,6 @@ if TYPE_CHECKING:
     from napari_cas.ui.answers import Answers
     from napari_cas.ui.layers import LayerAdapter
     from napari_cas.ui.panel import Panel
-
-_PICK = (
-    "Point at a predicted segment and press A; or select the prediction layer, pick a label there, "
-    "and press the button."
-)
 
 
 class Intents:
@@ -73,6 +68,9 @@ class Intents:
         train.live_toggled.connect(self.set_live)
         train.device_chosen.connect(self.choose_device)
         self.panel.alike.merge_requested.connect(self.merge_alike)
+        self.panel.kinds.named.connect(self.name_kind)
+        self.panel.kinds.singled_out.connect(self.answers.kinds.single_out)
+        results.next_requested.connect(self.go_next)
         results.accept_requested.connect(self.accept_selected)
         results.split_requested.connect(self.splitting.split)
         results.predict_all_requested.connect(self.predict_all)
@@ -98,6 +96,8 @@ class Intents:
         axes : str
             What the dimensions of a stack mean; by default the likeliest reading.
         """
+        if self.answers.adding:  # pressed twice: the images would be taken twice
+            return
         groups, new = self._chosen(as_channels=as_channels, axes=axes)
         if not new:
             self.answers.say(Message("warning", "Select an image layer first."))
@@ -117,14 +117,16 @@ class Intents:
 
     def add_images(self) -> None:
         """Take the selected image layers into the open project."""
+        if self.answers.adding:
+            return
         groups, new = self._chosen(as_channels=False, axes="", without=self.layers.taken())
         if not new:
             text = "Select image layers that are not in the project yet."
             self.answers.say(Message("warning", text))
             return
         self.answers.adding = True
-        self.answers.forget_problem()
-        self.answers.show_status(f"Copying {_images(len(new))} into the project…")
+        self.answers.forget()
+        self.answers.show_news(f"Copying {_images(len(new))} into the project…")
         future = self.session.add_images_later(new, before=lambda names: self._own(names, groups))
         future.add_done_callback(self._told_added)
 
@@ -150,7 +152,7 @@ class Intents:
     def _told_added(self, done: Future[tuple[str, ...]]) -> None:
         self._added()
         if done.exception() is None:
-            self.answers.show_status(f"{_images(len(done.result()))} added.")
+            self.answers.show_news(f"{_images(len(done.result()))} added.")
 
     def _added(self) -> None:
         self.answers.adding = False
@@ -162,7 +164,8 @@ class Intents:
         self.answers.attempt(lambda: self.session.open_project(path))
         if self.session.project is not before:
             self.seen.forget()
-            self.session.warm_up()
+            if self.session.writable:
+                self.session.warm_up()
 
     def close_project(self) -> None:
         """Save and close the project."""
@@ -172,8 +175,11 @@ class Intents:
     def remove_image(self) -> None:
         """Remove the image that is shown from the project, after asking."""
         entry = self.session.image
-        if entry is not None and self.panel.project.confirm_removal(entry.name):
-            self.answers.attempt(lambda: self.session.remove_image(entry.name))
+        if entry is None or not self.panel.project.confirm_removal(entry.name):
+            return
+        self.answers.attempt(lambda: self.session.remove_image(entry.name))
+        if entry.name not in self.session.images:
+            self.answers.show_news(f"Image {entry.name!r} is no longer in the project.")
 
     def open_sample(self, name: str) -> None:
         """Open a sample that comes with the package."""
@@ -210,8 +216,9 @@ class Intents:
         self.answers.refresh()
         if seen is None:
             return
+        self.answers.kinds.update()
         if self.session.state is State.READY and self.seen.is_outdated(*seen):
-            self.predict_view()
+            self.session.predict_view()
 
     def _look(self) -> None:
         """Tell the session what is looked at now: it hears of moves only when they have ended."""
@@ -255,12 +262,12 @@ class Intents:
         if label:
             self._accept(label, None)
         else:
-            self.answers.say(Message("warning", _PICK))
+            self.answers.say(Message("warning", PICK))
 
     def _is_flat(self) -> bool:
         """Whether a plane is shown as it is painted on; says so if not."""
         if self.session.image is None or self.layers.view() is not None:
-            return True
+            return self.session.image is not None
         self.answers.say(Message("warning", FLAT))
         return False
 
@@ -273,7 +280,7 @@ class Intents:
             region = self.answers.attempt(lambda: self.session.accept_as_region(label, at))
         if region is not None:
             where = "Segment" if at else f"Label {label}"
-            self.answers.show_status(f"{where} accepted as region {region}.{undo.note}")
+            self.answers.show_news(f"{where} accepted as region {region}.{undo.note}")
 
     def merge_alike(self) -> None:
         """Give regions that look alike one id."""
@@ -283,7 +290,7 @@ class Intents:
             gone = self.answers.attempt(self.session.merge_alike)
         if gone:
             merged = f"{gone} region{'s' * (gone > 1)} merged into alike ones."
-            self.answers.show_status(f"{merged}{undo.note}")
+            self.answers.show_news(f"{merged}{undo.note}")
 
     # -- learning -------------------------------------------------------------------------------
 
@@ -292,9 +299,10 @@ class Intents:
         if self.session.project is None:
             return
         self._look()
-        # Here rather than with the first result: making a layer's controls takes napari a while.
-        self.layers.ensure_prediction()
         self.answers.attempt(self.session.fine_tune)
+        if self.session.state not in (State.READY, State.WARMING):
+            # Rather than with the first result: making a layer's controls takes napari a while.
+            self.layers.ensure_prediction()
 
     def cancel(self) -> None:
         """Stop after the present round."""
@@ -308,10 +316,6 @@ class Intents:
         """Switch live mode on or off."""
         if self.session.project is not None:
             self.set_live(not self.session.live)
-
-    def predict_view(self) -> None:
-        """Predict what is looked at with the present model."""
-        self.session.predict_view()
 
     def predict_all(self) -> None:
         """Predict every plane of every image."""
@@ -354,6 +358,27 @@ class Intents:
 
     # -- results --------------------------------------------------------------------------------
 
+    def name_kind(self, label: int, name: str) -> None:
+        """Name a kind that was found; kinds of one name are shown as one."""
+        self.answers.attempt(lambda: self.session.name_kind(label, name))
+        self.answers.kinds.update()  # what could not be taken is not shown
+
+    def go_next(self) -> None:
+        """Go to where the network hesitates most, on whichever image, so that it can be painted."""
+        if self.session.project is None:
+            return
+        self.session.flush()  # what is painted by now counts
+        place = self.answers.attempt(self.session.where_next)
+        if place is None:
+            return
+        if self.session.image is None or self.session.image.name != place.image:
+            self.select_image(place.image)
+        self.layers.go_to(place.plane, (place.y, place.x))
+        self.layers.ensure_regions(writable=self.session.writable)
+        self.answers.show_news(
+            f"In the middle the network hesitates ({100 * place.value:.0f} %): paint what it is."
+        )
+
     def show_extra(self, kind: str, *, on: bool) -> None:
         """Show or hide the layer of probabilities or of uncertainty."""
         self.answers.extras.want(kind, on=on)
@@ -361,7 +386,7 @@ class Intents:
         if on:
             self.answers.extras.update(self.session.image)
             if self.session.checkpoint is not None and self.session.writable:
-                self.predict_view()
+                self.session.predict_view()
 
     # -- model and export -----------------------------------------------------------------------
 
@@ -385,7 +410,7 @@ class Intents:
         """Forget what was learnt; strokes stay."""
         self.answers.attempt(self.session.reset_model)
         if self.session.checkpoint is None:
-            self.answers.show_status("What was learnt is forgotten; your strokes are kept.")
+            self.answers.show_news("What was learnt is forgotten; your strokes are kept.")
 
     def export(self, path: str | Path) -> None:
         """Write the project as an OME-Zarr data set in the background."""

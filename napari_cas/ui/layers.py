@@ -68,17 +68,15 @@ class LayerAdapter(Viewpoint):
         self._looks: dict[str, Look] = {}
         self._corrections = Corrections(self.corrected.emit)
         self._quiet = False
-        eye = where.camera(self._viewer).events
+        dims, eye = self._viewer.dims.events, where.camera(self._viewer).events
+        moves = (dims.current_step, dims.ndisplay, dims.order, eye.center, eye.zoom)
         self._sources = [
             (self._viewer.layers.selection.events.changed, self._selection_changed),
             (self._viewer.layers.events.inserted, self._selection_changed),
+            (self._viewer.layers.events.reordered, self._selection_changed),
             (self._viewer.layers.events.removing, self._removing),
             (self._viewer.layers.events.removed, self._removed),
-            (self._viewer.dims.events.current_step, self._moved),
-            (self._viewer.dims.events.ndisplay, self._moved),
-            (self._viewer.dims.events.order, self._moved),
-            (eye.center, self._moved),
-            (eye.zoom, self._moved),
+            *((event, self._moved) for event in moves),
         ]
         for event, listener in self._sources:
             event.connect(listener)
@@ -281,7 +279,7 @@ class LayerAdapter(Viewpoint):
         """Give the brush another region id, and make the regions layer active, brush in hand."""
         self.ensure_regions()
         if self._entry is not None and self.regions is not None:
-            self.sight.uncover(self._entry.name)
+            self.sight.uncover(self._entry.name, self.regions)
             self.regions.selected_label = region
             self.regions.visible = True  # napari takes the brush away from a hidden layer
             if str(self.regions.mode) not in ("paint", "polygon", "fill"):
@@ -363,8 +361,8 @@ class LayerAdapter(Viewpoint):
     def _let_go(self, role: str) -> Labels | None:
         """Keep the looks of a layer for the next one of its role, and stop listening to it."""
         layer: Labels | None = getattr(self, role)
-        if layer is not None:
-            self._looks[role] = Look.of(layer)
+        if layer is not None and self._entry is not None:
+            self._looks[role] = Look.of(layer, self._entry.plane_size)
         self._forget(layer)
         setattr(self, role, None)
         return layer

@@ -27,14 +27,14 @@ class Look:
     ----------
     mode : str
         Tool in hand, such as ``"paint"``.
-    brush_size : int
-        In data pixels.
+    brush_size : int or None
+        In data pixels; None where it is the usual one, which depends on the image.
     opacity, contour, visible, blending, n_edit_dimensions, preserve_labels, contiguous
         As in napari.
     """
 
     mode: str
-    brush_size: int
+    brush_size: int | None
     opacity: float
     contour: int
     visible: bool
@@ -44,10 +44,13 @@ class Look:
     contiguous: bool
 
     @classmethod
-    def of(cls, layer: Labels) -> Look:
-        """Return the look of a layer."""
+    def of(cls, layer: Labels, plane_size: tuple[int, int]) -> Look:
+        """Return the look of a layer on planes of this size."""
         values = {field.name: getattr(layer, field.name) for field in fields(cls)}
-        return cls(**{**values, "mode": str(layer.mode), "blending": str(layer.blending)})
+        values |= {"mode": str(layer.mode), "blending": str(layer.blending)}
+        if layer.brush_size == brush_size(*plane_size):
+            values["brush_size"] = None
+        return cls(**values)
 
     def give(self, layer: Labels) -> None:
         """Make `layer` look like this; the mode last, as napari resets it with others."""
@@ -55,7 +58,10 @@ class Look:
             value: Any = getattr(self, field.name)
             if field.name == "n_edit_dimensions":
                 value = min(value, layer.ndim)
-            if value != getattr(layer, field.name):  # napari draws anew even for what it has
+            if value not in (
+                None,
+                getattr(layer, field.name),
+            ):  # napari draws anew even for what it has
                 setattr(layer, field.name, value)
 
 

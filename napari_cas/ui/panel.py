@@ -13,6 +13,7 @@ from napari_cas.ui.panels.alike import AlikeView
 from napari_cas.ui.panels.guide import GuideView
 from napari_cas.ui.panels.hands import leave_to_canvas
 from napari_cas.ui.panels.images import ImagesView
+from napari_cas.ui.panels.kinds import KindsView
 from napari_cas.ui.panels.machine import MachineView
 from napari_cas.ui.panels.project import ProjectView
 from napari_cas.ui.panels.results import ResultsView
@@ -85,6 +86,7 @@ class Panel(QWidget):
         self.train = TrainView()
         self.plot = LossPlot()
         self.alike = AlikeView()
+        self.kinds = KindsView()
         self.results = ResultsView()
         self.form = ConfigForm(config)
         self.settings = QCollapsible("Settings", expandedIcon="▾", collapsedIcon="▸")
@@ -110,7 +112,8 @@ class Panel(QWidget):
         column = QVBoxLayout(self._annotate)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(8)
-        for view in (self.project, self.images, self.train, self.plot, self.alike, self.results):
+        above = (self.project, self.images, self.train, self.plot, self.alike)
+        for view in (*above, self.kinds, self.results):
             column.addWidget(view)
         column.addWidget(self.settings)
         inner = QWidget()

@@ -20,7 +20,20 @@ def new_project(name: str) -> Path:
         Name of an image, of any characters.
     """
     safe = "".join(c if c.isalnum() or c in "-_. " else "_" for c in name).strip(" ._") or "project"
-    candidate, number = home() / f"{safe}.zarr", 2
+    return free(home(), safe, ".zarr")
+
+
+def free(folder: Path, stem: str, suffix: str = "") -> Path:
+    """Return a path in a folder that is not taken: with a number if need be.
+
+    Parameters
+    ----------
+    folder : Path
+        Where.
+    stem, suffix : str
+        What comes before and behind the number.
+    """
+    candidate, number = folder / f"{stem}{suffix}", 2
     while candidate.exists():
-        candidate, number = home() / f"{safe}-{number}.zarr", number + 1
+        candidate, number = folder / f"{stem}-{number}{suffix}", number + 1
     return candidate

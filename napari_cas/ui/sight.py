@@ -8,7 +8,6 @@ hidden, because hidden layers still give the viewer their sliders.
 
 from __future__ import annotations
 
-import inspect
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -17,10 +16,10 @@ import psygnal
 from napari.layers import Image
 
 from napari_cas.ui import display
-from napari_cas.ui.channels import keep_looks
+from napari_cas.ui.channels import keep_looks, no_colours, show_bands
 from napari_cas.ui.looks import resemble
 from napari_cas.ui.placing import misfit, plane_shown
-from napari_cas.ui.where import camera
+from napari_cas.ui.where import camera, canvas_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -66,6 +65,10 @@ class Sight:
         self._pixels[name] = list(layers)
         self._axes[name] = axes
 
+    def disown(self, names: Iterable[str]) -> None:
+        """Forget the annotator's layers of other images than these: they may be added again."""
+        self._pixels = {name: self._pixels[name] for name in names if name in self._pixels}
+
     def belongs(self, name: str, layer: Layer) -> None:
         """Remember a layer of the annotator's, such as objects, that says something of an image."""
         self._results.setdefault(name, []).append(layer)
@@ -106,13 +109,16 @@ class Sight:
         if len(made) == len(models):
             for layer, model in zip(made, models, strict=True):
                 resemble(layer, model)
+        elif any(model.rgb for model in models):
+            show_bands(made)
         return list(made)
 
     def _set_misfits_aside(self, entry: ImageEntry) -> tuple[float, ...]:
         """Take layers out of the list that do not fit; return what plane was looked at, if any."""
         layers = self._present(self._pixels.get(entry.name, ()))
         axes = self._axes.get(entry.name, "")
-        shown = next(filter(None, (misfit(layer, axes, entry) for layer in layers)), "")
+        reasons = (misfit(a, axes, entry) or no_colours(a, entry) for a in layers)
+        shown = next(filter(None, reasons), "")
         if not shown:
             return ()
         at = plane_shown(layers[0], axes, entry, self._viewer.dims.point)
@@ -165,9 +171,19 @@ class Sight:
         """Return whether an image that was opened since lies over one of the project."""
         return bool(self._covering(self._pixels_of(name)))
 
-    def uncover(self, name: str) -> None:
-        """Hide images that were opened since and lie over one of the project."""
+    def is_buried(self, name: str, strokes: Layer | None) -> bool:
+        """Return whether an image of the project lies over its strokes, as after a drag."""
+        layers = self._viewer.layers
+        if strokes is None or strokes not in layers:
+            return False
+        above = layers[layers.index(strokes) + 1 :]
+        return any(layer in above and covers(layer, strokes) for layer in self._pixels_of(name))
+
+    def uncover(self, name: str, strokes: Layer) -> None:
+        """Hide images that were opened since and lie over one of the project; strokes come up."""
         self._hide(self._covering(self._pixels_of(name)))
+        if self.is_buried(name, strokes):
+            self._viewer.layers.move(self._viewer.layers.index(strokes), len(self._viewer.layers))
 
     def _pixels_of(self, name: str) -> list[Layer]:
         return self._present([*self._pixels.get(name, ()), *self.added])
@@ -230,12 +246,23 @@ def fit(viewer: ViewerModel, layers: Sequence[Layer]) -> None:
     Parameters
     ----------
     viewer : ViewerModel
-        Before napari 0.9 it fits all its layers, hidden ones of other sizes too.
+        By itself, napari fits hidden layers of other sizes, too (before 0.9), or fails where
+        another layer has more axes than these (0.9).
     layers : sequence of Layer
         What is to be seen.
     """
-    chosen = "layers" in inspect.signature(viewer.reset_view).parameters
-    viewer.reset_view(**({"layers": list(layers)} if chosen else {}))
+    # The axes of layers are the viewer's last ones.
+    shown = [axis - viewer.dims.ndim for axis in viewer.dims.displayed]
+    if len(shown) != 2 or not layers or -min(shown) > min(layer.ndim for layer in layers):
+        viewer.reset_view()
+        return
+    corners = np.array([layer.extent.world[:, shown] for layer in layers])
+    low, high = corners[:, 0].min(0), corners[:, 1].max(0)
+    steps = np.array([layer.extent.step[shown] for layer in layers]).min(0)
+    eye = camera(viewer)
+    eye.center = (*eye.center[:-2], *(low + high) / 2)
+    # napari's margin.
+    eye.zoom = 0.95 * float((canvas_size(viewer) / (high - low + steps)).min())
 
 
 @contextmanager

@@ -87,6 +87,21 @@ def look_like_channels(layers: Sequence[Image]) -> bool:
     return additive or (len(paths) == 1 and all(layer.source.path for layer in layers))
 
 
+def title(layers: Sequence[Image]) -> str:
+    """Return what a project of these layers may be called.
+
+    Parameters
+    ----------
+    layers : sequence of Image
+        At least one. Of several files in one folder, it is the folder that says what they are.
+    """
+    if look_like_channels(layers):
+        return _stem(layers)
+    folders = {str(Path(layer.source.path).parent) for layer in layers if layer.source.path}
+    apart = len(layers) > 1 and all(layer.source.path for layer in layers)
+    return (Path(folders.pop()).name if apart and len(folders) == 1 else "") or layers[0].name
+
+
 def new_image(layer: Image, axes: str = "") -> NewImage:
     """Return the project image of one layer.
 

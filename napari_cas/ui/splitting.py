@@ -38,15 +38,22 @@ class Splitting:
         self._latest: WeakKeyDictionary[ImageEntry, ref[Labels]] = WeakKeyDictionary()
 
     def split(self) -> None:
-        """Show the connected pieces of the prediction as a new Labels layer."""
-        entry = self.session.image
+        """Show the connected pieces of the prediction as a new Labels layer.
+
+        Of all labels, the background's too: only the annotator knows which one that is. Of one
+        where the prediction layer is selected, with this label picked.
+        """
+        entry, label = self.session.image, self.layers.predicted_label() or None
+        self.answers.forget()
         if self._under_way is not None and not self._under_way.done():
-            self.answers.show_status("Still splitting into objects…")
+            self.answers.show_news("Still splitting into objects…")
         elif entry is not None:
             share = self._predicted(entry)
-            self._under_way = self.session.split_into_objects_later()
+            self._under_way = self.session.split_into_objects_later(label=label)
             self._under_way.add_done_callback(
-                lambda done: None if done.exception() else self._show(entry, done.result(), share)
+                lambda done: (
+                    None if done.exception() else self._show(entry, done.result(), share, label)
+                )
             )
 
     def _predicted(self, entry: ImageEntry) -> float:
@@ -56,15 +63,15 @@ class Splitting:
         area = sum(prod(box.shape) for _, box in entry.prediction.painted_chunks())
         return area / prod(entry.label_shape)
 
-    def _show(self, entry: ImageEntry, objects: Objects, share: float) -> None:
+    def _show(self, entry: ImageEntry, objects: Objects, share: float, label: int | None) -> None:
         if self.session.image is not entry:
             again = f"Go back to {entry.name} and split again to see its objects."
-            self.answers.show_status(f"Another image is shown by now. {again}")
+            self.answers.show_news(f"Another image is shown by now. {again}")
             return
         data = [objects.labels, *objects.coarser] if objects.coarser else objects.labels
         layer = Labels(
             data,
-            name=f"{entry.name} objects",
+            name=f"{entry.name} objects{_of(label)}",
             **display.place(entry),
             visible=False,  # until it is in the viewer: drawn once, not at each step
         )
@@ -72,7 +79,7 @@ class Splitting:
         self._latest[entry] = ref(layer)
         self.layers.give(layer)
         layer.visible = True
-        self.answers.show_status(_sentence(objects.count, share))
+        self.answers.show_news(_sentence(objects.count, share, label))
 
     def _hide_latest(self, entry: ImageEntry) -> None:
         """Hide the objects found before: seen through the new ones, colours would mix."""
@@ -82,11 +89,16 @@ class Splitting:
             older.visible = False  # no more: the annotator may have edited them
 
 
-def _sentence(count: int, share: float) -> str:
+def _of(label: int | None) -> str:
+    return "" if label is None else f" of label {label}"
+
+
+def _sentence(count: int, share: float, label: int | None) -> str:
     """Return how many objects were found, and where only part of the image was looked at."""
-    found = f"{count} object{'s' * (count != 1)}"
+    found = f"{count} object{'s' * (count != 1)}{_of(label)}"
     if share > _ALL:
-        return f"{found}, in a Labels layer of their own."
+        one = "" if label else " To split one label only, pick it in the prediction layer first."
+        return f"{found}, in a new Labels layer.{one}"
     part = f"{max(100 * share, 1):.0f} %"
     return (
         f"{found} on the {part} of the image that is predicted. For the rest, press Predict all "

@@ -43,6 +43,10 @@ class Viewpoint:
         layer = self.regions or self.prediction
         return None if layer is None else where.view_of(layer, self._viewer, self.frame)
 
+    def go_to(self, plane: Plane, at: tuple[int, int]) -> None:
+        """Show a pixel, given by row and column on a plane, in the middle of the canvas."""
+        where.go_to(self._viewer, self.frame, plane, at)
+
     def under_cursor(self) -> tuple[int, tuple[int, int]] | None:
         """Return the predicted label under the cursor and its (row, column), or None."""
         layer, at = self.prediction, self._viewer.cursor.position

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from napari_cas.ui.frame import Frame
 
 
+_CLOSE = 300
+"""At most so many pixels along the canvas's shorter side where something is pointed out."""
+
+
 def changed(
     atom: Sequence[Any], origin: tuple[int, int] = (0, 0)
 ) -> tuple[tuple[NDArray[np.intp], ...], NDArray[Any]]:
@@ -152,6 +156,13 @@ def camera(viewer: ViewerModel) -> Camera:
     return found
 
 
+def canvas_size(viewer: ViewerModel) -> NDArray[np.float64]:
+    """Return height and width of the canvas in screen pixels."""
+    canvas = getattr(viewer, "canvas", None)
+    size = viewer._canvas_size if canvas is None else canvas.size  # noqa: SLF001
+    return np.asarray(size[-2:], dtype=np.float64)
+
+
 def seen(viewer: ViewerModel, frame: Frame) -> Box:
     """Return the box of pixels that the camera sees, also beyond the plane.
 
@@ -163,13 +174,39 @@ def seen(viewer: ViewerModel, frame: Frame) -> Box:
         Knows the size of a pixel and the place of the first one.
     """
     eye = camera(viewer)
-    canvas = getattr(viewer, "canvas", None)
-    size = np.asarray(viewer._canvas_size if canvas is None else canvas.size)  # noqa: SLF001
-    centre, half = np.asarray(eye.center[-2:]), size[-2:] / eye.zoom / 2
+    centre, half = np.asarray(eye.center[-2:]), canvas_size(viewer) / eye.zoom / 2
     scale, start = np.asarray(frame.scale[-2:]), np.asarray(frame.start[-2:])
     low = np.floor((centre - half - start) / scale).astype(int)
     high = np.ceil((centre + half - start) / scale).astype(int) + 1
     return Box(int(low[0]), int(low[1]), int(high[0]), int(high[1]))
+
+
+def go_to(viewer: ViewerModel, frame: Frame, plane: Plane, at: tuple[int, int]) -> None:
+    """Show a pixel in the middle of the canvas, and close enough to be painted.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+        Shows y and x.
+    frame : Frame
+        Knows the size of a pixel and the place of the first one.
+    plane : tuple of int
+        Indices along the leading axes.
+    at : (int, int)
+        Row and column of the pixel on the plane.
+    """
+    parts = zip(frame.start, frame.scale, (*plane, *at), strict=True)
+    point = [start + scale * index for start, scale, index in parts]
+    first = viewer.dims.ndim - len(point)  # layers of others may have more axes
+    if plane:
+        axes = range(first, first + len(plane))
+        viewer.dims.set_point(tuple(axes), tuple(point[: len(plane)]))
+    eye = camera(viewer)
+    box = seen(viewer, frame)
+    wide = min(box.shape) / _CLOSE
+    if wide > 1:
+        eye.zoom *= wide
+    eye.center = (*eye.center[:-2], *point[-2:])
 
 
 def label_at(

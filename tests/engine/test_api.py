@@ -262,6 +262,19 @@ def test_a_model_of_five_channels_keeps_their_mixing(tmp_path):
     assert np.array_equal(*found)
 
 
+def test_names_are_saved_with_the_model(model, tmp_path):
+    assert model.names == {}
+    model.names = {2: "leaf", 1: " sky "}
+    model.save(tmp_path / "m")
+    again = load(tmp_path / "m")
+    assert again.names == {1: "sky", 2: "leaf"}
+    with pytest.raises(InputError, match="1 to 254"):
+        again.names = {0: "nothing"}
+    again.save(tmp_path / "m")
+    assert load(tmp_path / "m").names == {1: "sky", 2: "leaf"}
+    model.names = {}
+
+
 def test_a_whole_network_is_taught_saved_and_loaded(tmp_path):
     config = Config(
         model=ModelSpec(name="lraspp_mobilenet_v3_large", weights="none", channels=3),

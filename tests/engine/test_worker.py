@@ -154,6 +154,18 @@ def test_a_view_is_predicted_without_training(project, ask, cold):
         cold()
 
 
+def test_where_the_network_hesitates_is_noted(project, ask):
+    ask()
+    with Project.open(project.path, mode="r") as seen:
+        places = seen.image("a").predicted.doubts()
+        regions = np.asarray(seen.image("a").regions[...])
+    assert 0 < len(places) <= 4
+    for plane, (value, y, x) in places:
+        assert plane == ()
+        assert 0 <= value <= 1
+        assert not regions[y - 16 : y + 16, x - 16 : x + 16].any()
+
+
 def test_a_view_that_looks_past_the_image_is_cut(project, ask):
     ask(view=Tile("a", (), Box(-50, 100, 50, 900)))
     found = prediction(project)

@@ -65,7 +65,7 @@ def load_and_predict(folder):
 
 
 def go_on(folder, project):
-    name, spec = models.load(project, folder)
+    name, spec, _ = models.load(project, folder)
     view = Tile("a", (), Box(0, 0, 64, 64))
     config = CONFIG.model_copy(update={"model": spec})
     request = RoundRequest(

@@ -1,7 +1,16 @@
 import torch
 from torch.nn import functional as F  # noqa: N812
 
-from napari_cas.models.pyramid import STRIDES, Window, crop, double, gather, turn_back, with_margin
+from napari_cas.models.pyramid import (
+    STRIDES,
+    Window,
+    crop,
+    double,
+    enlarged,
+    gather,
+    turn_back,
+    with_margin,
+)
 
 
 def make(height=96, width=64, channels=3):
@@ -69,3 +78,13 @@ def test_cells_of_a_turned_image_come_back_to_their_own_pixels():
         back = turn_back(turned, s)
         assert torch.allclose(back[..., :-1, :-1], level[..., :-1, :-1], atol=1e-4)
         assert torch.allclose(back[0, 0, -1], torch.tensor(96.0 - s))  # nothing lies beyond it
+
+
+def test_an_enlarged_image_has_the_same_nested_grid():
+    image = torch.rand(1, 2, 6, 10)
+    for times in (1, 2, 4):
+        large = enlarged(image, times)
+        assert large.shape == (1, 2, 6 * times, 10 * times)
+        assert torch.allclose(large[..., times - 1 :: times, times - 1 :: times], image)
+    between = enlarged(image, 2)[..., 1::2, 2::2]
+    assert torch.allclose(between, (image[..., :-1] + image[..., 1:])[..., :9] / 2)

@@ -5,13 +5,13 @@ import torch
 from napari_cas.config import ModelSpec
 from napari_cas.errors import ImageError, WeightsError
 from napari_cas.models import QuickModel, create_model
-from napari_cas.models.pyramid import Window, gather, turn_back
+from napari_cas.models.pyramid import STRIDES, Window, enlarged, gather, turn_back
 from napari_cas.models.weights import lite0_file, load_in_order, read_weights
 
 
-@pytest.fixture(scope="module")
-def model():
-    made = create_model(ModelSpec(channels=5))
+@pytest.fixture(scope="module", params=[1, 2, 4])
+def model(request):
+    made = create_model(ModelSpec(channels=5, enlarge=request.param))
     made.head.standardise(torch.randn(500, sum(made.head.widths)) * 3 + 1)
     return made
 
@@ -60,13 +60,18 @@ def test_backbone_is_the_published_one_looking_from_two_sides(model):
     def look(rgb):
         return published.forward_intermediates(rgb, indices=[0, 1, 2, 3], intermediates_only=True)
 
-    rgb = (image(64, 64) - 127) / 128
-    found = [parts[-1] for parts in model.stem(image(64, 64), image(64, 64))[1:]]
-    for stride, one, up, down in zip(
-        (2, 4, 8, 16), found, look(rgb), look(rgb.flip(2, 3)), strict=True
-    ):
+    times = model.stem.enlarge
+    rgb = enlarged((image(64, 64) - 127) / 128, times)
+    found = dict(zip(STRIDES, model.stem(image(64, 64), image(64, 64)), strict=True))
+    widths = set()
+    for stride, up, down in zip((2, 4, 8, 16), look(rgb), look(rgb.flip(2, 3)), strict=True):
         want = (up + turn_back(down, stride)) / 2
+        if stride < times:  # finer than the image
+            want = want[..., 1::2, 1::2]
+        (one,) = (part for part in found[max(1, stride // times)] if part.shape[1] == want.shape[1])
         assert torch.allclose(one, want, atol=1e-4 * float(want.abs().max()))
+        widths.add(one.shape[1])
+    assert widths == {16, 24, 40, 112}
 
 
 def test_backbone_is_frozen_and_shared(model):

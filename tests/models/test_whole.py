@@ -100,6 +100,14 @@ def test_no_network_is_said_with_what_to_do(tmp_path, monkeypatch):
         create_model(ModelSpec(name="lraspp_mobilenet_v3_large"))
 
 
+@pytest.mark.parametrize(
+    "reason", [OSError(-2, "Name or service not known"), "Name or service not known"]
+)
+def test_why_a_download_failed_is_said_in_words(reason):
+    error = offline_error("fcn_resnet50", urllib.error.URLError(reason))
+    assert "downloaded (Name or service not known). Connect" in str(error)
+
+
 def test_offline_error_chains_its_reason():
     error = offline_error("fcn_resnet50", urllib.error.URLError("no route"))
     assert "no route" in str(error)

@@ -37,10 +37,10 @@ def test_merging_what_is_no_longer_painted_changes_nothing(entry):
     ("groups", "text"),
     [
         ((), ""),
-        ((Alike("a", (), (2, 3)),), "Regions 2, 3 of a look alike: they are learnt as one."),
+        ((Alike("a", (), (2, 3)),), "Regions 2, 3 of 'a' look alike: they are learnt as one."),
         (
             (Alike("a", (4,), tuple(range(1, 9))),),
-            "Regions 1, 2, 3, 4, 5, … of a, plane 4 look alike: they are learnt as one.",
+            "Regions 1, 2, 3, 4, 5, … of 'a', plane 4 look alike: they are learnt as one.",
         ),
         (
             (Alike("a", (), (2, 3)), Alike("b", (), (1, 2, 4))),

@@ -317,6 +317,59 @@ def test_resetting_keeps_strokes_and_drops_corrections(opened, tmp_path):
     assert opened.checkpoint is None
 
 
+def test_kinds_of_one_name_are_one_object_and_one_region(opened, tmp_path):
+    labels = np.ones((80, 100), np.uint8)
+    labels[20:40, 20:40], labels[20:40, 40:60] = 2, 3
+    predict_by_hand(tmp_path / "p.zarr", "cells", (), labels)
+    said = []
+    opened.names_changed.connect(said.append)
+    assert opened.split_into_objects().count == 3
+    opened.name_kind(3, "leaf")
+    opened.name_kind(2, "leaf")
+    opened.name_kind(2, " leaf ")
+    assert said == [{3: "leaf"}, {2: "leaf", 3: "leaf"}]
+    assert opened.split_into_objects().count == 2
+    region = opened.accept_as_region(2, (25, 25))
+    assert np.count_nonzero(np.asarray(opened.image.regions[...]) == region) == 800
+
+
+def test_a_correction_painted_under_another_name_teaches_what_is_shown_now(opened, tmp_path):
+    predict_by_hand(tmp_path / "p.zarr", "cells", (), np.ones((80, 100), np.uint8))
+    opened.image.regions[2:6, 2:6] = 5
+    opened.image.prediction_view[40:44, 40:44] = 3
+    opened.name_kind(1, "same")
+    opened.name_kind(3, "same")
+    opened.corrected((), Box(40, 40, 44, 44))
+    assert np.unique(np.asarray(opened.image.regions[40:44, 40:44])).tolist() == [5]
+
+
+def test_names_are_forgotten_with_the_model_and_come_back_with_the_project(opened, tmp_path):
+    opened.name_kind(1, "sky")
+    opened.close_project()
+    assert opened.names == {}
+    opened.open_project(tmp_path / "p.zarr")
+    assert opened.names == {1: "sky"}
+    opened.reset_model()
+    assert opened.names == {}
+
+
+def test_names_go_with_a_saved_model(opened, tmp_path):
+    record = {"config": Config().model_dump(mode="json"), "input": {"channels": 1}}
+    opened.project.save_model("m", {"a": np.ones(3, np.float32)}, record)
+    opened._work.use("m")
+    opened.name_kind(4, "sky")
+    opened.save_model(tmp_path / "saved")
+    opened.name_kind(4, "water")
+    opened.load_model(tmp_path / "saved")
+    assert opened.names == {4: "sky"}
+    assert opened.checkpoint == "m" or opened.checkpoint.startswith("saved")
+    opened.remembers = False
+    opened.name_kind(4, "for now")
+    opened.close_project()
+    opened.open_project(tmp_path / "p.zarr")
+    assert opened.names == {4: "sky"}
+
+
 def test_splitting_into_objects(opened, tmp_path):
     labels = np.ones((80, 100), np.uint8)
     labels[10:20, 10:20] = labels[40:50, 40:60] = 2

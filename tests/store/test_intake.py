@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from napari_cas.errors import ImageError
+from napari_cas.errors import ImageError, ProjectError
 from napari_cas.store import Project
 from napari_cas.store.intake import BLOCK_BYTES, Source
 
@@ -214,3 +214,13 @@ def test_the_range_is_known_where_the_squares_looked_at_hold_no_data(tmp_path):
         far = project.add_reference("far stack", stack.folder)
         assert far.intensity.low[0] == 0  # nothing better is known
         assert far.intensity.high[1] == pytest.approx(1, abs=0.05)
+
+
+def test_a_project_closed_in_the_middle_of_a_copy_stays_as_it_is(tmp_path, rng):
+    project = Project.create(tmp_path / "p.zarr")
+
+    with pytest.raises(ProjectError, match="not open for writing"):
+        project.add_image("late", rng.random((64, 80)), "yx", progress=lambda *_: project.close())
+    with Project.open(tmp_path / "p.zarr") as again:
+        assert again.images == ()
+        assert not list((again.path / "images").glob("*late*"))

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -90,6 +91,19 @@ def channel(**said):
 )
 def test_of_other_programs_blocks_what_is_of_use_is_taken(said, found):
     assert shown_channels({"channels": [channel(**said)]}, 1) == (found,)
+
+
+def test_a_channel_may_be_out_of_sight_but_not_all(channels):
+    block = {"channels": [channel(active=True), channel(active=False), channel(active=0)]}
+    assert [shown.hidden for shown in shown_channels(block, 3)] == [False, True, False]
+    assert not shown_channels({"channels": [channel(active=False)]}, 1)[0].hidden
+    entry = channels.image("cells")
+    keep_shown(entry, [RED, replace(TABLE, hidden=True)])
+    channels.close()
+    with Project.open(channels.path) as again:
+        assert [shown.hidden for shown in again.image("cells").shown] == [False, True]
+        keep_shown(again.image("cells"), [replace(kept, hidden=True) for kept in (RED, TABLE)])
+        assert again.image("cells").shown == (RED, TABLE)
 
 
 @pytest.mark.parametrize("block", [None, [], "x", {}, {"channels": None}, {"channels": [7, None]}])

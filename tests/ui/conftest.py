@@ -114,3 +114,30 @@ def ramp():
         return (np.arange(np.prod(shape)) % 251).astype(np.uint8).reshape(shape)
 
     return make
+
+
+@pytest.fixture
+def widget(qtbot, model_viewer, monkeypatch):
+    """Return the composed panel of a viewer without a window; nothing is learnt in it."""
+    from napari_cas.ui.widget import AnnotationWidget
+
+    made = AnnotationWidget(model_viewer)
+    monkeypatch.setattr(made.session, "warm_up", lambda: None)
+    qtbot.addWidget(made, before_close_func=lambda w: w.shut_down())
+    return made
+
+
+@pytest.fixture
+def begin(widget, model_viewer, qtbot, ramp):
+    """Open images under these names and start annotating some of them."""
+
+    from qtpy.QtCore import Qt
+
+    def start(*names, chosen=None):
+        for name in names:
+            model_viewer.add_image(ramp(40, 50), name=name)
+        model_viewer.layers.selection = [model_viewer.layers[n] for n in chosen or names]
+        qtbot.mouseClick(widget.panel.start.start, Qt.MouseButton.LeftButton)
+        qtbot.waitUntil(lambda: widget.session.image is not None, timeout=20_000)
+
+    return start

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import tifffile
 from napari.layers import Image
+from napari.layers._source import layer_source
 from qtpy.QtCore import Qt
 
+from napari_cas.session.projects import add_images
 from napari_cas.store import Project
 from napari_cas.store.shown import Shown
-from napari_cas.ui import display
-from napari_cas.ui.channels import colour_table, keep_looks, show_as, shown_as
-from napari_cas.ui.widget import AnnotationWidget
+from napari_cas.ui import display, sources
+from napari_cas.ui.channels import BANDS, colour_table, keep_looks, no_colours, show_as, shown_as
 
 
 @pytest.fixture
@@ -46,14 +48,6 @@ def test_what_nobody_said_leaves_a_layer_as_it_is(grey):
     show_as(grey, Shown(lut="a table of another napari"))
     assert grey.colormap.name == "gray"
     assert tuple(grey.contrast_limits) == (0, 300)
-
-
-@pytest.fixture
-def widget(qtbot, model_viewer, monkeypatch):
-    made = AnnotationWidget(model_viewer)
-    monkeypatch.setattr(made.session, "warm_up", lambda: None)  # nothing is learnt here
-    qtbot.addWidget(made, before_close_func=lambda w: w.shut_down())
-    return made
 
 
 @pytest.fixture
@@ -149,3 +143,47 @@ def test_three_stains_of_8_bits_are_no_photograph(tmp_path, names, colors, one):
         assert [layer.rgb for layer in layers] == ([True] if one else [False] * 3)
         if colors:
             assert [layer.colormap.name for layer in layers] == colors
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "top", "shown"),
+    [
+        ((30, 40, 3), np.uint8, 255, ""),
+        ((30, 40, 3), np.uint8, 20, ""),
+        ((30, 40, 4), np.uint8, 255, ""),  # the fourth is its opacity
+        ((30, 40, 3), np.uint16, 60_000, ""),
+        ((30, 40, 3), np.uint16, 4000, BANDS),
+        ((30, 40, 3), np.float32, 1, ""),
+        ((30, 40, 3), np.float32, 255, BANDS),
+        ((30, 40, 3), np.float32, 0.1, BANDS),
+    ],
+)
+def test_a_picture_is_what_can_be_seen_as_one(project, shape, dtype, top, shown):
+    values = np.linspace(0, top, np.prod(shape)).reshape(shape).astype(dtype)
+    if shape[-1] == 4:
+        values[..., 3] = 255
+    layer = Image(values, name="raster", rgb=True)
+    (name,) = add_images(project, [sources.new_image(layer)], lambda _: None)
+    assert no_colours(layer, project.image(name)) == shown
+
+
+def test_bands_of_a_raster_are_seen(widget, model_viewer, qtbot, tmp_path):
+    bands = np.linspace(0, 4000, 40 * 50 * 4).reshape(40, 50, 4).astype(np.uint16)
+    path = tmp_path / "raster.tif"
+    tifffile.imwrite(path, bands, photometric="minisblack", planarconfig="contig")
+    with layer_source(path=str(path)):
+        own = model_viewer.add_image(bands, name="raster")
+    assert own.rgb  # as napari has it
+    widget.intents.start()
+    qtbot.waitUntil(lambda: widget.session.image is not None, timeout=20_000)
+    layers = [layer for layer in model_viewer.layers if isinstance(layer, Image)]
+    assert [layer.colormap.name for layer in layers[:3]] == ["red", "green", "blue"]
+    assert [layer.visible for layer in layers] == [True, True, True, False]
+    assert max(layer.contrast_limits[1] for layer in layers) <= 4000
+    assert "channel by channel" in widget.panel.train.status.text()
+    widget.intents.close_project()
+    assert list(model_viewer.layers) == [own]
+    model_viewer.layers.clear()
+    widget.intents.open_project(tmp_path / "home" / "raster.zarr")
+    again = [layer for layer in model_viewer.layers if isinstance(layer, Image)]
+    assert [layer.visible for layer in again] == [True, True, True, False]

@@ -2,37 +2,14 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
-import pytest
 from qtpy.QtCore import Qt
 
-from napari_cas.protocol import LossPoint, RoundReport
-from napari_cas.session import Message, State, copying
+from napari_cas.session import State, copying, projects
 from napari_cas.store import Project
 from napari_cas.ui import reader
-from napari_cas.ui.widget import AnnotationWidget
-
-
-@pytest.fixture
-def widget(qtbot, model_viewer, monkeypatch):
-    made = AnnotationWidget(model_viewer)
-    monkeypatch.setattr(made.session, "warm_up", lambda: None)  # nothing is learnt here
-    qtbot.addWidget(made, before_close_func=lambda w: w.shut_down())
-    return made
-
-
-@pytest.fixture
-def begin(widget, model_viewer, qtbot, ramp):
-    """Open images under these names and start annotating some of them."""
-
-    def start(*names, chosen=None):
-        for name in names:
-            model_viewer.add_image(ramp(40, 50), name=name)
-        model_viewer.layers.selection = [model_viewer.layers[n] for n in chosen or names]
-        qtbot.mouseClick(widget.panel.start.start, Qt.MouseButton.LeftButton)
-        qtbot.waitUntil(lambda: widget.session.image is not None, timeout=20_000)
-
-    return start
 
 
 def shown(viewer):
@@ -61,6 +38,10 @@ def guide(widget):
     return widget.panel.guide.label.text()
 
 
+def status(widget):
+    return widget.panel.train.status.text()
+
+
 def test_a_long_copy_says_how_far_it_is(widget, model_viewer, monkeypatch, qtbot):
     monkeypatch.setattr(copying, "INTERVAL", 0)
     said = []
@@ -72,36 +53,6 @@ def test_a_long_copy_says_how_far_it_is(widget, model_viewer, monkeypatch, qtbot
     assert not guide(widget).startswith("Copying")
 
 
-def test_a_warning_goes_when_its_reason_has_gone(widget, model_viewer, begin, qtbot, ramp):
-    begin("one")
-    qtbot.mouseClick(widget.panel.images.add, Qt.MouseButton.LeftButton)
-    warning = "Select image layers that are not in the project yet."
-    assert guide(widget) == widget.panel.train.status.text() == warning
-    for name in ("two", "three"):
-        model_viewer.add_image(ramp(40, 50), name=name)
-    model_viewer.layers.selection = [model_viewer.layers[n] for n in ("two", "three")]
-    qtbot.mouseClick(widget.panel.images.add, Qt.MouseButton.LeftButton)
-    status = widget.panel.train.status
-    qtbot.waitUntil(lambda: status.text() == "2 images added.", timeout=20_000)
-    assert widget.session.images == ("one", "two", "three")
-    assert guide(widget).startswith("Paint a stroke")
-
-
-def test_what_is_wrong_with_one_image_is_not_said_of_the_next(widget, model_viewer, qtbot, ramp):
-    model_viewer.add_image(ramp(40, 50), name="good")
-    flat = model_viewer.add_image(ramp(40, 50) * 0 + 7, name="flat")
-    qtbot.mouseClick(widget.panel.start.start, Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(lambda: "constant" in guide(widget), timeout=20_000)
-    model_viewer.layers.selection = list(model_viewer.layers)
-    assert "constant" not in guide(widget)
-    assert "constant" not in widget.panel.train.status.text()
-    qtbot.mouseClick(widget.panel.start.start, Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(lambda: "constant" in guide(widget), timeout=20_000)
-    assert guide(widget).startswith("flat: ")
-    model_viewer.layers.remove(flat)
-    assert guide(widget) == "Press Start annotating."
-
-
 def test_a_setting_that_costs_what_was_learnt_says_so(widget, begin):
     begin("one")
     widget.session._work.checkpoint = "learnt"
@@ -110,16 +61,6 @@ def test_a_setting_that_costs_what_was_learnt_says_so(widget, begin):
     widget.panel.form.widgets["model", "channels"].value = 12
     assert widget.session.checkpoint is None
     assert "what was learnt is forgotten" in guide(widget)
-
-
-def test_where_nothing_can_be_painted_the_guide_says_so(widget, model_viewer, begin, qtbot, ramp):
-    begin("one")
-    painting = guide(widget)
-    assert painting.startswith("Paint a stroke")
-    model_viewer.dims.ndisplay = 3
-    qtbot.waitUntil(lambda: "2-D view" in guide(widget))
-    model_viewer.dims.ndisplay = 2
-    qtbot.waitUntil(lambda: guide(widget) == painting)
 
 
 def test_the_brush_is_asked_for_when_it_is_not_in_the_hand(widget, model_viewer, begin):
@@ -138,28 +79,26 @@ def test_the_brush_is_asked_for_when_it_is_not_in_the_hand(widget, model_viewer,
     assert guide(widget).startswith("Paint a stroke")
 
 
-def test_the_status_behind_a_warning_is_that_of_the_moment(widget, begin, monkeypatch):
+def test_keys_before_there_is_an_image_change_nothing(widget, model_viewer):
+    before = guide(widget)
+    for pressed in widget.keys.table.values():
+        pressed()
+    assert guide(widget) == before
+    assert not model_viewer.layers
+
+
+def test_no_prediction_is_shown_before_there_is_anything_to_learn_from(widget, model_viewer, begin):
     begin("one")
     widget.intents.fine_tune()
-    assert "Nothing is painted" in widget.panel.train.status.text()
-    monkeypatch.setattr(widget.session._work, "_state", State.WARMING)
-    widget.intents.new_region()
-    assert widget.panel.train.status.text() == "Starting the worker…"
+    assert shown(model_viewer) == ["one", "regions"]
 
 
-def test_after_a_warning_in_mid_training_the_status_says_how_it_ended(widget, begin):
-    begin("one")
-    session = widget.session
-    session.messaged.emit(Message("warning", "One region shows two kinds."))
-    losses = (LossPoint(7, 0.5, 0.4, 0.1),)
-    session._work.reports.append(RoundReport("m", 7, losses, 2, 3, (), converged=True))
-    widget.panel.train.show_status("Predicting…")
-    session.state_changed.emit(State.READY)
-    assert widget.panel.train.status.text().startswith("Converged after 7 steps: 3 regions")
-    assert guide(widget) == "One region shows two kinds."
-    session.messaged.emit(Message("error", "The worker has gone."))
-    session.state_changed.emit(State.READY)
-    assert widget.panel.train.status.text() == "The worker has gone."
+def test_the_axes_of_a_stack_without_names_are_to_be_looked_at(widget, model_viewer, ramp):
+    stack = model_viewer.add_image(ramp(4, 40, 50), name="stack")
+    assert guide(widget).startswith("Check the axes")
+    stack.axis_labels = ("z", "y", "x")
+    model_viewer.add_image(ramp(40, 50), name="flat")
+    assert guide(widget).startswith("Press Start")
 
 
 def test_predicting_is_not_called_learning_and_gives_way_to_it(widget, begin, monkeypatch):
@@ -204,6 +143,77 @@ def test_an_image_dropped_on_the_one_painted_is_added_or_hidden(
     assert guide(widget) == painting
     widget.intents.close_project()
     assert shown(model_viewer) == ["one", "dropped"]
+
+
+def test_an_image_that_was_removed_can_be_added_again(
+    widget, model_viewer, begin, qtbot, monkeypatch
+):
+    begin("one", "two", chosen=["one"])
+    model_viewer.layers.selection = [model_viewer.layers["two"]]
+    qtbot.mouseClick(widget.panel.images.add, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: widget.session.image.name == "two", timeout=20_000)
+    monkeypatch.setattr(widget.panel.project, "confirm_removal", lambda name: name == "two")
+    widget.panel.project.remove_image_requested.emit()
+    assert widget.session.images == ("one",)
+    assert status(widget) == "Image 'two' is no longer in the project."
+    assert shown(model_viewer) == ["one", "regions"]
+    model_viewer.layers.selection = [model_viewer.layers["two"]]
+    qtbot.mouseClick(widget.panel.images.add, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: widget.session.image.name == "two", timeout=20_000)
+    assert shown(model_viewer) == ["two", "regions"]
+
+
+def test_pressed_twice_is_added_once(widget, model_viewer, begin, qtbot, ramp, monkeypatch):
+    begin("one")
+    model_viewer.add_image(ramp(40, 50), name="two")
+    may_go_on, real = threading.Event(), projects.add_images
+
+    def slow(*arguments):
+        assert may_go_on.wait(20)
+        return real(*arguments)
+
+    monkeypatch.setattr(projects, "add_images", slow)
+    for _ in range(2):
+        qtbot.mouseClick(widget.panel.images.add, Qt.MouseButton.LeftButton)
+    may_go_on.set()
+    qtbot.waitUntil(lambda: not widget.answers.adding, timeout=20_000)
+    qtbot.wait(300)
+    assert widget.session.images == ("one", "two")
+    assert guide(widget).startswith("Paint a stroke")
+
+
+def test_a_project_closed_while_an_image_is_copied_is_left_alone(
+    widget, model_viewer, begin, qtbot, monkeypatch
+):
+    begin("one")
+    path, (may_go_on, real) = widget.session.project.path, (threading.Event(), projects.copying)
+
+    def slow(*arguments):
+        assert may_go_on.wait(20)
+        return real(*arguments)
+
+    monkeypatch.setattr(projects, "copying", slow)
+    noise = np.random.default_rng(0).integers(0, 9, (3000, 3000), np.uint8)
+    model_viewer.add_image(noise, name="two")
+    qtbot.mouseClick(widget.panel.images.add, Qt.MouseButton.LeftButton)
+    widget.intents.close_project()
+    widget.intents.open_project(path)
+    painting = guide(widget)
+    may_go_on.set()
+    qtbot.waitUntil(lambda: not widget.answers.adding, timeout=20_000)
+    assert widget.session.images == ("one",)
+    assert guide(widget) == painting
+    assert [folder.name for folder in (path / "images").iterdir() if folder.is_dir()] == ["one"]
+
+
+def test_regions_dragged_below_the_image_come_up_again(widget, model_viewer, begin):
+    begin("one")
+    painting = guide(widget)
+    model_viewer.layers.move(1, 0)
+    assert "lies over the regions" in guide(widget)
+    widget.intents.new_region()
+    assert shown(model_viewer) == ["one", "regions"]
+    assert guide(widget) == painting
 
 
 def test_no_brush_is_spoken_of_where_the_regions_stayed_hidden(widget, model_viewer, begin):

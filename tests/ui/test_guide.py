@@ -13,6 +13,7 @@ CASES = [
     (Facts(image_layers=2), "Select the image layer"),
     (Facts(image_layers=2, chosen=2), "Press Start annotating."),
     (Facts(image_layers=2, chosen=1), "select more images"),
+    (Facts(image_layers=2, chosen=1, readings=3), "Check the axes"),
     (Facts(image_layers=1, chosen=1, adding=True), "Copying"),
     (Facts(project=True), "Paint a stroke"),
     (Facts(project=True, brush=False), "Press N for the brush"),
@@ -21,6 +22,7 @@ CASES = [
     (Facts(project=True, regions=2, busy=True), "Learning from your strokes"),
     (Facts(project=True, regions=2, trained=True), "Wrong somewhere"),
     (Facts(project=True, regions=0, trained=True), "go on (Page Down)"),
+    (Facts(project=True, regions=0, trained=True, last=True), "Paint where it is wrong."),
     (Facts(project=True, regions=2, live=True, busy=True), "Live"),
     (Facts(project=True, regions=2, writable=False), "reading only"),
     (Facts(project=True, regions_layer=False), "was removed"),
@@ -30,6 +32,7 @@ CASES = [
     (Facts(project=True, prediction_layer=False), "Paint a stroke"),
     (Facts(project=True, regions=1, filled=True), "undo it (Ctrl+Z)"),
     (Facts(project=True, flat=False), "2-D view"),
+    (Facts(project=True, buried=True), "lies over the regions"),
 ]
 
 

@@ -86,6 +86,21 @@ def turn_wheel(widget):
     return event.isAccepted()
 
 
+def test_a_button_takes_what_is_being_typed(window):
+    panel, heard = window.centralWidget(), []
+    panel.settings.expand(animate=False)
+    panel.form.changed.connect(lambda config: heard.append(config.fit.max_rounds))
+    panel.train.run_requested.connect(lambda: heard.append("run"))
+    number = panel.form.widgets["fit", "max_rounds"].native
+    number.setFocus(Qt.FocusReason.MouseFocusReason)
+    number.selectAll()
+    QTest.keyClicks(number, "3")
+    QTest.mouseClick(panel.train.run, Qt.MouseButton.LeftButton)
+    assert heard == [3, "run"]
+    window.press(Qt.Key.Key_N)
+    assert window.keys == [Qt.Key.Key_N]
+
+
 def test_scrolling_past_a_setting_or_the_images_changes_nothing(window):
     panel = window.centralWidget()
     panel.settings.expand(animate=False)

@@ -167,6 +167,7 @@ def test_where_what_was_accepted_cannot_be_undone_it_is_said(window, monkeypatch
     driver.key("A")
     assert widget.panel.train.status.text() == "Segment accepted as region 1."
     driver.key("Z", "Control")
+    assert "accepted" not in widget.panel.train.status.text()
     monkeypatch.setattr(widget.layers.frame, "box", Box(0, 0, 64, 64))  # as of a huge plane
     driver.hover(100, 100)
     driver.key("A")
@@ -180,7 +181,7 @@ def test_the_button_accepts_only_a_label_that_was_picked(window):
     widget.viewer.layers.selection.active = widget.layers.regions
     widget.intents.accept_selected()
     assert entry.regions.ids(()) == {}
-    assert "press A" in widget.panel.train.status.text()
+    assert "press A" in widget.panel.guide.label.text()
     widget.viewer.layers.selection.active = widget.layers.prediction
     widget.layers.prediction.selected_label = 2
     widget.intents.accept_selected()
@@ -234,7 +235,7 @@ def test_nothing_is_accepted_into_a_plane_that_is_not_seen(window):
     widget.intents.accept_selected()
     widget.intents.accept_under_cursor()
     assert entry.regions.ids(()) == {}
-    assert "go back to the 2-D view" in widget.panel.train.status.text()
+    assert "go back to the 2-D view" in widget.panel.guide.label.text()
     widget.viewer.dims.ndisplay = 2
 
 

@@ -117,6 +117,15 @@ def test_what_the_annotator_chose_survives_another_image(adapter, flat, stack):
     assert not adapter.prediction.visible
 
 
+def test_the_usual_brush_is_that_of_each_image(adapter, flat, project, ramp):
+    adapter.show(flat, predicted=False)
+    usual = adapter.regions.brush_size
+    adapter.show(project.add_image("large", ramp(600, 900), "yx"), predicted=False)
+    assert adapter.regions.brush_size == 10 > usual
+    adapter.show(flat, predicted=False)
+    assert adapter.regions.brush_size == usual
+
+
 def test_a_result_with_an_axis_of_its_own_leaves_the_view_alone(adapter, model_viewer, flat, ramp):
     """Napari fits all layers when there are more axes or fewer, hidden ones of other sizes too."""
     model_viewer.add_image(ramp(300, 200), visible=False)

@@ -54,7 +54,7 @@ def test_objects_found_before_are_hidden_and_kept(widget, qtbot, model_viewer):
     split(widget, qtbot)
     older = model_viewer.layers["stack objects"]
     older.data[1, 100, 100] = 7
-    widget.answers.show_status("")
+    widget.answers.show_news("")
     split(widget, qtbot)
     newer = model_viewer.layers["stack objects [1]"]
     assert (older.visible, newer.visible) == (False, True)
@@ -89,7 +89,21 @@ def test_objects_of_a_whole_prediction_are_not_said_to_be_of_a_part(widget, qtbo
         project.image("other").prediction[...] = 1
     widget.session.select_image("other")
     split(widget, qtbot)
-    assert widget.panel.train.status.text() == "1 object, in a Labels layer of their own."
+    assert widget.panel.train.status.text() == (
+        "1 object, in a new Labels layer. "
+        "To split one label only, pick it in the prediction layer first."
+    )
+
+
+def test_objects_of_one_label_are_split_where_it_is_picked(widget, qtbot, model_viewer):
+    widget.session._work.checkpoint = "learnt"
+    widget.layers.ensure_prediction()
+    model_viewer.layers.selection.active = widget.layers.prediction
+    widget.layers.prediction.selected_label = 2
+    split(widget, qtbot)
+    layer = model_viewer.layers["stack objects of label 2"]
+    assert np.array_equal(np.asarray(layer.data) > 0, LABELS == 2)
+    assert widget.panel.train.status.text().startswith("1 object of label 2 ")
 
 
 def test_objects_of_huge_planes_have_levels(widget, qtbot, model_viewer, monkeypatch):

@@ -6,6 +6,8 @@ import itertools
 
 import pytest
 from qtpy.QtCore import Qt
+from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QApplication, QLineEdit
 
 from napari_cas.config import ClusterSettings, Config, ModelSpec
 from napari_cas.protocol import LossPoint, RoundReport
@@ -227,19 +229,57 @@ def test_editing_a_field_gives_a_new_valid_config(add, qtbot):
         form.widgets["model", "channels"].value = 12
     assert caught.args[0] == Config(model=ModelSpec(channels=12))
     with qtbot.waitSignal(form.changed) as caught:
-        form.widgets["fit", "learning_rate"].value = "0.5"
+        type_into(form.widgets["fit", "learning_rate"], "0.5")
     assert caught.args[0].fit.learning_rate == 0.5
     with qtbot.waitSignal(form.changed) as caught:
-        form.widgets["fit", "learning_rate"].value = ""
+        type_into(form.widgets["fit", "learning_rate"], "")
     assert caught.args[0].fit.learning_rate is None
 
 
-def test_nonsense_is_explained_and_not_emitted(add, qtbot):
+def type_into(widget, text, *, end=True):
+    """Type over what a field holds, and press Enter maybe."""
+    line = widget.native.findChild(QLineEdit) or widget.native
+    line.setFocus()
+    line.selectAll()
+    QTest.keyClick(line, Qt.Key.Key_Delete)
+    QTest.keyClicks(line, text)
+    if end:
+        QTest.keyClick(line, Qt.Key.Key_Return)
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "wanted"),
+    [(("model", "weights"), "none", "none"), (("model", "channels"), "12", 12)],
+)
+def test_nothing_counts_before_it_is_typed_to_its_end(add, path, text, wanted):
+    form, heard = add(ConfigForm(Config())), []
+    form.changed.connect(heard.append)
+    type_into(form.widgets[path], text, end=False)
+    assert not heard  # another network at each letter would forget what was learnt
+    type_into(form.widgets[path], text)
+    assert [getattr(config.model, path[1]) for config in heard] == [wanted]
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "why"),
+    [
+        (("fit", "learning_rate"), "-1", "Learning rate should be greater than 0."),
+        (("fit", "learning_rate"), "high", "Learning rate should be a valid number."),
+        (("fit", "crop_size"), "100", "Crop size should be a multiple of 32."),
+    ],
+)
+def test_nonsense_is_explained_at_its_field_and_not_emitted(add, qtbot, path, text, why):
     form = add(ConfigForm(Config()))
+    form.resize(300, 700)
     with qtbot.assertNotEmitted(form.changed):
-        form.widgets["fit", "learning_rate"].value = "-1"
+        type_into(form.widgets[path], text)
     assert form.problem.isVisible()
-    assert "learning_rate" in form.problem.text()
+    assert form.problem.text() == why
+    QApplication.processEvents()
+    gap = form.problem.geometry().top() - form.widgets[path].native.geometry().bottom()
+    assert 0 < gap < 10
+    type_into(form.widgets[path], "64" if "size" in path[1] else "")
+    assert not form.problem.isVisible()
 
 
 def test_showing_a_config_emits_nothing(add, qtbot):

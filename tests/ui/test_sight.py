@@ -6,6 +6,9 @@ import numpy as np
 import pytest
 from napari.layers import Labels
 
+from napari_cas.ui.sight import fit
+from napari_cas.ui.where import camera, canvas_size
+
 
 @pytest.fixture
 def first(project, ramp):
@@ -86,3 +89,15 @@ def test_each_image_fills_the_canvas_whatever_the_sizes_of_the_others(
     camera.zoom = 17.0
     adapter.show(project.add_image("third", ramp(640, 800), "yx"), predicted=False)
     assert camera.zoom == 17.0  # the next field of view, seen as the last one was
+
+
+@pytest.mark.parametrize("ndisplay", [2, 3])
+def test_a_picture_is_fitted_beside_a_stack(model_viewer, ramp, ndisplay):
+    model_viewer.add_image(ramp(5, 60, 80), name="stack", translate=(0, 500, 500))
+    flat = model_viewer.add_image(ramp(30, 40), name="flat", scale=(2, 2))
+    model_viewer.dims.ndisplay = ndisplay
+    fit(model_viewer, [flat])
+    if ndisplay == 2:
+        assert np.allclose(camera(model_viewer).center[-2:], (29, 39))
+        zoom = 0.95 * min(canvas_size(model_viewer) / (60, 80))
+        assert camera(model_viewer).zoom == pytest.approx(zoom)

@@ -64,6 +64,12 @@ def test_new_projects_get_free_names(own_home):
     assert paths.new_project("my cells: 1/2").name == "my cells_ 1_2-2.zarr"
 
 
+def test_free_names_keep_what_comes_behind_the_number(tmp_path):
+    assert paths.free(tmp_path, "export", ".ome.zarr").name == "export.ome.zarr"
+    (tmp_path / "export.ome.zarr").mkdir()
+    assert paths.free(tmp_path, "export", ".ome.zarr").name == "export-2.ome.zarr"
+
+
 def test_the_default_home(monkeypatch):
     monkeypatch.delenv("NAPARI_CAS_HOME")
     assert paths.home().name == "napari-cas"
@@ -155,7 +161,7 @@ def test_regions_are_counted_up_to_two_and_again_when_told(project, ramp):
     entry = project.add_image("a", ramp(3, 300, 300), "zyx")
     counter = facts.RegionCounter()
     assert counter.count(entry, (1,)) == 0
-    entry.regions[1, 5:9, 5:9] = 7
+    entry.regions[1, 5:9, 5:9] = 2**31 - 1  # as large as napari allows, and no more memory
     assert counter.count(entry, (1,)) == 0
     counter.forget()
     assert counter.count(entry, (1,)) == 1

@@ -197,3 +197,15 @@ def test_pictures_are_turned_neither_by_napari_nor_in_files(tmp_path):
     picture.save(tmp_path / "a.jpg", exif=exif)
     shown = imread(str(tmp_path / "a.jpg"))
     np.testing.assert_array_equal(shown, read_image(tmp_path / "a.jpg").data)
+
+
+def test_a_project_of_several_files_is_called_what_their_folder_is(ramp):
+    def opened(path):
+        with layer_source(path=path):
+            return Image(ramp(4, 5), name=path.rsplit("/", 1)[-1])
+
+    one, two, other = map(opened, ("/data/nuclei/a.png", "/data/nuclei/b.png", "/data/c.png"))
+    assert sources.title([one]) == "a.png"
+    assert sources.title([one, two]) == "nuclei"
+    assert sources.title([one, other]) == "a.png"
+    assert sources.title([one, Image(ramp(4, 5), name="made")]) == "a.png"

@@ -230,7 +230,7 @@ def test_several_images_share_what_was_learnt(open_panel, executor, mosaic):
     driver.key("PageUp")
     assert widget.session.image.name == "first"
     for _ in range(2):  # the second time there is nothing left to do
-        widget.answers.show_status("")
+        widget.answers.show_news("")
         driver.click(widget.panel.results.predict_all)
         driver.wait(lambda: "are predicted" in widget.panel.train.status.text(), WAIT)
         driver.process(0.3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from qtpy.QtCore import Qt
 
 from napari_cas.config import ClusterSettings
-from napari_cas.session import Message, NewImage, exporting, machine
+from napari_cas.session import Message, NewImage, exporting, machine, projects
 from napari_cas.store import Project
 from napari_cas.store.export import export
 from napari_cas.store.validate import validate
@@ -42,11 +43,11 @@ def test_the_panel_follows_the_layer_list(widget, model_viewer, own_home):
     assert start.start.isEnabled()
 
 
-def test_messages_reach_the_guide_and_the_status_line(widget):
+def test_warnings_reach_the_guide_and_take_no_second_place(widget):
     widget.session.messaged.emit(Message("warning", "Disk full.", "Make room."))
     assert widget.panel.guide.label.text() == "Disk full. Make room."
     assert widget.panel.guide.property("level") == "warning"
-    assert widget.panel.train.status.text() == "Disk full. Make room."
+    assert widget.panel.train.status.text() == ""
 
 
 def test_the_cluster_used_last_is_looked_for_again(qtbot, model_viewer):
@@ -92,6 +93,27 @@ def test_a_panel_closed_in_a_window_that_goes_on_takes_its_layers_away(
     assert regions not in model_viewer.layers
     with Project.open(tmp_path / "p.zarr", mode="r") as project:
         assert project.image("a").regions.ids(()) == {1: 16}
+
+
+def test_a_project_made_for_a_panel_that_is_closed_can_be_painted_in(
+    widget, model_viewer, tmp_path, ramp, monkeypatch, qtbot
+):
+    may_go_on, real, made = threading.Event(), projects.create, []
+
+    def slow(*arguments):
+        assert may_go_on.wait(20)
+        made.append(real(*arguments))
+        return made[0]
+
+    monkeypatch.setattr(projects, "create", slow)
+    model_viewer.add_image(ramp(40, 50), name="a")
+    widget.intents.start(str(tmp_path / "p.zarr"))
+    widget.shut_down()
+    may_go_on.set()
+    qtbot.waitUntil(lambda: bool(made), timeout=20_000)
+    qtbot.wait(100)
+    with Project.open(tmp_path / "p.zarr") as project:
+        assert project.images == ("a",)
 
 
 class Shown:

@@ -3,12 +3,21 @@
 Qt gives the keyboard to what is clicked, and the wheel to any number or list under the mouse. Then
 the key for the next image would scroll the panel, the key for a new region would pick the image
 that begins with an N, and scrolling past a setting would change it.
+
+So a button that is pressed does not take the keyboard from what is being typed, and has to end it.
 """
 
 from __future__ import annotations
 
 from qtpy.QtCore import QEvent, QObject, Qt
-from qtpy.QtWidgets import QAbstractButton, QAbstractSpinBox, QComboBox, QWidget
+from qtpy.QtWidgets import (
+    QAbstractButton,
+    QAbstractSpinBox,
+    QApplication,
+    QComboBox,
+    QLineEdit,
+    QWidget,
+)
 
 
 class WheelGuard(QObject):
@@ -36,9 +45,18 @@ def leave_to_canvas(inside: QWidget) -> None:
     """
     for pressed in (*inside.findChildren(QAbstractButton), *inside.findChildren(QComboBox)):
         pressed.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+    for button in inside.findChildren(QAbstractButton):
+        button.pressed.connect(_end_typing)
     guard = WheelGuard(inside)
     for number in inside.findChildren(QAbstractSpinBox):
         number.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         number.installEventFilter(guard)
     for choice in inside.findChildren(QComboBox):
         choice.installEventFilter(guard)
+
+
+def _end_typing() -> None:
+    """Take what is being typed into a number or a line as finished."""
+    typing = QApplication.focusWidget()
+    if isinstance(typing, QAbstractSpinBox | QLineEdit):
+        typing.clearFocus()

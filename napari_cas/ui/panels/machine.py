@@ -40,8 +40,9 @@ class MachineView(QWidget):
             label.setToolTip(field.description or "")
             form.addRow(label, line.native)
         self.use = button(
-            "Use this machine or cluster",
-            "Train and predict there from now on, also when napari is started again",
+            "Connect",
+            "Train and predict there from now on, also when napari is started again; "
+            "without a scheduler, on this machine",
             lambda: self.chosen.emit(self.cluster()),
         )
         self.state = note("Trains and predicts on this machine.")

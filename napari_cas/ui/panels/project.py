@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import (
     QFileDialog,
@@ -12,6 +14,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 from superqt import QElidingLabel
+
+from napari_cas.ui.paths import free
 
 
 class ProjectView(QWidget):
@@ -87,14 +91,14 @@ class ProjectView(QWidget):
 
     def ask_export(self) -> None:
         """Ask for a new OME-Zarr directory to export to."""
-        start = f"{self._folder}export.ome.zarr"
+        start = str(free(Path(self._folder), "export", ".ome.zarr"))
         path, _ = QFileDialog.getSaveFileName(self, "Export", start, "OME-Zarr (*.zarr)")
         if path:
             self.export_requested.emit(path)
 
     def ask_save_model(self) -> None:
         """Ask for a new folder to save the model to: weights and record are two files."""
-        start = f"{self._folder}model"
+        start = str(free(Path(self._folder), "model"))
         path, _ = QFileDialog.getSaveFileName(self, "Save model in a new folder", start)
         if path:
             self.save_model_requested.emit(path)

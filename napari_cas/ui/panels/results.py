@@ -9,10 +9,11 @@ from napari_cas.ui.panels.common import button, row
 
 
 class ResultsView(QWidget):
-    """Accept, split, predict all, and the optional layers.
+    """Where to paint next, accept, split, predict all, and the optional layers.
 
     Signals
     -------
+    next_requested()
     accept_requested()
     split_requested()
     predict_all_requested()
@@ -20,6 +21,7 @@ class ResultsView(QWidget):
     uncertainty_toggled(on: bool)
     """
 
+    next_requested = Signal()
     accept_requested = Signal()
     split_requested = Signal()
     predict_all_requested = Signal()
@@ -28,6 +30,12 @@ class ResultsView(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        self.next = button(
+            "Where next? (G)",
+            "Go where the network hesitates most, on any image that is predicted: a stroke there "
+            "teaches most. Press again for the next place.",
+            self.next_requested.emit,
+        )
         self.accept = button(
             "Accept as region (A)",
             "Copy the predicted segment into the regions, so that it teaches. "
@@ -36,7 +44,8 @@ class ResultsView(QWidget):
         )
         self.split = button(
             "Split into objects",
-            "New Labels layer: every connected piece of a segment gets a label of its own",
+            "New Labels layer: every connected piece of a segment gets a number of its own. "
+            "With the prediction layer selected: pieces of the label that is picked there.",
             self.split_requested.emit,
         )
         self.predict_all = button(
@@ -63,7 +72,7 @@ class ResultsView(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(6)
         layout.addLayout(boxes)
-        layout.addWidget(self.accept)
+        layout.addLayout(row(self.next, self.accept, stretch=(1, 1)))
         layout.addLayout(row(self.split, self.predict_all, stretch=(1, 1)))
 
     def show_available(self, *, trained: bool, busy: bool, writable: bool = True) -> None:
@@ -78,6 +87,7 @@ class ResultsView(QWidget):
         writable : bool
             Whether the project may be written.
         """
+        self.next.setEnabled(trained)
         self.accept.setEnabled(trained and writable)
         self.split.setEnabled(trained)
         self.predict_all.setEnabled(trained and writable and not busy)

@@ -55,13 +55,12 @@ class ConfigForm(QWidget):
         self._rows.addRow(heading("Reproducibility"))
         self._add_fields(config, ())
         self.problem = note()
-        self.problem.hide()
+        self._rows.addRow(self.problem)
         reset = QPushButton("Reset to defaults")
         reset.clicked.connect(lambda *_: self._reset())
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addLayout(self._rows)
-        layout.addWidget(self.problem)
         layout.addWidget(reset)
         self.show_config(config)
 
@@ -70,7 +69,12 @@ class ConfigForm(QWidget):
             if name in ELSEWHERE or name in GROUPS:
                 continue
             widget = field_widget(name, field, getattr(model, name))
-            widget.changed.connect(self._edited)
+            # Half of a path is no path, and another network forgets what was learnt: typing has to
+            # end first, with Enter or on the way to something else.
+            if isinstance(widget, LineEdit):
+                widget.native.editingFinished.connect(self._edited)
+            else:
+                widget.changed.connect(self._edited)
             self.widgets[*path, name] = widget
             native = widget.native
             native.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
@@ -114,13 +118,22 @@ class ConfigForm(QWidget):
             config = Config.model_validate(values)
         except ValidationError as error:
             first = error.errors()[0]
-            self.problem.setText(f"{' → '.join(map(str, first['loc']))}: {first['msg']}.")
-            self.problem.show()
+            self._refuse(first["loc"], first["msg"])
             return
         self.problem.hide()
         if config != self._config:
             self._config = config
             self.changed.emit(config)
+
+    def _refuse(self, place: tuple[int | str, ...], why: str) -> None:
+        """Say below a field why its value cannot be, in pydantic's words."""
+        native = next(w.native for path, w in self.widgets.items() if path == place[: len(path)])
+        self._rows.takeRow(self.problem)
+        row, _ = self._rows.getWidgetPosition(native)
+        self._rows.insertRow(row + 1, self.problem)
+        title = self._rows.labelForField(native).text()
+        self.problem.setText(f"{title} {why.removeprefix('Input ').split(',')[0]}.")
+        self.problem.show()
 
     def _reset(self) -> None:
         fresh = Config(device=self._config.device)
@@ -147,8 +160,14 @@ def field_widget(name: str, field: FieldInfo, value: Any) -> ValueWidget[Any]:
         for key in ("gt", "ge", "lt", "le", "multiple_of")
         if getattr(meta, key, None) is not None
     }
-    common: dict[str, Any] = {"name": name, "tooltip": field.description or ""}
-    kind: Any = field.annotation
+    made = _widget(field.annotation, limits, value, name=name, tooltip=field.description or "")
+    if isinstance(made, SpinBox | FloatSpinBox):
+        # Else each digit is a value by itself, moved into the range: 12 typed would become 22.
+        made.native.setKeyboardTracking(False)
+    return made
+
+
+def _widget(kind: Any, limits: dict[str, Any], value: Any, **common: Any) -> ValueWidget[Any]:
     if typing.get_origin(kind) is Literal:
         return ComboBox(choices=list(typing.get_args(kind)), value=value, **common)
     if kind is bool:

@@ -31,13 +31,11 @@ class StartView(QWidget):
     start_requested(path: str, as_channels: bool, axes: str)
     open_requested(path: str)
     sample_requested(name: str)
-    choice_changed()
     """
 
     start_requested = Signal(str, bool, str)
     open_requested = Signal(str)
     sample_requested = Signal(str)
-    choice_changed = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -45,7 +43,6 @@ class StartView(QWidget):
         self.choice = QComboBox()
         self.choice.addItems(["several images", "channels of one image"])
         self.choice.setToolTip("Whether the selected layers are images of their own or channels")
-        self.choice.currentIndexChanged.connect(lambda _: self.choice_changed.emit())
         self.axes = QComboBox()
         self.axes.setToolTip("What the dimensions of the image mean")
         self.path = QLineEdit()

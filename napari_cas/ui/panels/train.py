@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QSignalBlocker, QSize, Qt, Signal
-from qtpy.QtGui import QColor, QIcon, QPixmap
+from qtpy.QtCore import QSignalBlocker, Qt, Signal
+from qtpy.QtGui import QColor, QIcon, QPainter, QPixmap
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QProgressBar, QVBoxLayout, QWidget
 from superqt import QToggleSwitch
 
@@ -92,10 +92,14 @@ class TrainView(QWidget):
         colour : tuple of float or None
             Red, green, blue, alpha in 0–1.
         """
-        pixmap = QPixmap(14, 14)
-        pixmap.fill(QColor.fromRgbF(*colour[:3]) if colour else Qt.GlobalColor.transparent)
+        pixmap = QPixmap(20, 14)  # napari's style leaves no gap between icon and text
+        pixmap.fill(Qt.GlobalColor.transparent)
+        if colour:
+            painter = QPainter(pixmap)
+            painter.fillRect(0, 0, 14, 14, QColor.fromRgbF(*colour[:3]))
+            painter.end()
         self.new_region.setIcon(QIcon(pixmap))
-        self.new_region.setIconSize(QSize(14, 14))
+        self.new_region.setIconSize(pixmap.size())
 
     def show_busy(self, busy: bool, *, can_run: bool = True, learns: bool | None = None) -> None:
         """Enable what can be done now.

@@ -1,0 +1,170 @@
+"""The kinds that were found, one a row: colour, name, and how much of the plane it is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from qtpy.QtCore import QSignalBlocker, Qt, Signal
+from qtpy.QtGui import QColor, QIcon, QPixmap
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QLineEdit, QToolButton, QVBoxLayout, QWidget
+
+from napari_cas.store.naming import LONGEST
+from napari_cas.ui.panels.common import heading
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_SIDE = 14
+_TIP = (
+    "What the network tells apart here. Name what you like, when you like: names go into exports "
+    "and saved models. Kinds of one name are one, here, as objects and in exports."
+)
+
+
+class Kind(NamedTuple):
+    """A row.
+
+    Attributes
+    ----------
+    label : int
+        Of the prediction.
+    name : str
+        As given, or empty.
+    colour : tuple of int
+        Red, green, blue, opacity, 0 to 255.
+    share : float
+        Of the predicted pixels of the plane shown, 0 to 1.
+    one_with : int
+        The label that it is shown as: its own, or the lowest of its name.
+    """
+
+    label: int
+    name: str
+    colour: tuple[int, int, int, int]
+    share: float
+    one_with: int
+
+
+class KindsView(QWidget):
+    """Shown as soon as anything was found.
+
+    Signals
+    -------
+    named(label: int, name: str)
+    singled_out(label: int)
+        0: all are to be seen again.
+    """
+
+    named = Signal(int, str)
+    singled_out = Signal(int)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        title = heading("Kinds found: name them as you like")
+        title.setToolTip(_TIP)
+        self.rows: dict[int, _Row] = {}
+        self._column = QVBoxLayout(self)
+        self._column.setContentsMargins(0, 0, 0, 0)
+        self._column.setSpacing(3)
+        self._column.addWidget(title)
+        self.hide()
+
+    def show_kinds(self, kinds: Sequence[Kind], *, writable: bool = True) -> None:
+        """Show these rows, in this order, and no others.
+
+        Parameters
+        ----------
+        kinds : sequence of Kind
+            By label; a name that is being typed is left alone.
+        writable : bool
+            Whether the project may be written.
+        """
+        wanted = [kind.label for kind in kinds]
+        for label in [label for label in self.rows if label not in wanted]:
+            gone = self.rows.pop(label)
+            if gone.swatch.isChecked():
+                self.singled_out.emit(0)
+            self._column.removeWidget(gone)
+            gone.deleteLater()
+        for place, kind in enumerate(kinds, start=1):
+            if kind.label not in self.rows:
+                self.rows[kind.label] = self._new_row(kind.label)
+                self._column.insertWidget(place, self.rows[kind.label])
+            self.rows[kind.label].show_kind(kind, writable=writable)
+        self.setVisible(bool(kinds))
+
+    def _new_row(self, label: int) -> _Row:
+        row = _Row(label)
+        row.name.editingFinished.connect(lambda: self._edited(row))
+        row.swatch.toggled.connect(lambda on: self._toggled(row, on=on))
+        return row
+
+    def _edited(self, row: _Row) -> None:
+        # Enter means: done here, and the keys are the canvas's again.
+        if row.name.text() != row.shown:
+            row.shown = row.name.text()
+            self.named.emit(row.label, row.name.text())
+        row.name.clearFocus()
+
+    def _toggled(self, row: _Row, *, on: bool) -> None:
+        for other in self.rows.values():
+            if on and other is not row:
+                with QSignalBlocker(other.swatch):
+                    other.swatch.setChecked(False)
+        self.singled_out.emit(row.label if on else 0)
+
+    def show_all(self) -> None:
+        """Let go of a kind that was singled out, emitting nothing."""
+        for row in self.rows.values():
+            with QSignalBlocker(row.swatch):
+                row.swatch.setChecked(False)
+
+
+class _Row(QWidget):
+    """One kind."""
+
+    def __init__(self, label: int) -> None:
+        super().__init__()
+        self.label, self.shown = label, ""
+        self.swatch = QToolButton()
+        self.swatch.setObjectName("casSwatch")
+        self.swatch.setCheckable(True)
+        self.swatch.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self.swatch.setToolTip("Show this kind alone; press again to show all")
+        self.name = QLineEdit()
+        self.name.setMaxLength(LONGEST)
+        self.name.setPlaceholderText(f"kind {label}")
+        self.name.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
+        self.share = QLabel()
+        self.share.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+        # As wide as it may become: no other number moves anything.
+        self.share.setFixedWidth(self.share.fontMetrics().horizontalAdvance("< 0.1 %") + 6)
+        layout = QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(6)
+        layout.addWidget(self.swatch)
+        layout.addWidget(self.name, 1)
+        layout.addWidget(self.share)
+
+    def show_kind(self, kind: Kind, *, writable: bool) -> None:
+        """Show what is known of the kind."""
+        pixmap = QPixmap(_SIDE, _SIDE)
+        pixmap.fill(QColor(*kind.colour))
+        self.swatch.setIcon(QIcon(pixmap))
+        if not (self.name.hasFocus() and self.name.isModified()):
+            self.shown = kind.name
+            if self.name.text() != kind.name:
+                self.name.setText(kind.name)
+        self.name.setReadOnly(not writable)
+        if kind.one_with == kind.label:
+            self.share.setText(_percent(kind.share))
+            self.name.setToolTip(_TIP)
+        else:
+            self.share.setText("")
+            self.name.setToolTip(f"Shown as one with kind {kind.one_with}: they have one name.")
+
+
+def _percent(share: float) -> str:
+    if 0 < share < 0.001:
+        return "< 0.1 %"
+    return f"{100 * share:.1f} %" if share < 0.1 else f"{100 * share:.0f} %"

@@ -1,0 +1,141 @@
+"""Naming what was found, in the composed panel with real keys and clicks."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from qtpy.QtCore import Qt
+
+from napari_cas.protocol import Box, Tile
+from napari_cas.session import State
+from napari_cas.store import Project
+from napari_cas.store.colors import label_color
+from napari_cas.ui.panels.kinds import Kind, KindsView
+from napari_cas.ui.widget import AnnotationWidget
+
+
+@pytest.fixture
+def widget(qtbot, model_viewer, monkeypatch, ramp):
+    """A panel on a project whose image is predicted: labels 1, 2, 4 in parts of 50, 45 and 5 %."""
+    made = AnnotationWidget(model_viewer)
+    monkeypatch.setattr(made.session, "warm_up", lambda: None)  # nothing is learnt here
+    qtbot.addWidget(made, before_close_func=lambda w: w.shut_down())
+    model_viewer.add_image(ramp(40, 100), name="one")
+    qtbot.mouseClick(made.panel.start.start, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: made.session.image is not None, timeout=20_000)
+    labels = np.repeat([1, 2, 4], [50, 45, 5]).astype(np.uint8)
+    with Project.open(made.session.project.path, mode="worker") as worker:
+        worker.image("one").prediction[...] = np.broadcast_to(labels, (40, 100))
+        worker.image("one").prediction.flush()
+    made.session._work.use("model")
+    made.session.image.prediction.invalidate()
+    made.session.prediction_changed.emit(Tile("one", (), Box(0, 0, 40, 100)))
+    made.session.state_changed.emit(State.READY)
+    made.show()
+    return made
+
+
+def rows(widget):
+    return {
+        label: (row.name.text(), row.share.text()) for label, row in widget.panel.kinds.rows.items()
+    }
+
+
+def name(qtbot, widget, label, text):
+    field = widget.panel.kinds.rows[label].name
+    qtbot.mouseClick(field, Qt.MouseButton.LeftButton)
+    field.selectAll()
+    qtbot.keyClicks(field, text)
+    qtbot.keyClick(field, Qt.Key.Key_Return)
+
+
+def swatch(widget, label):
+    return widget.panel.kinds.rows[label].swatch
+
+
+def test_what_was_found_is_listed_with_its_share(widget):
+    assert widget.panel.kinds.isVisible()
+    assert rows(widget) == {1: ("", "50 %"), 2: ("", "45 %"), 4: ("", "5.0 %")}
+    assert widget.panel.kinds.rows[4].name.placeholderText() == "kind 4"
+
+
+def test_one_name_makes_one_kind_and_another_parts_them(widget, qtbot):
+    name(qtbot, widget, 2, "leaf")
+    name(qtbot, widget, 4, "leaf")
+    layer = widget.layers.prediction
+    assert widget.session.names == {2: "leaf", 4: "leaf"}
+    assert rows(widget) == {1: ("", "50 %"), 2: ("leaf", "50 %"), 4: ("leaf", "")}
+    assert layer.get_status((10, 98), world=True)["value"] == "2; name: leaf"
+    assert np.unique(layer._slice.image.raw).tolist() == [1, 2]
+    icon = swatch(widget, 4).icon().pixmap(8, 8).toImage().pixelColor(4, 4)
+    assert icon.getRgb() == label_color(2)
+    name(qtbot, widget, 4, "stem")
+    assert rows(widget)[4] == ("stem", "5.0 %")
+    assert np.unique(layer._slice.image.raw).tolist() == [1, 2, 4]
+
+
+def test_a_kind_is_looked_at_alone(widget, qtbot):
+    layer = widget.layers.prediction
+    qtbot.mouseClick(swatch(widget, 2), Qt.MouseButton.LeftButton)
+    assert (layer.show_selected_label, layer.selected_label) == (True, 2)
+    qtbot.mouseClick(swatch(widget, 4), Qt.MouseButton.LeftButton)
+    assert (layer.show_selected_label, layer.selected_label) == (True, 4)
+    assert not swatch(widget, 2).isChecked()
+    qtbot.mouseClick(swatch(widget, 4), Qt.MouseButton.LeftButton)
+    assert not layer.show_selected_label
+
+
+def test_a_kind_that_is_gone_is_no_longer_looked_at_alone(widget, qtbot):
+    qtbot.mouseClick(swatch(widget, 4), Qt.MouseButton.LeftButton)
+    with Project.open(widget.session.project.path, mode="worker") as worker:
+        worker.image("one").prediction[...] = 1
+        worker.image("one").prediction.flush()
+    widget.session.image.prediction.invalidate()
+    widget.session.state_changed.emit(State.READY)
+    assert list(rows(widget)) == [1]
+    assert not widget.layers.prediction.show_selected_label
+
+
+def test_names_stay_while_the_plane_shows_nothing_of_them(widget, qtbot):
+    name(qtbot, widget, 4, "stem")
+    with Project.open(widget.session.project.path, mode="worker") as worker:
+        worker.image("one").prediction[...] = 1
+        worker.image("one").prediction.flush()
+    widget.session.image.prediction.invalidate()
+    widget.session.state_changed.emit(State.READY)
+    assert rows(widget) == {1: ("", "100 %"), 4: ("stem", "0.0 %")}
+
+
+def test_nothing_is_listed_once_it_is_forgotten(widget, qtbot):
+    name(qtbot, widget, 1, "sky")
+    widget.intents.reset_model()
+    assert rows(widget) == {}
+    assert widget.panel.kinds.isHidden()
+    assert widget.session.names == {}
+
+
+def test_a_name_that_is_being_typed_is_left_alone(qtbot):
+    view = KindsView()
+    qtbot.addWidget(view)
+    view.show()
+    view.show_kinds([Kind(1, "", (1, 2, 3, 255), 0.0004, 1)])
+    view.activateWindow()
+    qtbot.waitUntil(view.isActiveWindow, timeout=10_000)
+    field = view.rows[1].name
+    qtbot.mouseClick(field, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(field.hasFocus)
+    qtbot.keyClicks(field, "nuc")
+    view.show_kinds([Kind(1, "", (1, 2, 3, 255), 0.5, 1)])
+    assert (field.text(), view.rows[1].share.text()) == ("nuc", "50 %")
+    with qtbot.waitSignal(view.named) as named:
+        qtbot.keyClick(field, Qt.Key.Key_Return)
+    assert named.args == [1, "nuc"]
+    assert not field.hasFocus()
+
+
+def test_a_project_that_cannot_be_written_can_be_looked_at_only(qtbot):
+    view = KindsView()
+    qtbot.addWidget(view)
+    view.show_kinds([Kind(1, "sky", (1, 2, 3, 255), 0.0004, 1)], writable=False)
+    assert view.rows[1].name.isReadOnly()
+    assert view.rows[1].share.text() == "< 0.1 %"

@@ -1,0 +1,64 @@
+"""Going to where the network hesitates: another image, another plane, the middle of the canvas."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from qtpy.QtCore import Qt
+
+from napari_cas.protocol import Box, Doubt
+from napari_cas.store import Project
+from napari_cas.ui.where import camera, canvas_size
+from napari_cas.ui.widget import AnnotationWidget
+
+
+@pytest.fixture
+def widget(qtbot, model_viewer, monkeypatch, ramp):
+    """A panel on a picture and a stack that lies elsewhere in the world."""
+    made = AnnotationWidget(model_viewer)
+    monkeypatch.setattr(made.session, "warm_up", lambda: None)  # nothing is learnt here
+    qtbot.addWidget(made, before_close_func=lambda w: w.shut_down())
+    model_viewer.add_image(ramp(900, 1000), name="flat")
+    options = {"scale": (2, 0.5, 0.5), "translate": (10, 100, 200)}
+    model_viewer.add_image(ramp(5, 60, 80), name="stack", **options)
+    model_viewer.layers.selection = list(model_viewer.layers)
+    qtbot.mouseClick(made.panel.start.start, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: made.session.image is not None, timeout=20_000)
+    return made
+
+
+def note(widget, name, plane, *doubts):
+    with Project.open(widget.session.project.path, mode="worker") as worker:
+        entry = worker.image(name)
+        entry.mark_predicted("m", [(plane, Box(0, 0, *entry.plane_size))], doubts=doubts)
+
+
+def test_the_place_comes_into_the_middle(widget, model_viewer, qtbot):
+    note(widget, "flat", (), Doubt(0.3, 700, 200))
+    note(widget, "stack", (3,), Doubt(0.8, 20, 30))
+    widget.session._work.use("m")
+    widget.intents.go_next()
+    assert widget.session.image.name == "stack"
+    assert widget.layers.plane() == (3,)
+    assert np.allclose(camera(model_viewer).center[-2:], (100 + 20 / 2, 200 + 30 / 2))
+    assert "(80 %)" in widget.panel.train.status.text()
+    qtbot.mouseClick(widget.panel.results.next, Qt.MouseButton.LeftButton)
+    assert widget.session.image.name == "flat"
+    assert np.allclose(camera(model_viewer).center[-2:], (700, 200))
+    assert canvas_size(model_viewer).min() / camera(model_viewer).zoom == pytest.approx(300, abs=3)
+    # The brush is in the hand.
+    assert model_viewer.layers.selection.active is widget.layers.regions
+
+
+def test_what_was_just_painted_counts(widget):
+    note(widget, "flat", (), Doubt(0.3, 700, 200), Doubt(0.2, 100, 100))
+    widget.session._work.use("m")
+    widget.session.image.regions[690:710, 190:210] = 1
+    widget.intents.go_next()
+    assert "(20 %)" in widget.panel.train.status.text()
+
+
+def test_without_a_prediction_it_is_said_what_to_do(widget):
+    assert not widget.panel.results.next.isEnabled()
+    widget.intents.go_next()
+    assert "Predict all" in widget.panel.guide.label.text()
