@@ -88,7 +88,7 @@ def find_images(paths: Sequence[str]) -> list[str]:
         if not path:  # else it would stand for the folder in which the command was typed
             raise InputError("An image has an empty name", expected="a path", got=repr(path))
         folder = Path(path)
-        is_plain = "://" not in path and folder.is_dir() and folder.suffix != ".zarr"
+        is_plain = "://" not in path and _is_folder(folder) and folder.suffix != ".zarr"
         here = [path]
         if is_plain and not any((folder / name).exists() for name in _ZARR):
             here = [str(p) for p in sorted(folder.iterdir()) if _is_image(p)]
@@ -98,6 +98,14 @@ def find_images(paths: Sequence[str]) -> list[str]:
             "No images found", expected="image files or folders of them", got=", ".join(paths)
         )
     return found
+
+
+def _is_folder(path: Path) -> bool:
+    """Return whether it is one that may be looked at; reading the image says why not."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
 
 
 def _is_image(path: Path) -> bool:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_cas.cli import files, options
 from napari_cas.config import ClusterSettings
-from napari_cas.errors import InputError, ProjectLockedError
+from napari_cas.errors import InputError, ProjectLockedError, StorageError
 
 if TYPE_CHECKING:
     import argparse
@@ -41,13 +42,19 @@ def to_write(session: Session, path: str | Path) -> None:
     ProjectError
         It is damaged.
     ProjectLockedError
-        It is in use, or cannot be written.
+        It is in use.
+    StorageError
+        It cannot be written.
     """
     session.open_project(path)
-    if not session.writable:
-        raise ProjectLockedError(
-            f"{path} is in use or cannot be written", todo="Close it elsewhere and try again."
+    if session.writable:
+        return
+    if not os.access(path, os.W_OK):
+        raise StorageError(
+            f"{path} cannot be written, and this command keeps its results there",
+            todo="Ask for write permission, or work on a copy.",
         )
+    raise ProjectLockedError(f"{path} is in use", todo="Close it elsewhere and try again.")
 
 
 def executor(arguments: argparse.Namespace) -> Executor | None:

@@ -154,7 +154,8 @@ def take(
     """
     errors: dict[str, str] = {}
     there = outputs.taken(output)
-    for image in images:
+    for number, image in enumerate(images):
+        console.bar(number, len(images), "Taking images")
         source = job.place(image)
         if source in made.sources.values() or source in errors:
             continue
@@ -167,6 +168,7 @@ def take(
             made.coming(None)
             errors[source] = str(files.naming(error, image))
             console.problem(errors[source])
+    console.bar(len(images), len(images), "Taking images")
     return errors
 
 

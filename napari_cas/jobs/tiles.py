@@ -91,11 +91,6 @@ class TileQueue:
         return self._cancelled
 
     @property
-    def paused(self) -> bool:
-        """Whether no batch is sent until :meth:`resume`."""
-        return self._paused
-
-    @property
     def progress(self) -> tuple[int, int]:
         """Tiles done, those of earlier runs included, and tiles in all."""
         return len(self._finished_tiles), self._total

@@ -48,11 +48,6 @@ def label_color(label: int) -> tuple[int, int, int, int]:
     return round(red * 255), round(green * 255), round(blue * 255), 255
 
 
-def color_table(count: int) -> NDArray[np.uint8]:
-    """Return the colours of labels 0..`count`, shape (count + 1, 4), uint8."""
-    return np.array([label_color(label) for label in range(count + 1)], np.uint8)
-
-
 def colorize(labels: ArrayLike) -> NDArray[np.uint8]:
     """Return a picture of integer labels, shape (..., 4), uint8, transparent where 0."""
     values = np.asarray(labels)

@@ -35,6 +35,11 @@ def test_what_is_no_image_in_a_folder_is_left(tmp_path):
     assert files.find_images([str(tmp_path)]) == [image]
 
 
+def test_an_image_that_may_not_be_looked_at_is_left_to_the_reader():
+    paths = ["a" * 300 + ".png", "b.png"]
+    assert files.find_images(paths) == paths
+
+
 def test_an_exported_collection_stands_for_its_images(entry, tmp_path):
     with Project.create(tmp_path / "q.zarr") as project:
         for name in ("a", "b"):

@@ -115,6 +115,17 @@ def test_a_damaged_image_is_named_and_the_others_are_predicted(learnt, capsys, t
 
 
 @pytest.mark.slow
+def test_why_a_project_cannot_be_written_is_said(learnt, monkeypatch, capsys):
+    with Project.open(learnt):
+        assert main(["predict", str(learnt), "--all"]) == 2
+        assert "p.zarr is in use. Close it elsewhere" in capsys.readouterr().err
+        monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write anything
+        assert main(["predict", str(learnt), "--all", "--json"]) == 2
+    error = json.loads(capsys.readouterr().out)["error"]
+    assert "cannot be written" in error["what"]
+    assert "work on a copy" in error["todo"]
+
+
 def test_an_image_that_is_gone_is_named_by_every_command(learnt, capsys, tmp_path):
     path, elsewhere = shutil.copytree(learnt, tmp_path / "p.zarr"), tmp_path / "elsewhere.zarr"
     with Project.open(path) as project:

@@ -181,7 +181,8 @@ def test_a_scheduler_that_died_is_named_and_leaves_no_traceback_in_the_log(start
                 future.result(WAIT)
     finally:
         logger.removeHandler(caplog.handler)
-    assert not caplog.records
+    # Where the cluster takes its time to close, Dask may say that it could not reconnect.
+    assert not [record for record in caplog.records if record.exc_info]
 
 
 def test_an_address_without_a_scheduler_says_what_to_check():

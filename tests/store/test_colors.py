@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from skimage.color import rgb2lab
 
-from napari_cas.store.colors import color_table, colorize, label_color
+from napari_cas.store.colors import colorize, label_color
 
 
 def test_unpainted_is_transparent_and_labels_are_opaque():
@@ -32,7 +32,7 @@ EYES = {
 
 @pytest.mark.parametrize("eyes", EYES)
 def test_the_first_labels_are_far_apart_for_all_eyes(eyes):
-    colors = color_table(21)[1:, :3] / 255
+    colors = colorize(np.arange(1, 22))[:, :3] / 255
     linear = np.where(colors <= 0.04045, colors / 12.92, ((colors + 0.055) / 1.055) ** 2.4)
     seen = np.clip(linear @ np.transpose(EYES[eyes]), 0, 1)
     seen = np.where(seen <= 0.0031308, 12.92 * seen, 1.055 * seen ** (1 / 2.4) - 0.055)
@@ -43,7 +43,7 @@ def test_the_first_labels_are_far_apart_for_all_eyes(eyes):
 
 
 def test_neighbours_differ_far_beyond_the_palette():
-    lab = rgb2lab(color_table(500)[None, 1:, :3] / 255)[0]
+    lab = rgb2lab(colorize(np.arange(1, 501))[None, :, :3] / 255)[0]
     assert np.linalg.norm(np.diff(lab, axis=0), axis=1).min() > 15
 
 
