@@ -30,6 +30,7 @@ _STATUS = {
     State.WARMING: "Starting the worker…",
     State.STOPPING: "Stopping as soon as the present step is done…",
 }
+_IN_WORKER = ("Fine-tuning", "Predicting")
 _SHOW = {"info": show_info, "warning": show_warning, "error": show_error}
 
 
@@ -238,7 +239,7 @@ class Answers:
         self.pace.show("bar", lambda: self.panel.train.show_progress(step.done, step.total))
         if step.finished:
             return
-        if self.session.worker is None and step.done == 0:
+        if self.session.worker is None and step.done == 0 and step.text in _IN_WORKER:
             self._status_soon(f"{step.text}, as soon as the worker has started…")
         elif step.text == "Fine-tuning" and step.done == 0:
             self._status_soon("Fine-tuning: the first round…")
@@ -263,15 +264,16 @@ class Answers:
         )
 
     def _reported(self, report: RoundReport) -> None:
-        if report.losses:
-            self._news = ""
+        self.extras.update(self.session.image)
+        if not report.losses:  # a view was predicted
+            return
+        self._news = ""
         self.panel.plot.add(report)
         self.pace.show("plot", self.panel.plot.draw)
         self.pace.show("alike", self.refresh)
         seconds = report.seconds.get("total")
         took = f", {seconds:.1f} s a round" if seconds else ""
         self._status_soon(f"Fine-tuning: step {report.steps} on {report.device}{took}")
-        self.extras.update(self.session.image)
 
     def _predicted(self, tile: Tile) -> None:
         if self.layers.refresh(tile):
