@@ -103,6 +103,8 @@ class Answers:
         napari cuts what it notifies of to a line and takes it away soon. What is wrong stands in
         the place of the guide, which is always in sight, and news in the status line.
         """
+        if message == self._problem:  # told of by a signal, and raised
+            return
         news = message.level == "info"
         self._problem = None if news else message
         self.show_news(f"{self._news} {message}".strip() if news else "")
