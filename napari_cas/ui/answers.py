@@ -31,6 +31,7 @@ _STATUS = {
     State.WARMING: "Starting the worker…",
     State.STOPPING: "Stopping as soon as the present step is done…",
 }
+_IN_WORKER = ("Fine-tuning", "Predicting")
 _SHOW = {"info": show_info, "warning": show_warning, "error": show_error}
 
 
@@ -105,6 +106,8 @@ class Answers:
         napari cuts what it notifies of to a line and takes it away soon. What is wrong stands in
         the place of the guide, which is always in sight, and news in the status line.
         """
+        if message == self._problem:  # told of by a signal, and raised
+            return
         news = message.level == "info"
         self._problem = None if news else message
         self.show_news(f"{self._news} {message}".strip() if news else "")
@@ -244,7 +247,7 @@ class Answers:
         self.pace.show("bar", lambda: self.panel.train.show_progress(step.done, step.total))
         if step.finished:
             return
-        if self.session.worker is None and step.done == 0:
+        if self.session.worker is None and step.done == 0 and step.text in _IN_WORKER:
             self._status_soon(f"{step.text}, as soon as the worker has started…")
         elif step.text == "Fine-tuning" and step.done == 0:
             self._status_soon("Fine-tuning: the first round…")
@@ -269,8 +272,10 @@ class Answers:
         )
 
     def _reported(self, report: RoundReport) -> None:
-        if report.losses:
-            self._news = ""
+        self.extras.update(self.session.image)
+        if not report.losses:  # a view was predicted
+            return
+        self._news = ""
         self.panel.plot.add(report)
         self.pace.show("plot", self.panel.plot.draw)
         self.pace.show("alike", self.refresh)
@@ -278,7 +283,6 @@ class Answers:
         seconds = report.seconds.get("total")
         took = f", {seconds:.1f} s a round" if seconds else ""
         self._status_soon(f"Fine-tuning: step {report.steps} on {report.device}{took}")
-        self.extras.update(self.session.image)
 
     def _predicted(self, tile: Tile) -> None:
         if self.layers.refresh(tile):

@@ -168,8 +168,8 @@ class Intents:
                 self.session.warm_up()
 
     def close_project(self) -> None:
-        """Save and close the project."""
-        self.session.close_project()
+        """Save and close the project; it stays open where it cannot be saved."""
+        self.answers.attempt(self.session.close_project)
         self.seen.forget()
 
     def remove_image(self) -> None:

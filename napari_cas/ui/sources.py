@@ -22,6 +22,8 @@ _READINGS = {
     4: ("tzyx", "czyx", "tcyx", "zcyx"),
     5: ("tczyx", "tzcyx"),
 }
+_CHANNELS = 4
+"""An axis without a name that is at most so long is more likely of channels than of planes."""
 
 
 def pixels(layer: Image) -> Any:
@@ -52,10 +54,13 @@ def readings(layer: Image) -> tuple[str, ...]:
     if layer.rgb:
         return tuple(axes + last for axes in _READINGS.get(ndim - 1, ()) if "c" not in axes)
     shape = pixels(layer).shape
-    options = _READINGS.get(ndim, ())
-    if ndim == 3 and shape[0] <= 4:  # too few planes for a stack
-        return ("cyx", "zyx", "tyx")
-    return options
+    return tuple(sorted(_READINGS.get(ndim, ()), key=lambda axes: _oddities(axes, shape)))
+
+
+def _oddities(axes: str, shape: Sequence[int]) -> int:
+    """Return how many axes are of unlikely length: few planes for a stack, or many channels."""
+    sizes = zip(axes[:-2], shape, strict=False)
+    return sum((size > _CHANNELS) == (axis == "c") for axis, size in sizes)
 
 
 def axes_for(ndim: int, *, rgb: bool) -> str:

@@ -8,9 +8,11 @@ import weakref
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from napari.utils.notifications import show_error
 from qtpy.QtCore import QEvent, QObject, QTimer
 from qtpy.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
 
+from napari_cas.errors import StorageError
 from napari_cas.session.background import BackgroundSession
 from napari_cas.ui.answers import Answers
 from napari_cas.ui.dispatch import QtDispatcher
@@ -134,7 +136,18 @@ class AnnotationWidget(QWidget):
         self.layers.sight.keep_looks()  # the session is closed after the layers
         self.layers.close(leave=self._window is None or not self._window.isVisible())
         self.dispatch.close()
-        self.session.close()
+        error = _close(self.session)
+        if error is not None and self._window is not None and self._window.isVisible():
+            show_error(str(error))
+
+
+def _close(session: BackgroundSession) -> StorageError | None:
+    """End a session; return why its strokes cannot be saved, if so: nobody is left to catch it."""
+    try:
+        session.close()
+    except StorageError as error:
+        return error
+    return None
 
 
 def _import_ahead() -> None:
@@ -156,7 +169,7 @@ def _import_ahead() -> None:
 def _end(session: BackgroundSession, dispatch: QtDispatcher, answers: Answers, *_: object) -> None:
     answers.disconnect()  # there is no panel any more to show anything in
     dispatch.close()
-    session.close()
+    _close(session)
 
 
 def open_panels() -> list[AnnotationWidget]:

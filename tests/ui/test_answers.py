@@ -116,6 +116,23 @@ def test_an_export_that_failed_is_not_said_to_go_on(widget, begin):
     assert (guide(widget), status(widget)) == ("It exists already.", "")
 
 
+def test_only_what_the_worker_does_is_said_to_wait_for_it(widget, begin):
+    begin("one")
+    for text, says in (("Exporting", "Exporting 0 of 3"), ("Predicting", "as soon as the worker")):
+        widget.session.progressed.emit(Progress(0, 3, text))
+        widget.answers.pace.flush()
+        assert says in status(widget)
+
+
+def test_predicting_a_view_is_not_called_fine_tuning(widget, begin, monkeypatch):
+    begin("one")
+    monkeypatch.setattr(widget.session._work, "_state", State.PREDICTING)
+    widget.session.progressed.emit(Progress(0, 1, "Predicting"))
+    widget.session.reported.emit(RoundReport("m", 7, (), 2, 3, (), converged=True))
+    widget.answers.pace.flush()
+    assert status(widget).startswith("Predicting")
+
+
 def test_damage_is_still_said_when_the_project_has_opened(widget, begin, tmp_path, ramp):
     with Project.create(tmp_path / "damaged.zarr") as damaged:
         damaged.add_image("there", ramp(40, 50), "yx")

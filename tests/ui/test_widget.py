@@ -14,6 +14,7 @@ from napari_cas.session import Message, NewImage, exporting, machine, projects
 from napari_cas.store import Project
 from napari_cas.store.export import export
 from napari_cas.store.validate import validate
+from napari_cas.ui import answers
 from napari_cas.ui.widget import AnnotationWidget, open_panels
 
 
@@ -114,6 +115,35 @@ def test_a_project_made_for_a_panel_that_is_closed_can_be_painted_in(
     qtbot.wait(100)
     with Project.open(tmp_path / "p.zarr") as project:
         assert project.images == ("a",)
+
+
+@pytest.fixture
+def unsaved(widget, tmp_path, ramp):
+    """A project with a stroke that the disk will refuse."""
+    widget.session.create_project(tmp_path / "p.zarr", [NewImage("a", ramp(40, 50), "yx")])
+    widget.session.image.regions[5:9, 5:9] = 1
+    (tmp_path / "p.zarr").rename(tmp_path / "moved.zarr")
+    yield widget
+    (tmp_path / "moved.zarr").rename(tmp_path / "p.zarr")
+
+
+def test_a_project_that_cannot_be_saved_stays_open(unsaved, monkeypatch):
+    told = []
+    monkeypatch.setitem(answers._SHOW, "error", told.append)
+    monkeypatch.setitem(answers._SHOW, "warning", told.append)
+    unsaved.intents.close_project()
+    assert unsaved.session.project is not None
+    assert len(told) == 1
+    assert "Could not write" in unsaved.panel.guide.label.text()
+
+
+@pytest.mark.parametrize("window_stays", [True, False])
+def test_a_panel_ends_where_strokes_cannot_be_saved(unsaved, monkeypatch, window_stays):
+    told = []
+    monkeypatch.setattr("napari_cas.ui.widget.show_error", told.append)
+    monkeypatch.setattr(unsaved, "_window", Shown(visible=window_stays))
+    unsaved.shut_down()
+    assert len(told) == window_stays
 
 
 class Shown:
