@@ -116,7 +116,7 @@ def restore(
     CheckpointError
         If tensors are missing, have other shapes or are not finite numbers.
     """
-    found = {name: torch.from_numpy(np.array(value)) for name, value in tensors.items()}
+    found = {name: _as_tensor(value) for name, value in tensors.items()}
     weights = _below(found, "model.")
     for name, tensor in model.learned().items():
         _check_fits(name, weights.get(name), tensor)
@@ -130,10 +130,15 @@ def restore(
             for name, like in likes.items():
                 _check_fits(f"optimiser.{i}.{name}", state.get(name), like)
             learner.optimiser.state[parameter] = {
-                # Adam keeps its step counter on the CPU.
-                name: state[name].to(like.device)
+                # Adam keeps its step counter on the CPU. Copies: it will change them.
+                name: state[name].to(like.device, copy=True)
                 for name, like in likes.items()
             }
+
+
+def _as_tensor(value: NDArray[Any]) -> Tensor:
+    """Return a tensor on the memory of an array, or on a copy where torch cannot use it."""
+    return torch.from_numpy(np.require(value, requirements=("C", "W")))
 
 
 def check_input(tensors: Mapping[str, NDArray[Any]], in_channels: int) -> None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from napari_cas.engine.device import seeded
+from napari_cas.engine.snapshot import Snapshot
 from napari_cas.errors import CASError
 from napari_cas.losses import cas_terms
 from napari_cas.protocol import LossPoint
@@ -63,6 +64,11 @@ class Learner:
         """What the optimiser changes, in its order."""
         return [p for group in self.optimiser.param_groups for p in group["params"]]
 
+    @property
+    def tensors(self) -> list[Tensor]:
+        """All that training changes but the optimiser's own."""
+        return [*self.parameters, *self.buffers]
+
     def tidy(self) -> None:
         """Leave nothing half made after an error inside a step, such as memory that ran out."""
         self.optimiser.zero_grad(set_to_none=True)
@@ -98,22 +104,22 @@ def fit(
     CASError
         If the loss is not finite even after the learning rate was lowered three times.
     """
-    good = _snapshot(learner)
     recoveries = 0
-    for done in range(steps):
-        with seeded(learner.parameters[0].device, learner.seed, learner.step):
-            terms = _gradients(learner, batch(learner.step), loss)
-        if terms is None:
-            recoveries += 1
-            _recover(learner, good, recoveries)
-            continue
-        for group in learner.optimiser.param_groups:
-            group["lr"] = learner.learning_rate * group["pace"] * _cooling(done / steps)
-        learner.optimiser.step()
-        learner.step += 1
-        yield LossPoint(
-            learner.step, terms.total.item(), terms.uniformer.item(), terms.discriminator.item()
-        )
+    with Snapshot(learner.tensors) as good:
+        for done in range(steps):
+            with seeded(learner.parameters[0].device, learner.seed, learner.step):
+                terms = _gradients(learner, batch(learner.step), loss)
+            if terms is None:
+                recoveries += 1
+                _recover(learner, good, recoveries)
+                continue
+            for group in learner.optimiser.param_groups:
+                group["lr"] = learner.learning_rate * group["pace"] * _cooling(done / steps)
+            learner.optimiser.step()
+            learner.step += 1
+            yield LossPoint(
+                learner.step, terms.total.item(), terms.uniformer.item(), terms.discriminator.item()
+            )
 
 
 def _gradients(learner: Learner, batch: Batch, loss: LossConfig) -> CASTerms | None:
@@ -145,11 +151,7 @@ def _cooling(progress: float) -> float:
     return 0.55 + 0.45 * math.cos(math.pi * progress)
 
 
-def _snapshot(learner: Learner) -> list[Tensor]:
-    return [t.detach().clone() for t in (*learner.parameters, *learner.buffers)]
-
-
-def _recover(learner: Learner, good: list[Tensor], times: int) -> None:
+def _recover(learner: Learner, good: Snapshot, times: int) -> None:
     """Go back to the round's first state with half the learning rate and a fresh optimiser."""
     if times > _RECOVERIES:
         raise CASError(
@@ -157,9 +159,7 @@ def _recover(learner: Learner, good: list[Tensor], times: int) -> None:
             got=f"learning rate {learner.learning_rate:g}",
             todo="Lower the learning rate or reset the model.",
         )
-    with torch.no_grad():
-        for tensor, value in zip((*learner.parameters, *learner.buffers), good, strict=True):
-            tensor.copy_(value)
+    good.restore(learner.tensors)
     learner.optimiser.state.clear()
     learner.learning_rate /= 2
     learner.warnings.append(

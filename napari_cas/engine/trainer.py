@@ -231,6 +231,7 @@ class Trainer:
             if time.perf_counter() - ready > seconds and len(losses) >= _FEWEST_STEPS:
                 break
         self.model.eval()
+        self.learner.tidy()  # gradients of a whole network are as large as itself
         moved = float((before != self._probe(sampler)).float().mean())
         warnings, self.learner.warnings = tuple(self.learner.warnings), []
         warnings = (*self.take_warning(), *warnings)

@@ -24,6 +24,7 @@ from napari_cas.engine.device import (
 )
 from napari_cas.engine.doubt import most_doubtful
 from napari_cas.engine.features import FeatureCache
+from napari_cas.engine.memory import spare_memory
 from napari_cas.engine.sources import EntrySource, neighbours
 from napari_cas.engine.tiling import grid
 from napari_cas.engine.trainer import STEPS_PER_ROUND, RoundResult, Trainer
@@ -79,6 +80,7 @@ def warm_up(config: Config) -> WorkerInfo:
         If the network's weights are missing.
     """
     set_threads()
+    _settle_memory(config)
     device = resolve_device(config.device)
     model = create_model(config.model).to(device)
     with torch.no_grad():
@@ -178,6 +180,7 @@ def _trainer(
         held.reconfigure(config)
         return held
     _warm.trainer = None  # a whole network should not be in memory twice
+    _settle_memory(config)
     if checkpoint is None:
         trainer = Trainer(config, _channels(sources), _cache(path, config))
     else:
@@ -186,6 +189,11 @@ def _trainer(
     _warm.project, _warm.checkpoint, _warm.digest = path, checkpoint, digest
     _warm.trainer = trainer
     return trainer
+
+
+def _settle_memory(config: Config) -> None:
+    """Spare memory where a network takes much of it; the quick one's rounds should be short."""
+    spare_memory(config.model.name != "quick")
 
 
 def _same_network(held: Config, wanted: Config) -> bool:

@@ -160,7 +160,9 @@ def cas_loss(
         Scalar, float32 (float64 for float64 logits). A plane with one region has a uniformer only;
         with no region at all the loss is zero with zero gradient, so that an unpainted batch does
         no harm. Differentiable once, by ``backward`` and ``torch.autograd.grad``: not twice, and
-        not by the transforms of ``torch.func``.
+        not by the transforms of ``torch.func``. In what ``torch.compile`` compiles, the loss runs
+        as it is between two graphs; ``fullgraph=True`` is refused, for how it walks over pixels
+        depends on their values.
 
     Raises
     ------

@@ -1,7 +1,7 @@
 """How well two partitions of the same pixels agree, whatever their regions are called.
 
-All scores come from one table: how many pixels each pair of regions shares. None of them depends
-on the names of the regions.
+All scores come from how many pixels each pair of regions shares. None of them depends on the names
+of the regions.
 
 References
 ----------
@@ -41,32 +41,64 @@ __all__ = [
 ]
 
 
+_FEW = 1 << 16
+"""Pairs of regions for which a table is always small enough."""
+
+
 @dataclass(frozen=True)
 class Overlap:
-    """Pixels shared by each pair of regions, and the scores that follow.
+    """Pixels shared by pairs of regions, and the scores that follow.
+
+    Only pairs that share a pixel are held: of instance maps with many objects they are few.
 
     Attributes
     ----------
-    table : ndarray
-        (K, L) int64; rows are the regions of the truth, columns those of the prediction.
+    truth, prediction : ndarray
+        (n,) int64: the regions of each pair that shares pixels, numbered from 0 in the order of
+        their labels; pairs are sorted by the truth, then by the prediction.
+    shared : ndarray
+        (n,) int64, pixels of each pair, at least 1.
+    shape : tuple of int
+        Regions K of the truth and L of the prediction.
     """
 
-    table: Table
+    truth: Table
+    prediction: Table
+    shared: Table
+    shape: tuple[int, int]
+
+    @property
+    def table(self) -> Table:
+        """(K, L) int64: pixels of every pair, those that share none included."""
+        table = np.zeros(self.shape, np.int64)
+        table[self.truth, self.prediction] = self.shared
+        return table
 
     @property
     def pixels(self) -> int:
         """Number of pixels scored."""
-        return int(self.table.sum())
+        return int(self.shared.sum())
+
+    @property
+    def sizes(self) -> tuple[Table, Table]:
+        """Pixels of each region of the truth (K,) and of the prediction (L,)."""
+        found = []
+        for region, number in zip((self.truth, self.prediction), self.shape, strict=True):
+            size = np.zeros(number, np.int64)
+            np.add.at(size, region, self.shared)  # not by weights of `bincount`: they are floats
+            found.append(size)
+        return found[0], found[1]
 
     def pairs(self) -> tuple[float, float, float, float]:
         """Return pixel pairs: together in both, in the truth, in the prediction, and all."""
-        counts = self.table.astype(np.float64)
 
-        def choose2(n: NDArray[np.float64]) -> float:
+        def choose2(counts: Table) -> float:
+            n = counts.astype(np.float64)
             return float((n * (n - 1)).sum() / 2)
 
-        n = float(counts.sum())
-        return choose2(counts), choose2(counts.sum(1)), choose2(counts.sum(0)), n * (n - 1) / 2
+        truth, prediction = self.sizes
+        n = float(self.pixels)
+        return choose2(self.shared), choose2(truth), choose2(prediction), n * (n - 1) / 2
 
     def rand_index(self) -> float:
         """Fraction of pixel pairs that both partitions join or both separate, 0 to 1."""
@@ -85,26 +117,22 @@ class Overlap:
 
     def variation_of_information(self) -> float:
         """H(truth | prediction) + H(prediction | truth) in bits; 0 for equal partitions."""
-        joint = self.table / max(self.pixels, 1)
-        rows, columns = joint.sum(1, keepdims=True), joint.sum(0, keepdims=True)
-        seen = joint > 0
-        p = joint[seen]
-        conditional = p * (
-            np.log2(p / np.broadcast_to(rows, joint.shape)[seen])
-            + np.log2(p / np.broadcast_to(columns, joint.shape)[seen])
-        )
-        return float(max(0.0, -conditional.sum()))
+        truth, prediction = self.sizes
+        given = np.log2(self.shared / truth[self.truth])
+        given += np.log2(self.shared / prediction[self.prediction])
+        return float(max(0.0, -(self.shared / max(self.pixels, 1) * given).sum()))
 
     def iou(self) -> NDArray[np.float64]:
-        """Return the (K, L) intersection over union of all pairs of regions."""
-        union = self.table.sum(1, keepdims=True) + self.table.sum(0, keepdims=True) - self.table
-        return np.asarray(self.table / np.maximum(union, 1), dtype=np.float64)
+        """Return the intersection over union (n,) of the pairs that share pixels."""
+        truth, prediction = self.sizes
+        union = truth[self.truth] + prediction[self.prediction] - self.shared
+        return np.asarray(self.shared / union, dtype=np.float64)
 
     def covering_counts(self) -> tuple[float, float]:
         """Return pixels covered (region size times its best IoU, summed) and all pixels."""
-        if not self.table.size:
-            return 0.0, 0.0
-        return float((self.table.sum(1) * self.iou().max(1)).sum()), float(self.pixels)
+        best = np.zeros(self.shape[0])
+        np.maximum.at(best, self.truth, self.iou())
+        return float((self.sizes[0] * best).sum()), float(self.pixels)
 
 
 def contingency(truth: ArrayLike, prediction: ArrayLike, *, ignore: int | None = 0) -> Table:
@@ -120,13 +148,19 @@ def contingency(truth: ArrayLike, prediction: ArrayLike, *, ignore: int | None =
     Returns
     -------
     ndarray
-        (K, L) int64, regions in the order of their labels; empty if nothing is scored.
+        (K, L) int64, regions in the order of their labels; empty if nothing is scored. Of maps with
+        many regions, take :func:`overlap`, which holds only pairs that share pixels.
 
     Raises
     ------
     InputError
         If shapes differ or labels are not integers.
     """
+    return overlap(truth, prediction, ignore=ignore).table
+
+
+def overlap(truth: ArrayLike, prediction: ArrayLike, *, ignore: int | None = 0) -> Overlap:
+    """Return the overlaps of all regions; arguments and errors as in :func:`contingency`."""
     a, b = as_labels(truth, "truth"), as_labels(prediction, "prediction")
     if a.shape != b.shape:
         raise InputError("Truth and prediction do not fit", expected=str(a.shape), got=str(b.shape))
@@ -137,13 +171,8 @@ def contingency(truth: ArrayLike, prediction: ArrayLike, *, ignore: int | None =
         a, b = a[scored], b[scored]
     rows, columns = _compact(a), _compact(b)
     shape = (int(rows.max(initial=-1)) + 1, int(columns.max(initial=-1)) + 1)
-    counts = np.bincount(rows * shape[1] + columns, minlength=shape[0] * shape[1])
-    return counts.reshape(shape).astype(np.int64)
-
-
-def overlap(truth: ArrayLike, prediction: ArrayLike, *, ignore: int | None = 0) -> Overlap:
-    """Return all pairwise overlaps; arguments as in :func:`contingency`."""
-    return Overlap(contingency(truth, prediction, ignore=ignore))
+    keys, shared = _counted(rows * shape[1] + columns, shape[0] * shape[1])
+    return Overlap(*np.divmod(keys, max(shape[1], 1)), shared, shape)
 
 
 def rand_index(truth: ArrayLike, prediction: ArrayLike, *, ignore: int | None = 0) -> float:
@@ -250,6 +279,16 @@ def _compact(labels: NDArray[Any]) -> NDArray[np.int64]:
         number = np.cumsum(np.bincount(shifted, minlength=high - low + 1) > 0) - 1
         return np.asarray(number[shifted], dtype=np.int64)
     return np.unique(labels, return_inverse=True)[1].astype(np.int64).ravel()
+
+
+def _counted(keys: Table, end: int) -> tuple[Table, Table]:
+    """Return the keys present in 0..end − 1, sorted, and how often each occurs."""
+    if end > 4 * keys.size + _FEW:  # a table would outgrow the pixels
+        found, count = np.unique(keys, return_counts=True)
+        return found, count.astype(np.int64)
+    table = np.bincount(keys, minlength=end)
+    found = np.flatnonzero(table)
+    return found.astype(np.int64), table[found].astype(np.int64)
 
 
 def _several(truths: ArrayLike | Sequence[ArrayLike]) -> list[Any]:

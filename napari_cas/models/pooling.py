@@ -46,6 +46,33 @@ class LocalMean(nn.Module):
         )
 
 
+class ProjectedMean(nn.Conv2d):
+    """A convolution by 1 × 1 of means over a window: of large maps, the means come last.
+
+    Both are linear, so their order does not matter. DeepLabV3 takes 256 channels from means of
+    2048: of large maps these would be the most memory that the network takes.
+
+    Parameters
+    ----------
+    conv : Conv2d
+        Of kernel size 1; its tensors are shared.
+    window : int
+        Side of the window, in positions of the map.
+    """
+
+    def __init__(self, conv: nn.Conv2d, window: int) -> None:
+        super().__init__(conv.in_channels, conv.out_channels, 1, bias=conv.bias is not None)
+        self.weight, self.bias = conv.weight, conv.bias
+        self.mean = LocalMean(window)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Return (B, C', h, w) from maps (B, C, h, w), or (B, C', 1, 1) where all counts."""
+        if max(maps.shape[-2:]) <= self.mean.window:
+            return super().forward(self.mean(maps))
+        means: Tensor = self.mean(super().forward(maps))
+        return means
+
+
 def local_mean(maps: Tensor, window: int) -> Tensor:
     """Return means (B, C, h, w) over windows of maps (B, C, h, w); see :class:`LocalMean`."""
     rows, columns = (min(length, window) for length in maps.shape[-2:])
@@ -82,4 +109,16 @@ def localise(net: nn.Module, window: int = WINDOW) -> None:
     for hook in hooks:
         hook.remove()
     for name, side in sides.items():
-        net.set_submodule(name, LocalMean(window * side // _PROBE))
+        _replace(net, name, window * side // _PROBE)
+
+
+def _replace(net: nn.Module, name: str, window: int) -> None:
+    """Put a mean over a window in a module's place, after the convolution that follows if any."""
+    parent, _, number = name.rpartition(".")
+    sequence = net.get_submodule(parent)
+    after = sequence[int(number) + 1] if isinstance(sequence, nn.Sequential) else None
+    if isinstance(after, nn.Conv2d) and after.kernel_size == (1, 1):
+        net.set_submodule(name, nn.Identity())
+        net.set_submodule(f"{parent}.{int(number) + 1}", ProjectedMean(after, window))
+    else:
+        net.set_submodule(name, LocalMean(window))

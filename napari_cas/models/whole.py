@@ -8,7 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from napari_cas.models.base import SegmentationModel, pad_to_stride
+from napari_cas.models.norms import normalise_in_place
 from napari_cas.models.pooling import localise
+from napari_cas.models.recompute import recompute
 from napari_cas.models.weights import (
     DOWNLOAD_ERRORS,
     load_fitting,
@@ -99,7 +101,11 @@ class WholeModel(SegmentationModel):
         rgb = pad_to_stride(self.to_rgb(image), self.stride) / 255.0
         mean = torch.tensor(_IMAGENET_MEAN, device=rgb.device)[:, None, None]
         deviation = torch.tensor(_IMAGENET_DEVIATION, device=rgb.device)[:, None, None]
-        logits: Tensor = self.net((rgb - mean) / deviation)["out"]
+        rgb = (rgb - mean) / deviation
+        if rgb.device.type == "cpu":
+            # What convolutions on a CPU ask for: else each makes a copy of what it takes and gives.
+            rgb = rgb.contiguous(memory_format=torch.channels_last)
+        logits: Tensor = self.net(rgb)["out"]
         return logits[..., :height, :width]
 
     def learned(self) -> dict[str, Tensor]:
@@ -144,6 +150,9 @@ def _build(name: ModelName, channels: int, weights: str) -> nn.Module:
     elif weights != "none":
         load_fitting(net, read_weights(weights), weights)
     localise(net.eval())
+    normalise_in_place(net)
+    if not name.startswith("lraspp"):  # MobileNetV3 holds little
+        recompute(net, [f"backbone.layer{stage}" for stage in (1, 2, 3)])
     return net
 
 

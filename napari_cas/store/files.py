@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from napari_cas.errors import ProjectError, ProjectFormatError, StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 JSON_LIMIT = 64 << 20
@@ -58,13 +58,20 @@ def temporary(path: Path) -> Path:
 
 
 def write_bytes(path: Path, data: bytes | memoryview, *, durable: bool = False) -> os.stat_result:
-    """Replace `path` by `data` in one step.
+    """Replace `path` by `data` in one step; see :func:`write_parts`."""
+    return write_parts(path, (data,), durable=durable)
+
+
+def write_parts(
+    path: Path, parts: Iterable[bytes | memoryview], *, durable: bool = False
+) -> os.stat_result:
+    """Replace `path` by `parts`, one after the other, in one step.
 
     Parameters
     ----------
     path : Path
         File; its directory must exist.
-    data : bytes-like
+    parts : iterable of bytes-like
         The new content.
     durable : bool
         Whether to wait until the data survives a power failure (fsync). Without it the data
@@ -83,7 +90,8 @@ def write_bytes(path: Path, data: bytes | memoryview, *, durable: bool = False) 
     draft = temporary(path)
     try:
         with draft.open("wb") as file:
-            file.write(data)
+            for part in parts:
+                file.write(part)
             file.flush()
             if durable:
                 os.fsync(file.fileno())

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import load, save
+from safetensors.numpy import load
 
 from napari_cas.errors import CheckpointError, ProjectFormatError, StorageError
 from napari_cas.store.files import (
@@ -23,10 +23,11 @@ from napari_cas.store.files import (
     storing,
     temporary,
     write_bytes,
+    write_parts,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -35,6 +36,12 @@ FORMAT = "napari-cas-model"
 FORMAT_VERSION = 1
 WEIGHTS, RECORD = "weights.safetensors", "model.json"
 _HEADER_LIMIT = 16 << 20
+_KINDS = {
+    "bool": "BOOL", "uint8": "U8", "int8": "I8", "int16": "I16", "uint16": "U16", "float16": "F16",
+    "int32": "I32", "uint32": "U32", "float32": "F32", "float64": "F64", "int64": "I64",
+    "uint64": "U64",
+}  # fmt: skip
+"""Types by NumPy's names, in the order in which safetensors files hold them, from the last on."""
 _ATTEMPTS = 6  # on a busy machine a writer may rest between its two renames again and again
 
 
@@ -66,12 +73,12 @@ def write_model(
     """
     with _lossless(directory.name):
         weights = _encode(tensors)
-        digest = hashlib.sha256(weights).hexdigest()
+        digest = _sha256(weights)
         head = {
             "format": FORMAT,
             "version": FORMAT_VERSION,
             "sha256": digest,
-            "bytes": len(weights),
+            "bytes": sum(len(part) for part in weights),
             "record": dict(record),
         }
         text = json.dumps(head, indent=1, allow_nan=False).encode()
@@ -182,22 +189,49 @@ def _lossless(name: str) -> Iterator[None]:
         ) from error
 
 
-def _encode(tensors: Mapping[str, NDArray[Any]]) -> bytes:
-    return bytes(save({name: np.asarray(value, order="C") for name, value in tensors.items()}))
+def _encode(tensors: Mapping[str, NDArray[Any]]) -> list[bytes | memoryview]:
+    """Return a safetensors file in parts: the arrays' own memory, behind the header.
+
+    The bytes are those of the library, which would need memory for all of them at once.
+    """
+    arrays = {name: np.asarray(value, order="C") for name, value in tensors.items()}
+    kinds = {name: _KINDS[array.dtype.name] for name, array in arrays.items()}
+    rank = {kind: number for number, kind in enumerate(_KINDS.values())}
+    order = sorted(arrays, key=lambda name: (-rank[kinds[name]], name))
+    header, end = {}, 0
+    for name in order:
+        begin, end = end, end + arrays[name].nbytes
+        shape = list(arrays[name].shape)
+        header[name] = {"dtype": kinds[name], "shape": shape, "data_offsets": [begin, end]}
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    values = (_little(arrays[name]).reshape(-1).view(np.uint8).data for name in order)
+    return [len(text).to_bytes(8, "little"), text, *values]
+
+
+def _little(array: NDArray[Any]) -> NDArray[Any]:
+    return array.astype(array.dtype.newbyteorder("<"), copy=False)
 
 
 def digest_of(tensors: Mapping[str, NDArray[Any]]) -> str:
     """Return the digest under which `write_model` stores these weights."""
-    return hashlib.sha256(_encode(tensors)).hexdigest()
+    return _sha256(_encode(tensors))
 
 
-def _write_both(directory: Path, weights: bytes, text: bytes) -> None:
+def _sha256(parts: Iterable[bytes | memoryview]) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()
+
+
+def _write_both(directory: Path, weights: Iterable[bytes | memoryview], text: bytes) -> None:
     """Write a draft of the directory and put it in its place."""
     draft = temporary(directory)
     try:
         with storing(directory):
             draft.mkdir(parents=True)
-            write_bytes(draft / WEIGHTS, weights, durable=True)
+            write_parts(draft / WEIGHTS, weights, durable=True)
             write_bytes(draft / RECORD, text, durable=True)
             fsync_directory(draft)
             replace_directory(draft, directory)
@@ -319,7 +353,8 @@ def decode_tensors(data: bytes, where: str) -> dict[str, NDArray[Any]]:
             expected="safetensors",
             got=f"{type(error).__name__}: {error}",
         ) from error
-    return {name: np.array(value) for name, value in tensors.items()}
+    # The library copied them out of `data`, once, and others may change them.
+    return {name: np.require(value, requirements="W") for name, value in tensors.items()}
 
 
 def delete_model(directory: Path) -> None:

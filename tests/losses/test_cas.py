@@ -280,3 +280,20 @@ def test_unchecked_non_finite_logits_end_in_nan_not_in_a_wrong_number(value):
 def test_module_refuses_bad_settings_at_once():
     with pytest.raises(InputError, match="alpha"):
         CASLoss(alpha=2)
+
+
+@pytest.mark.filterwarnings("ignore")  # of torch's own, on what it cannot compile
+def test_it_runs_between_graphs_in_what_is_compiled_but_not_as_one_graph():
+    logits, regions = problem((5, 6))
+    index = index_regions(regions)
+
+    def gradient(function):
+        return torch.autograd.grad(function(logits), logits)[0]
+
+    def loss(logits):
+        return cas_loss(3 * logits, index)
+
+    assert torch.equal(gradient(torch.compile(loss, backend="eager")), gradient(loss))
+    torch.compiler.reset()
+    with pytest.raises(Exception, match="data-dependent"):  # torch's own, of a kind that varies
+        gradient(torch.compile(loss, backend="eager", fullgraph=True))

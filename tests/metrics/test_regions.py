@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import adjusted_rand_score, rand_score
 
 from napari_cas.errors import InputError
+from napari_cas.metrics import regions
 from napari_cas.metrics.regions import (
     adjusted_rand_index,
     contingency,
@@ -67,6 +68,42 @@ def test_the_table_counts_every_pair(pair):
     for i, u in enumerate(np.unique(a)):
         for j, v in enumerate(np.unique(b)):
             assert table[i, j] == ((a == u) & (b == v)).sum()
+
+
+@given(labels)
+def test_pairs_that_share_pixels_are_those_of_the_table(pair):
+    a, b = pair
+    found, table = overlap(a, b, ignore=None), contingency(a, b, ignore=None)
+    assert np.array_equal(found.shared, table[table > 0])
+    assert np.array_equal(np.stack([found.truth, found.prediction]), np.stack(np.nonzero(table)))
+    rows, columns = found.sizes
+    assert (rows.tolist(), columns.tolist()) == (table.sum(1).tolist(), table.sum(0).tolist())
+    union = rows[:, None] + columns - table
+    assert np.array_equal(found.iou(), (table / union)[table > 0])
+    assert found.covering_counts()[0] == pytest.approx((rows * (table / union).max(1)).sum())
+
+
+@given(labels)
+def test_sorted_keys_give_what_a_table_gives(pair):
+    counted = overlap(*pair, ignore=None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(regions, "_FEW", -(1 << 16))
+        other = overlap(*pair, ignore=None)
+    for name in ("truth", "prediction", "shared"):
+        assert np.array_equal(getattr(counted, name), getattr(other, name))
+    assert counted.shape == other.shape
+
+
+def test_maps_of_a_hundred_thousand_objects_are_scored():
+    y, x = np.mgrid[:960, :960]
+    truth = y // 3 * 320 + x // 3 + 1  # 102,400 squares of 3 × 3: all pairs would be 80 GB
+    prediction = np.roll(truth, 1, axis=1)
+    assert adjusted_rand_index(truth, truth) == covering(truth, truth) == 1.0
+    assert variation_of_information(truth, truth) == 0.0
+    # Two thirds of each square is shared with one, a third with another: 6 / 12 the best IoU.
+    assert covering(truth, prediction) == pytest.approx(0.5)
+    bits = 2 * (2 / 3 * np.log2(3 / 2) + 1 / 3 * np.log2(3))
+    assert variation_of_information(truth, prediction) == pytest.approx(bits)
 
 
 def test_labels_far_apart_and_negative_are_fine():

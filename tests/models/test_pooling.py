@@ -3,7 +3,7 @@ import torch
 from torch import nn
 from torchvision.models import get_model
 
-from napari_cas.models.pooling import LocalMean, local_mean, localise
+from napari_cas.models.pooling import LocalMean, ProjectedMean, local_mean, localise
 
 
 def one_by_one(maps, window):
@@ -38,6 +38,17 @@ def test_many_channels_are_taken_in_parts():
     assert torch.equal(LocalMean(4)(maps), local_mean(maps, 4))
 
 
+@pytest.mark.parametrize("size", [(9, 14), (3, 4)])
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_projection_of_means_is_the_same_in_either_order(size, bias):
+    conv = nn.Conv2d(6, 2, 1, bias=bias).double()
+    maps = torch.rand(2, 6, *size, dtype=torch.float64)
+    wanted = conv(LocalMean(4)(maps))
+    found = ProjectedMean(conv, 4)(maps)
+    assert found.shape == wanted.shape
+    torch.testing.assert_close(found, wanted)
+
+
 def test_it_can_be_learnt_through():
     maps = torch.rand(1, 2, 5, 6, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(LocalMean(3), (maps,))
@@ -51,5 +62,5 @@ def test_every_global_mean_of_a_network_gets_a_window_of_the_same_pixels():
     windows = {n: m.window for n, m in net.named_modules() if isinstance(m, LocalMean)}
     # Three squeeze-and-excitation blocks at stride 8, five at 16, and the head's.
     assert sorted(windows.values()) == [8] * 6 + [16] * 3
-    assert windows["classifier.scale.0"] == 8
+    assert windows["classifier.scale.1.mean"] == 8
     assert list(net.state_dict()) == names

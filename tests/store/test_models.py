@@ -16,10 +16,12 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from safetensors.numpy import save
 
 from napari_cas.errors import CASError, CheckpointError, StorageError
 from napari_cas.store.models import (
     decode_tensors,
+    digest_of,
     export_model,
     import_model,
     input_channels,
@@ -51,6 +53,18 @@ def test_tensors_and_record_come_back_exactly(model):
         assert got[name].dtype == value.dtype
         assert got[name].flags.writeable
         np.testing.assert_array_equal(got[name], value)
+
+
+def test_weights_are_the_bytes_of_the_safetensors_library(tmp_path, rng):
+    kinds = ["bool", "u1", "i1", "i2", "u2", "f2", "i4", "u4", "f4", "f8", "i8", "u8"]
+    tensors = {f"{i} {kind}": rng.random((i + 1, 3)).astype(kind) for i, kind in enumerate(kinds)}
+    tensors |= {'ä"': np.ones(3, ">f4"), "one": np.array(2.5), "none": np.zeros((0, 3), "f4")}
+    tensors["turned"] = np.asfortranarray(rng.random((3, 2)))
+    digest = write_model(tmp_path / "m", tensors, {})
+    dense = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
+    dense["one"] = tensors["one"]
+    assert (tmp_path / "m" / "weights.safetensors").read_bytes() == save(dense)
+    assert digest == digest_of(tensors)
 
 
 @pytest.mark.parametrize(

@@ -109,16 +109,29 @@ def _variance(pull: Tensor, plane: Tensor, n_planes: int) -> Tensor:
 
 
 class MagnetLoss(nn.Module):
-    """:func:`magnet_loss` as a module."""
+    """:func:`magnet_loss` as a module.
+
+    It finds no clusters: each region is one, unless they are given with the batch. Between epochs
+    of a data set, k-means finds several of a class, which varies; a region is of one appearance.
+    """
 
     def __init__(self, *, gap: float = 1.0, ignore_index: int = 0) -> None:
         super().__init__()
         self.gap, self.ignore_index = gap, ignore_index
 
     def forward(
-        self, embeddings: Tensor, regions: Tensor | RegionIndex, planes: Tensor | None = None
+        self,
+        embeddings: Tensor,
+        regions: Tensor | RegionIndex,
+        planes: Tensor | None = None,
+        clusters: Tensor | None = None,
     ) -> Tensor:
         """Return the scalar loss."""
         return magnet_loss(
-            embeddings, regions, planes=planes, gap=self.gap, ignore_index=self.ignore_index
+            embeddings,
+            regions,
+            planes=planes,
+            clusters=clusters,
+            gap=self.gap,
+            ignore_index=self.ignore_index,
         )

@@ -147,3 +147,10 @@ def test_bad_clusters():
 )
 def test_modules_take_prepared_regions(module, loss):
     torch.testing.assert_close(module(LINE, index_regions(IDS)), loss(LINE, IDS))
+
+
+def test_the_magnet_module_takes_clusters():
+    clusters = torch.tensor([[0, 1, 0, 0]])
+    wanted = magnet_loss(LINE, IDS, clusters=clusters)
+    torch.testing.assert_close(MagnetLoss()(LINE, IDS, clusters=clusters), wanted)
+    assert wanted != magnet_loss(LINE, IDS)
