@@ -62,7 +62,7 @@ class ModelSpec(_Settings):
         title="Enlarge images",
         description="How many times larger the quick network sees images: 2 or 4 for things of a "
         "few pixels and for sharp borders between textures. It sees less around each pixel, and "
-        "takes about 4 or 16 times as long.",
+        "looks at 4 or 16 times as many.",
     )
 
     @property
