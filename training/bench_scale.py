@@ -189,8 +189,10 @@ class Bench:
             len(plane.rounds) + (plane.checkpoint is not None),
         )
         start = time.perf_counter()
-        done = plane.executor.submit("napari_cas.engine.worker:run_round", request).result()
+        with PeakMemory(plane.pid) as worker:
+            done = plane.executor.submit("napari_cas.engine.worker:run_round", request).result()
         seconds = time.perf_counter() - start
+        plane.figures["worker_mib"] = max(plane.figures.get("worker_mib", 0), worker.peak)
         assert isinstance(done, RoundReport)
         plane.checkpoint = done.checkpoint
         plane.rounds.append({"seconds": seconds} | done.seconds)
@@ -212,7 +214,8 @@ class Bench:
                 for name, value in alone.items():
                     seconds[name] += value
         pixels = sum(h * w for h, w in (tile.box.shape for tile in tiles)) / _MILLION
-        plane.figures |= {"tiles": len(tiles), "worker_mib": worker.peak, "own_mib": own.peak}
+        plane.figures |= {"tiles": len(tiles), "tiles_mib": worker.peak, "own_mib": own.peak}
+        plane.figures["worker_mib"] = max(plane.figures["worker_mib"], worker.peak)
         plane.figures["of_tiles"] = (-(-plane.side // self.config.predict.tile_size)) ** 2
         plane.figures |= {f"{name}_mpx_s": pixels / value for name, value in seconds.items()}
         plane.figures["efficiency"] = seconds["network"] / seconds["product"]
@@ -340,6 +343,7 @@ _COLUMNS = (
     ("network_without_halo_mpx_s", "without context, Mpx/s", 3),
     ("efficiency", "of the network's speed", 2),
     ("worker_mib", "worker's peak, MiB", 0),
+    ("tiles_mib", "of tiles alone, MiB", 0),
     ("own_mib", "caller's peak, MiB", 0),
     ("intake_seconds", "making the project, s", 0),
     ("intake_mib", "memory for it, MiB", 0),
@@ -386,7 +390,11 @@ def notes(result: dict[str, Any]) -> list[str]:
         f"load {machine['load']} before and {machine['load after']} after"
     )
     end = ": others used the machine, so ratios count, seconds do not." if shared else "."
-    others = [tiles, setting, where + end]
+    memory = (
+        "The worker's peak is that of all rounds, the first one included, and of predicting tiles; "
+        "beside it that of tiles alone."
+    )
+    others = [tiles, setting, memory, where + end]
     return [rounds, *others] if len(result["planes"]) > 1 else others
 
 

@@ -275,7 +275,9 @@ def _compact(labels: NDArray[Any]) -> NDArray[np.int64]:
         return np.zeros(0, np.int64)
     low, high = int(labels.min()), int(labels.max())
     if high - low < 1 << 20:  # a look-up table is some 20 times faster than sorting
-        shifted = labels.astype(np.int64) - low
+        unsigned = np.issubdtype(labels.dtype, np.unsignedinteger)  # may pass what int64 holds
+        shifted = (labels if unsigned else labels.astype(np.int64)) - labels.dtype.type(low)
+        shifted = shifted.astype(np.int64)
         number = np.cumsum(np.bincount(shifted, minlength=high - low + 1) > 0) - 1
         return np.asarray(number[shifted], dtype=np.int64)
     return np.unique(labels, return_inverse=True)[1].astype(np.int64).ravel()

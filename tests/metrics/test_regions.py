@@ -113,6 +113,14 @@ def test_labels_far_apart_and_negative_are_fine():
     assert contingency(a, b, ignore=None).tolist() == [[1, 0, 0], [0, 0, 2], [0, 1, 0]]
 
 
+@pytest.mark.parametrize("kind", [np.uint64, np.int64, np.int8, np.uint8])
+def test_labels_at_the_ends_of_their_type_are_fine(kind):
+    low, high = np.iinfo(kind).min, np.iinfo(kind).max
+    for first, last in ((low, low + 3), (high - 3, high), (low, high)):
+        a = np.array([first, first, last, last], dtype=kind)
+        assert contingency(a, a, ignore=None).tolist() == [[2, 0], [0, 2]]
+
+
 def test_halves_against_quarters_by_hand():
     truth, prediction = blocks(1, 2), blocks(2, 2)  # 64 pixels; halves of 32, quarters of 16
     # pairs joined in both = in the quarters = 4·C(16,2) = 480; in the halves 2·C(32,2) = 992
