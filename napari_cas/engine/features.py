@@ -31,12 +31,13 @@ class FeatureCache:
     Parameters
     ----------
     limit : int, optional
-        Bytes; by default an eighth of the machine's memory, between 256 MiB and 2 GiB.
+        Bytes; by default an eighth of the machine's memory, between 256 MiB and 1 GiB: with all
+        else the worker then stays below 2 GB at any size of image.
     """
 
     def __init__(self, limit: int | None = None) -> None:
         eighth = psutil.virtual_memory().total // 8
-        self.limit = min(max(eighth, 2**28), 2**31) if limit is None else limit
+        self.limit = min(max(eighth, 2**28), 2**30) if limit is None else limit
         self.size = 0
         self._held: OrderedDict[Hashable, tuple[object, int]] = OrderedDict()
         self._passing: OrderedDict[Hashable, None] = OrderedDict()
