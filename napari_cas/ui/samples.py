@@ -25,6 +25,8 @@ def sample_layers(name: str) -> list[LayerData]:
     rgb = sample.axes.endswith("c") and sample.image.shape[-1] in (3, 4)
     axes = sample.axes[:-1] if rgb else sample.axes
     options: dict[str, Any] = {"name": name, "rgb": rgb, "axis_labels": tuple(axes)}
+    if not rgb:  # of 8 bits napari shows all that there could be: dim nuclei would be black
+        options["contrast_limits"] = (int(sample.image.min()), int(sample.image.max()))
     if sample.sample.scale is not None:
         options["scale"] = sample.sample.scale
     return [(sample.image, options, "image")]
