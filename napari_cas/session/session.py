@@ -318,9 +318,9 @@ class Session(AnnotatingSession):
         """
         loaded = models.load(self._opened(writing=True), path)
         self._work.stop_all()
+        self._rename(loaded.names)  # first: a disk that refuses leaves network and model a pair
         self._config = self._config.model_copy(update={"model": loaded.spec})
         self.config_changed.emit(self._config)
-        self._rename(loaded.names)
         self._work.use(loaded.name)
 
     # -- results --------------------------------------------------------------------------------

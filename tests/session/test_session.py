@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 
 from napari_cas.config import Config, ModelSpec
-from napari_cas.errors import CheckpointError, ImageError, ProjectError, RegionError
+from napari_cas.errors import (
+    CheckpointError,
+    ImageError,
+    ProjectError,
+    RegionError,
+    StorageError,
+)
 from napari_cas.protocol import Box, Tile
 from napari_cas.session import Message, NewImage, Session, State
 from napari_cas.store import Project
@@ -368,6 +374,28 @@ def test_names_go_with_a_saved_model(opened, tmp_path):
     opened.close_project()
     opened.open_project(tmp_path / "p.zarr")
     assert opened.names == {4: "sky"}
+
+
+def test_names_that_cannot_be_saved_leave_model_and_settings_as_they_were(
+    opened, tmp_path, monkeypatch
+):
+    model = ModelSpec(channels=9)
+    record = {"config": {"model": model.model_dump(mode="json")}, "input": {"channels": 1}}
+    opened.project.save_model("m", {"a": np.ones(3, np.float32)}, record)
+    opened._work.use("m")
+    opened.name_kind(4, "sky")
+    opened.save_model(tmp_path / "saved")
+    opened._work.use("another")
+    opened.name_kind(4, "water")
+    before = opened.config
+
+    def refuse(*_):
+        raise StorageError("No room")
+
+    monkeypatch.setattr(type(opened.project), "_write_own", refuse)
+    with pytest.raises(StorageError):
+        opened.load_model(tmp_path / "saved")
+    assert (opened.config, opened.checkpoint, opened.names) == (before, "another", {4: "water"})
 
 
 def test_splitting_into_objects(opened, tmp_path):
