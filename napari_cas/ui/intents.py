@@ -138,7 +138,7 @@ class Intents(ProjectIntents):
 
     def _is_flat(self) -> bool:
         """Whether a plane is shown as it is painted on; says so if not."""
-        if self.session.image is None or self.layers.view() is not None:
+        if self.layers.regions is None or self.layers.view() is not None:
             return self.session.image is not None
         self.answers.say(Message("warning", FLAT))
         return False
@@ -237,7 +237,7 @@ class Intents(ProjectIntents):
 
     def go_next(self) -> None:
         """Go to where the network hesitates most, on whichever image, so that it can be painted."""
-        if self.session.project is None:
+        if self.session.project is None or not self._is_flat():
             return
         self.session.flush()  # what is painted by now counts
         place = self.answers.attempt(self.session.where_next)
