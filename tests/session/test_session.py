@@ -335,7 +335,8 @@ def test_kinds_of_one_name_are_one_object_and_one_region(opened, tmp_path):
     opened.name_kind(2, " leaf ")
     assert said == [{3: "leaf"}, {2: "leaf", 3: "leaf"}]
     assert opened.split_into_objects().count == 2
-    region = opened.accept_as_region(2, (25, 25))
+    assert opened.split_into_objects(label=3).count == 1
+    region = opened.accept_as_region(3, (25, 25))
     assert np.count_nonzero(np.asarray(opened.image.regions[...]) == region) == 800
 
 
