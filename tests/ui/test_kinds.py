@@ -125,6 +125,32 @@ def test_any_label_of_a_name_is_accepted_and_split(widget, qtbot, model_viewer):
     assert widget.session.split_into_objects(label=4).count == 1
 
 
+@pytest.fixture
+def typing(widget, qtbot):
+    """The panel while a name is being typed."""
+    widget.activateWindow()
+    qtbot.waitUntil(widget.isActiveWindow, timeout=10_000)
+    field = widget.panel.kinds.rows[4].name
+    qtbot.mouseClick(field, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(field.hasFocus)
+    qtbot.keyClicks(field, "stem")
+    return widget
+
+
+def test_a_name_that_is_being_typed_is_kept_when_the_project_is_closed(typing, model_viewer):
+    project = typing.session.project
+    typing.intents.close_project()
+    assert typing.session.project is None
+    assert "No project" not in typing.panel.guide.label.text()
+    with Project.open(project.path, mode="r") as kept:
+        assert kept.naming.names == {4: "stem"}
+
+
+def test_a_name_that_is_being_typed_names_no_kind_of_the_next_model(typing):
+    typing.session.reset_model()
+    assert typing.session.names == {}
+
+
 def test_names_stay_while_the_plane_shows_nothing_of_them(widget, qtbot):
     name(qtbot, widget, 4, "stem")
     with Project.open(widget.session.project.path, mode="worker") as worker:

@@ -85,6 +85,7 @@ class KindsView(QWidget):
             gone = self.rows.pop(label)
             if gone.swatch.isChecked():
                 self.singled_out.emit(0)
+            gone.name.blockSignals(True)  # what was being typed named this kind
             self._column.removeWidget(gone)
             gone.deleteLater()
         for kind in kinds:
@@ -105,6 +106,12 @@ class KindsView(QWidget):
         row.name.editingFinished.connect(lambda: self._edited(row))
         row.swatch.toggled.connect(lambda on: self._toggled(row, on=on))
         return row
+
+    def end_typing(self) -> None:
+        """Take a name that is being typed as it is, as Enter does."""
+        for row in self.rows.values():
+            if row.is_typed:
+                row.name.clearFocus()
 
     def _edited(self, row: _Row) -> None:
         # Enter means: done here, and the keys are the canvas's again.
