@@ -247,8 +247,9 @@ class Intents(ProjectIntents):
             self.select_image(place.image)
         self.layers.go_to(place.plane, (place.y, place.x))
         self.layers.ensure_regions(writable=self.session.writable)
+        teach = ": paint what it is" * self.session.writable
         self.answers.show_news(
-            f"In the middle the network hesitates ({100 * place.value:.0f} %): paint what it is."
+            f"In the middle the network hesitates ({100 * place.value:.0f} %){teach}."
         )
 
     def show_extra(self, kind: str, *, on: bool) -> None:

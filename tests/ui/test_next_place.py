@@ -74,6 +74,16 @@ def test_in_another_view_nothing_moves_and_it_is_said_how_to_go_back(widget, mod
     assert widget.layers.plane() == (3,)
 
 
+def test_nobody_is_told_to_paint_what_can_only_be_looked_at(widget, monkeypatch):
+    note(widget, "flat", (), Doubt(0.3, 700, 200))
+    widget.session._work.use("m")
+    widget.intents.go_next()
+    assert "paint" in widget.panel.train.status.text()
+    monkeypatch.setattr(type(widget.session), "writable", False)
+    widget.intents.go_next()
+    assert widget.panel.train.status.text() == "In the middle the network hesitates (30 %)."
+
+
 def test_strokes_that_were_deleted_come_back_to_be_painted(widget, model_viewer):
     note(widget, "flat", (), Doubt(0.3, 700, 200))
     widget.session._work.use("m")
