@@ -254,6 +254,8 @@ class Session(AnnotatingSession):
             self._warn(error)
             return
         self.flush()
+        if self.checkpoint is None and self.names:
+            self._rename({})  # of a model that is gone, as where its folder was deleted
         self._work.train(max_rounds)
 
     def cancel(self) -> None:

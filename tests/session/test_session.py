@@ -377,6 +377,21 @@ def test_names_go_with_a_saved_model(opened, tmp_path):
     assert opened.names == {4: "sky"}
 
 
+def test_names_of_a_model_that_is_gone_name_no_kind_of_the_next(opened, monkeypatch):
+    asked = []
+    monkeypatch.setattr(opened._work, "train", asked.append)
+    opened.image.regions[5:9, 5:9] = 1
+    opened.image.regions[25:29, 5:9] = 2
+    opened.name_kind(1, "sky")
+    opened._work.checkpoint = "m"
+    opened.fine_tune()
+    assert opened.names == {1: "sky"}
+    opened._work.checkpoint = None
+    opened.fine_tune()
+    assert opened.names == {}
+    assert len(asked) == 2
+
+
 def test_names_that_cannot_be_saved_leave_model_and_settings_as_they_were(
     opened, tmp_path, monkeypatch
 ):
