@@ -380,7 +380,8 @@ class Trainer:
 def _sizes(config: Config) -> tuple[int, int, int]:
     """Return crop, batch and tile size: what memory must suffice for."""
     tile = config.predict.tile_size
-    if config.model.enlarge > 2:  # of usual tiles the network would see 8 million pixels
+    if config.model.name == "quick" and config.model.enlarge > 2:
+        # Of usual tiles the network would see 8 million pixels.
         tile = max(_SMALLEST, tile // 128 * 64)
     return config.fit.crop_size, config.fit.batch_size, tile
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from napari_cas.protocol import Box
 from napari_cas.session import merging, transfer
 from napari_cas.session.base import SessionBase
+from napari_cas.session.doubtful import nothing_doubtful
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -112,11 +113,14 @@ class AnnotatingSession(SessionBase):
         Raises
         ------
         CheckpointError
-            Nothing is predicted yet, or everything is painted.
+            Nothing is learnt or predicted yet, or everything is painted.
         ProjectError
             No project is open.
         """
-        return self._doubtful.next(self._opened())
+        project = self._opened()
+        if self._work.checkpoint is None:  # what was predicted is by a model that is forgotten
+            raise nothing_doubtful()
+        return self._doubtful.next(project)
 
     @property
     def names(self) -> dict[int, str]:

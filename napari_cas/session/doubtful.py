@@ -72,10 +72,15 @@ class Doubtful:
         if self._shown:  # what is left is painted
             self._shown.clear()
             return self.next(project)
-        raise CheckpointError(
-            "There is no place yet where the network hesitates",
-            todo="Fine-tune, and press Predict all to have every image looked at.",
-        )
+        raise nothing_doubtful()
+
+
+def nothing_doubtful() -> CheckpointError:
+    """Return the error of asking where the network hesitates while it does nowhere."""
+    return CheckpointError(
+        "There is no place yet where the network hesitates",
+        todo="Fine-tune, and press Predict all to have every image looked at.",
+    )
 
 
 def _apart(places: list[Place]) -> list[Place]:
@@ -93,15 +98,16 @@ def _apart(places: list[Place]) -> list[Place]:
 
 def _places(project: Project) -> Iterator[Place]:
     for name in project.images:
-        for plane, (value, y, x) in project.image(name).predicted.doubts():
-            if value >= _LEAST and _exists(project.image(name), plane, y, x):
+        entry = project.image(name)
+        sizes = *entry.planes_shape, *entry.plane_size
+        for plane, (value, y, x) in entry.predicted.doubts():
+            if value >= _LEAST and _exists((*plane, y, x), sizes):
                 yield Place(name, plane, y, x, value)
 
 
-def _exists(entry: ImageEntry, plane: Plane, y: int, x: int) -> bool:
+def _exists(at: tuple[int, ...], sizes: tuple[int, ...]) -> bool:
     """Whether there is such a pixel: what is read may be damaged."""
-    sizes, at = (*entry.planes_shape, *entry.plane_size), (*plane, y, x)
-    return len(sizes) == len(at) and all(0 <= i < n for i, n in zip(at, sizes, strict=True))
+    return len(at) == len(sizes) and all(0 <= i < n for i, n in zip(at, sizes, strict=True))
 
 
 def _is_bare(entry: ImageEntry, place: Place) -> bool:

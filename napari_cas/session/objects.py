@@ -80,7 +80,7 @@ def split(
     min_size : int
         Objects of fewer pixels are dropped.
     label : int, optional
-        Split this label only; by default all labels.
+        Split this label only, or any of its name; by default all labels.
     progress : callable, optional
         Called with blocks done and blocks in total.
 
@@ -99,6 +99,7 @@ def split(
     if min_size < 0:
         raise InputError("Size of the smallest object", expected="0 or more", got=str(min_size))
     predicted, axes = entry.prediction_view, str(entry.label_axes)
+    label = None if label is None else entry.naming.one(label)
     levels = _levels(predicted.shape, axes)
     # Axes before depth (time) are gone through one by one.
     apart = [n for axis, n in zip(axes, predicted.shape, strict=True) if axis == "t"]

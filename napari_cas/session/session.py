@@ -254,6 +254,8 @@ class Session(AnnotatingSession):
             self._warn(error)
             return
         self.flush()
+        if self.checkpoint is None and self.names:
+            self._rename({})  # of a model that is gone, as where its folder was deleted
         self._work.train(max_rounds)
 
     def cancel(self) -> None:
@@ -318,9 +320,9 @@ class Session(AnnotatingSession):
         """
         loaded = models.load(self._opened(writing=True), path)
         self._work.stop_all()
+        self._rename(loaded.names)  # first: a disk that refuses leaves network and model a pair
         self._config = self._config.model_copy(update={"model": loaded.spec})
         self.config_changed.emit(self._config)
-        self._rename(loaded.names)
         self._work.use(loaded.name)
 
     # -- results --------------------------------------------------------------------------------

@@ -32,7 +32,7 @@ def accept(entry: ImageEntry, view: Tile, label: int, at: tuple[int, int] | None
     view : Tile
         What is looked at; its plane is used, and its centre when the plane exceeds `WINDOW`.
     label : int
-        Label of the segment, 1..M.
+        Label of the segment, 1..M; of kinds of one name, any.
     at : (int, int), optional
         Row and column of a pixel: only the connected piece there is copied.
 
@@ -42,7 +42,7 @@ def accept(entry: ImageEntry, view: Tile, label: int, at: tuple[int, int] | None
         The label is not predicted there.
     """
     plane, box = view.plane, reach(entry, view, at)
-    predicted = _read(entry.prediction_view, plane, box)
+    predicted, label = _read(entry.prediction_view, plane, box), entry.naming.one(label)
     segment = _piece(predicted == label, box, at)
     if label < 1 or not segment.any():
         raise RegionError(

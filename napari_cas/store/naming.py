@@ -62,9 +62,10 @@ class Naming:
         tidy = {check_label(label): tidy_name(name) for label, name in sorted(names.items())}
         self.names = {label: name for label, name in tidy.items() if name}
         first: dict[str, int] = {}
-        self._shown[:] = np.arange(256)
+        shown = np.arange(256, dtype=np.uint8)
         for label, name in self.names.items():
-            self._shown[label] = first.setdefault(name, label)
+            shown[label] = first.setdefault(name, label)
+        self._shown = shown  # in one step: others may be reading, in threads of their own
         self._merges = len(first) < len(self.names)
 
     def shown(self, labels: NDArray[Any]) -> NDArray[Any]:
@@ -76,6 +77,10 @@ class Naming:
             uint8, 0 to 255; returned as it is where no two kinds have one name.
         """
         return self._shown[labels] if self._merges else labels
+
+    def one(self, label: int) -> int:
+        """Return the label that a label is shown as: its own, or the lowest of its name."""
+        return int(self._shown[label]) if 0 <= label < self._shown.size else label
 
     def name(self, label: int) -> str:
         """Return the name of a label, "" if it has none."""

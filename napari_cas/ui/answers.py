@@ -75,6 +75,7 @@ class Answers:
             (session.checkpoint_changed, self._checkpoint),
             (session.regions_changed, self._regions),
             (session.names_changed, self._names),
+            (session.closing, panel.kinds.end_typing),
             (layers.region_chosen, self._region_chosen),
             (layers.chosen_changed, self.show_chosen),
             (layers.result_removed, self._result_removed),

@@ -138,7 +138,7 @@ class Intents(ProjectIntents):
 
     def _is_flat(self) -> bool:
         """Whether a plane is shown as it is painted on; says so if not."""
-        if self.session.image is None or self.layers.view() is not None:
+        if self.layers.regions is None or self.layers.view() is not None:
             return self.session.image is not None
         self.answers.say(Message("warning", FLAT))
         return False
@@ -237,7 +237,7 @@ class Intents(ProjectIntents):
 
     def go_next(self) -> None:
         """Go to where the network hesitates most, on whichever image, so that it can be painted."""
-        if self.session.project is None:
+        if self.session.project is None or not self._is_flat():
             return
         self.session.flush()  # what is painted by now counts
         place = self.answers.attempt(self.session.where_next)
@@ -247,8 +247,9 @@ class Intents(ProjectIntents):
             self.select_image(place.image)
         self.layers.go_to(place.plane, (place.y, place.x))
         self.layers.ensure_regions(writable=self.session.writable)
+        teach = ": paint what it is" * self.session.writable
         self.answers.show_news(
-            f"In the middle the network hesitates ({100 * place.value:.0f} %): paint what it is."
+            f"In the middle the network hesitates ({100 * place.value:.0f} %){teach}."
         )
 
     def show_extra(self, kind: str, *, on: bool) -> None:

@@ -44,6 +44,8 @@ class Kinds:
         if naming is None or layer is None or self.session.checkpoint is None:
             self.view.show_kinds(())
             return
+        if not layer.show_selected_label:
+            self.view.show_all()  # the layer is another, or was told so among its own controls
         shares = _shares(_sampled(layer, self.layers.plane()))
         found = {label for label, share in shares.items() if share >= _LEAST}
         kinds = [_kind(label, shares, naming) for label in sorted(found | naming.names.keys())]
@@ -55,6 +57,8 @@ class Kinds:
         if layer is not None and entry is not None:
             layer.features = features(entry.naming)
             layer.refresh(extent=False)
+            if layer.show_selected_label and self.view.alone:
+                self.single_out(self.view.alone)  # another label may stand for it now
         self.update()
 
     def single_out(self, label: int) -> None:
@@ -63,7 +67,7 @@ class Kinds:
         if layer is None or entry is None:
             return
         if label:
-            layer.selected_label = int(entry.naming.shown(np.array([label], np.uint8))[0])
+            layer.selected_label = entry.naming.one(label)
             layer.visible = True
         layer.show_selected_label = bool(label)
 
@@ -88,5 +92,5 @@ def _shares(labels: NDArray[np.integer]) -> dict[int, float]:
 
 
 def _kind(label: int, shares: dict[int, float], naming: Naming) -> Kind:
-    one = int(naming.shown(np.array([label], np.uint8))[0])
+    one = naming.one(label)
     return Kind(label, naming.name(label), label_color(one), shares.get(label, 0.0), one)

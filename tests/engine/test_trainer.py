@@ -445,3 +445,9 @@ def test_a_whole_network_runs_a_round_and_is_restored():
     found = [t.predict(source(), (), ALL).probabilities for t in (trainer, other)]
     assert np.array_equal(*found)
     assert trainer.train([source()], steps=2).losses == other.train([source()], steps=2).losses
+
+
+@pytest.mark.parametrize(("name", "tile"), [("quick", 256), ("lraspp_mobilenet_v3_large", 512)])
+def test_tiles_are_smaller_only_for_the_network_that_sees_them_larger(name, tile):
+    trainer = Trainer(Config(model=ModelSpec(name=name, weights="none", enlarge=4)), 3)
+    assert trainer._tile == tile

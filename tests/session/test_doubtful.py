@@ -18,6 +18,7 @@ def session(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 255, (2, 80, 100), dtype=np.uint8)
     images = [NewImage("flat", pixels[0], "yx"), NewImage("stack", pixels, "zyx")]
     made.create_project(tmp_path / "p.zarr", images)
+    made._work.use("m")
     yield made
     made.close()
 
@@ -60,6 +61,13 @@ def test_a_tile_that_was_predicted_anew_counts_as_it_is_now(session):
     assert [session.where_next().value for _ in range(2)] == [0.2, 0.2]
     note(session, "flat", (), Doubt(0.001, 60, 70))
     with pytest.raises(CheckpointError):
+        session.where_next()
+
+
+def test_what_a_forgotten_model_said_leads_nowhere(session):
+    note(session, "flat", (), Doubt(0.4, 10, 20))
+    session.reset_model()
+    with pytest.raises(CheckpointError, match="Fine-tune"):
         session.where_next()
 
 

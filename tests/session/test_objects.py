@@ -13,6 +13,7 @@ from napari_cas.errors import InputError, StorageError
 from napari_cas.session import objects
 from napari_cas.session.objects import split
 from napari_cas.store import LabelArray, Project
+from napari_cas.store.naming import Naming
 
 
 def blobs(shape, seed=0):
@@ -24,7 +25,8 @@ def blobs(shape, seed=0):
 
 def image_of(labels, axes=""):
     """Return what `split` looks at of an image with this prediction."""
-    return SimpleNamespace(prediction_view=labels, label_axes=axes or "zyx"[-labels.ndim :])
+    axes = axes or "zyx"[-labels.ndim :]
+    return SimpleNamespace(prediction_view=labels, label_axes=axes, naming=Naming())
 
 
 def one_by_one(labels, min_size):

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 
 from napari_cas.config import Config, ModelSpec
-from napari_cas.errors import CheckpointError, ImageError, ProjectError, RegionError
+from napari_cas.errors import (
+    CheckpointError,
+    ImageError,
+    ProjectError,
+    RegionError,
+    StorageError,
+)
 from napari_cas.protocol import Box, Tile
 from napari_cas.session import Message, NewImage, Session, State
 from napari_cas.store import Project
@@ -329,7 +335,8 @@ def test_kinds_of_one_name_are_one_object_and_one_region(opened, tmp_path):
     opened.name_kind(2, " leaf ")
     assert said == [{3: "leaf"}, {2: "leaf", 3: "leaf"}]
     assert opened.split_into_objects().count == 2
-    region = opened.accept_as_region(2, (25, 25))
+    assert opened.split_into_objects(label=3).count == 1
+    region = opened.accept_as_region(3, (25, 25))
     assert np.count_nonzero(np.asarray(opened.image.regions[...]) == region) == 800
 
 
@@ -368,6 +375,43 @@ def test_names_go_with_a_saved_model(opened, tmp_path):
     opened.close_project()
     opened.open_project(tmp_path / "p.zarr")
     assert opened.names == {4: "sky"}
+
+
+def test_names_of_a_model_that_is_gone_name_no_kind_of_the_next(opened, monkeypatch):
+    asked = []
+    monkeypatch.setattr(opened._work, "train", asked.append)
+    opened.image.regions[5:9, 5:9] = 1
+    opened.image.regions[25:29, 5:9] = 2
+    opened.name_kind(1, "sky")
+    opened._work.checkpoint = "m"
+    opened.fine_tune()
+    assert opened.names == {1: "sky"}
+    opened._work.checkpoint = None
+    opened.fine_tune()
+    assert opened.names == {}
+    assert len(asked) == 2
+
+
+def test_names_that_cannot_be_saved_leave_model_and_settings_as_they_were(
+    opened, tmp_path, monkeypatch
+):
+    model = ModelSpec(channels=9)
+    record = {"config": {"model": model.model_dump(mode="json")}, "input": {"channels": 1}}
+    opened.project.save_model("m", {"a": np.ones(3, np.float32)}, record)
+    opened._work.use("m")
+    opened.name_kind(4, "sky")
+    opened.save_model(tmp_path / "saved")
+    opened._work.use("another")
+    opened.name_kind(4, "water")
+    before = opened.config
+
+    def refuse(*_):
+        raise StorageError("No room")
+
+    monkeypatch.setattr(type(opened.project), "_write_own", refuse)
+    with pytest.raises(StorageError):
+        opened.load_model(tmp_path / "saved")
+    assert (opened.config, opened.checkpoint, opened.names) == (before, "another", {4: "water"})
 
 
 def test_splitting_into_objects(opened, tmp_path):

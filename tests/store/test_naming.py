@@ -36,6 +36,7 @@ def test_labels_of_one_name_are_shown_as_the_lowest():
     naming.set({3: "ground", 1: " ground\n"})
     assert naming.names == {1: "ground", 3: "ground"}
     assert naming.shown(LABELS).tolist() == [[1, 2, 1], [2, 1, 0]]
+    assert [naming.one(label) for label in (1, 2, 3, 0, 255, 256, -1)] == [1, 2, 1, 0, 255, 256, -1]
     naming.set({3: "", 1: "ground"})
     assert (naming.names, naming.shown(LABELS) is LABELS) == ({1: "ground"}, True)
 

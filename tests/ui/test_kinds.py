@@ -96,6 +96,61 @@ def test_a_kind_that_is_gone_is_no_longer_looked_at_alone(widget, qtbot):
     assert not widget.layers.prediction.show_selected_label
 
 
+def test_a_kind_looked_at_alone_is_still_seen_once_it_is_one_with_another(widget, qtbot):
+    layer = widget.layers.prediction
+    qtbot.mouseClick(swatch(widget, 4), Qt.MouseButton.LeftButton)
+    name(qtbot, widget, 2, "leaf")
+    name(qtbot, widget, 4, "leaf")
+    assert (layer.show_selected_label, layer.selected_label) == (True, 2)
+    name(qtbot, widget, 4, "stem")
+    assert (layer.show_selected_label, layer.selected_label) == (True, 4)
+
+
+def test_a_prediction_made_anew_shows_all_kinds_and_so_does_the_list(widget, qtbot, model_viewer):
+    qtbot.mouseClick(swatch(widget, 4), Qt.MouseButton.LeftButton)
+    model_viewer.layers.remove(widget.layers.prediction)
+    widget.layers.ensure_prediction()
+    widget.session.state_changed.emit(State.READY)
+    assert not widget.layers.prediction.show_selected_label
+    assert not swatch(widget, 4).isChecked()
+
+
+def test_any_label_of_a_name_is_accepted_and_split(widget, qtbot, model_viewer):
+    name(qtbot, widget, 2, "leaf")
+    name(qtbot, widget, 4, "leaf")
+    model_viewer.layers.selection.active = widget.layers.prediction
+    widget.layers.prediction.selected_label = 4
+    widget.intents.accept_selected()
+    assert np.count_nonzero(widget.session.image.regions[...]) == 40 * 50
+    assert widget.session.split_into_objects(label=4).count == 1
+
+
+@pytest.fixture
+def typing(widget, qtbot):
+    """The panel while a name is being typed."""
+    widget.activateWindow()
+    qtbot.waitUntil(widget.isActiveWindow, timeout=10_000)
+    field = widget.panel.kinds.rows[4].name
+    qtbot.mouseClick(field, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(field.hasFocus)
+    qtbot.keyClicks(field, "stem")
+    return widget
+
+
+def test_a_name_that_is_being_typed_is_kept_when_the_project_is_closed(typing, model_viewer):
+    project = typing.session.project
+    typing.intents.close_project()
+    assert typing.session.project is None
+    assert "No project" not in typing.panel.guide.label.text()
+    with Project.open(project.path, mode="r") as kept:
+        assert kept.naming.names == {4: "stem"}
+
+
+def test_a_name_that_is_being_typed_names_no_kind_of_the_next_model(typing):
+    typing.session.reset_model()
+    assert typing.session.names == {}
+
+
 def test_names_stay_while_the_plane_shows_nothing_of_them(widget, qtbot):
     name(qtbot, widget, 4, "stem")
     with Project.open(widget.session.project.path, mode="worker") as worker:
@@ -131,6 +186,47 @@ def test_a_name_that_is_being_typed_is_left_alone(qtbot):
         qtbot.keyClick(field, Qt.Key.Key_Return)
     assert named.args == [1, "nuc"]
     assert not field.hasFocus()
+
+
+def test_a_kind_whose_name_is_being_typed_stays_though_little_of_it_is_left(qtbot):
+    kinds = [Kind(label, "", (1, 2, 3, 255), 0.5, label) for label in (1, 2, 3)]
+    view = KindsView()
+    qtbot.addWidget(view)
+    view.show()
+    view.show_kinds(kinds[:2])
+    view.activateWindow()
+    qtbot.waitUntil(view.isActiveWindow, timeout=10_000)
+    field = view.rows[2].name
+    qtbot.mouseClick(field, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(field.hasFocus)
+    qtbot.keyClicks(field, "nuc")
+    view.show_kinds([kinds[0], kinds[2]])
+    assert [view._column.itemAt(i).widget() for i in (1, 2, 3)] == [
+        view.rows[label] for label in (1, 2, 3)
+    ]
+    with qtbot.waitSignal(view.named) as named:
+        qtbot.keyClick(field, Qt.Key.Key_Return)
+    assert named.args == [2, "nuc"]
+    view.show_kinds([kinds[0], kinds[2]])
+    assert sorted(view.rows) == [1, 3]
+
+
+def test_a_name_is_shown_as_it_was_taken_as_soon_as_it_is_typed(qtbot):
+    view = KindsView()
+    qtbot.addWidget(view)
+    view.show()
+    view.show_kinds([Kind(1, "", (1, 2, 3, 255), 0.5, 1)])
+    view.named.connect(
+        lambda label, text: view.show_kinds([Kind(label, text.strip(), (1, 2, 3, 255), 0.5, 1)])
+    )
+    view.activateWindow()
+    qtbot.waitUntil(view.isActiveWindow, timeout=10_000)
+    field = view.rows[1].name
+    qtbot.mouseClick(field, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(field.hasFocus)
+    qtbot.keyClicks(field, " nuc ")
+    qtbot.keyClick(field, Qt.Key.Key_Return)
+    assert field.text() == "nuc"
 
 
 def test_a_project_that_cannot_be_written_can_be_looked_at_only(qtbot):

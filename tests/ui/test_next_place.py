@@ -58,6 +58,40 @@ def test_what_was_just_painted_counts(widget):
     assert "(20 %)" in widget.panel.train.status.text()
 
 
+@pytest.mark.parametrize("turned", [{"ndisplay": 3}, {"order": (1, 0, 2)}])
+def test_in_another_view_nothing_moves_and_it_is_said_how_to_go_back(widget, model_viewer, turned):
+    note(widget, "stack", (3,), Doubt(0.8, 20, 30))
+    widget.session._work.use("m")
+    widget.session.select_image("stack")
+    for attribute, value in turned.items():
+        setattr(model_viewer.dims, attribute, value)
+    before = model_viewer.dims.point, camera(model_viewer).center
+    widget.intents.go_next()
+    assert (model_viewer.dims.point, camera(model_viewer).center) == before
+    assert "2-D view" in widget.panel.guide.label.text()
+    model_viewer.dims.ndisplay, model_viewer.dims.order = 2, (0, 1, 2)
+    widget.intents.go_next()
+    assert widget.layers.plane() == (3,)
+
+
+def test_nobody_is_told_to_paint_what_can_only_be_looked_at(widget, monkeypatch):
+    note(widget, "flat", (), Doubt(0.3, 700, 200))
+    widget.session._work.use("m")
+    widget.intents.go_next()
+    assert "paint" in widget.panel.train.status.text()
+    monkeypatch.setattr(type(widget.session), "writable", False)
+    widget.intents.go_next()
+    assert widget.panel.train.status.text() == "In the middle the network hesitates (30 %)."
+
+
+def test_strokes_that_were_deleted_come_back_to_be_painted(widget, model_viewer):
+    note(widget, "flat", (), Doubt(0.3, 700, 200))
+    widget.session._work.use("m")
+    model_viewer.layers.remove(widget.layers.regions)
+    widget.intents.go_next()
+    assert widget.layers.regions in model_viewer.layers
+
+
 def test_without_a_prediction_it_is_said_what_to_do(widget):
     assert not widget.panel.results.next.isEnabled()
     widget.intents.go_next()

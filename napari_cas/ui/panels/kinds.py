@@ -80,18 +80,26 @@ class KindsView(QWidget):
             Whether the project may be written.
         """
         wanted = [kind.label for kind in kinds]
-        for label in [label for label in self.rows if label not in wanted]:
+        typed = [label for label, row in self.rows.items() if row.is_typed and kinds]
+        for label in [label for label in self.rows if label not in (*wanted, *typed)]:
             gone = self.rows.pop(label)
             if gone.swatch.isChecked():
                 self.singled_out.emit(0)
+            gone.name.blockSignals(True)  # what was being typed named this kind
             self._column.removeWidget(gone)
             gone.deleteLater()
-        for place, kind in enumerate(kinds, start=1):
+        for kind in kinds:
             if kind.label not in self.rows:
+                place = 1 + sum(label < kind.label for label in self.rows)
                 self.rows[kind.label] = self._new_row(kind.label)
                 self._column.insertWidget(place, self.rows[kind.label])
             self.rows[kind.label].show_kind(kind, writable=writable)
         self.setVisible(bool(kinds))
+
+    @property
+    def alone(self) -> int:
+        """The label of the kind that is singled out, 0 for none."""
+        return next((label for label, row in self.rows.items() if row.swatch.isChecked()), 0)
 
     def _new_row(self, label: int) -> _Row:
         row = _Row(label)
@@ -99,10 +107,17 @@ class KindsView(QWidget):
         row.swatch.toggled.connect(lambda on: self._toggled(row, on=on))
         return row
 
+    def end_typing(self) -> None:
+        """Take a name that is being typed as it is, as Enter does."""
+        for row in self.rows.values():
+            if row.is_typed:
+                row.name.clearFocus()
+
     def _edited(self, row: _Row) -> None:
         # Enter means: done here, and the keys are the canvas's again.
         if row.name.text() != row.shown:
             row.shown = row.name.text()
+            row.name.setModified(False)  # typed no more: what it is taken for is shown
             self.named.emit(row.label, row.name.text())
         row.name.clearFocus()
 
@@ -146,12 +161,17 @@ class _Row(QWidget):
         layout.addWidget(self.name, 1)
         layout.addWidget(self.share)
 
+    @property
+    def is_typed(self) -> bool:
+        """Whether a name is being typed, which is left alone."""
+        return bool(self.name.hasFocus() and self.name.isModified())
+
     def show_kind(self, kind: Kind, *, writable: bool) -> None:
         """Show what is known of the kind."""
         pixmap = QPixmap(_SIDE, _SIDE)
         pixmap.fill(QColor(*kind.colour))
         self.swatch.setIcon(QIcon(pixmap))
-        if not (self.name.hasFocus() and self.name.isModified()):
+        if not self.is_typed:
             self.shown = kind.name
             if self.name.text() != kind.name:
                 self.name.setText(kind.name)
