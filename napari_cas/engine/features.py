@@ -31,8 +31,7 @@ class FeatureCache:
     Parameters
     ----------
     limit : int, optional
-        Bytes; by default an eighth of the machine's memory, between 256 MiB and 1 GiB: with all
-        else the worker then stays below 2 GB at any size of image.
+        Bytes; by default an eighth of the machine's memory, between 256 MiB and 1 GiB.
     """
 
     def __init__(self, limit: int | None = None) -> None:
