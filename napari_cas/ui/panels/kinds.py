@@ -150,10 +150,8 @@ class _Row(QWidget):
         self.name.setMaxLength(LONGEST)
         self.name.setPlaceholderText(f"kind {label}")
         self.name.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
-        self.share = QLabel()
-        self.share.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-        # As wide as it may become: no other number moves anything.
-        self.share.setFixedWidth(self.share.fontMetrics().horizontalAdvance("< 0.1 %") + 6)
+        self.share = _Share()
+        self._colour: tuple[int, ...] = ()
         layout = QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(6)
@@ -168,9 +166,11 @@ class _Row(QWidget):
 
     def show_kind(self, kind: Kind, *, writable: bool) -> None:
         """Show what is known of the kind."""
-        pixmap = QPixmap(_SIDE, _SIDE)
-        pixmap.fill(QColor(*kind.colour))
-        self.swatch.setIcon(QIcon(pixmap))
+        if kind.colour != self._colour:  # an icon, even the same, lays out all that is around it
+            self._colour = kind.colour
+            pixmap = QPixmap(_SIDE, _SIDE)
+            pixmap.fill(QColor(*kind.colour))
+            self.swatch.setIcon(QIcon(pixmap))
         if not self.is_typed:
             self.shown = kind.name
             if self.name.text() != kind.name:
@@ -182,6 +182,30 @@ class _Row(QWidget):
         else:
             self.share.setText("")
             self.name.setToolTip(f"Shown as one with kind {kind.one_with}: they have one name.")
+
+
+class _Share(QWidget):
+    """A number as wide as it may become, which moves nothing when it changes.
+
+    A label in a layout tells all layouts around it of each change.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._label = QLabel(self)
+        self._label.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+        metrics = self._label.fontMetrics()
+        self.setFixedSize(metrics.horizontalAdvance("< 0.1 %") + 6, metrics.lineSpacing() + 6)
+        self._label.setGeometry(self.rect())
+
+    def text(self) -> str:
+        """Return the text shown."""
+        return self._label.text()
+
+    def setText(self, text: str) -> None:  # noqa: N802 - as Qt's labels have it
+        """Show a text."""
+        if text != self._label.text():
+            self._label.setText(text)
 
 
 def _percent(share: float) -> str:
