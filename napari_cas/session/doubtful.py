@@ -11,7 +11,7 @@ from napari_cas.errors import CheckpointError
 from napari_cas.protocol import Box
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from napari_cas.protocol import Plane
     from napari_cas.store import ImageEntry, Project
@@ -62,14 +62,12 @@ class Doubtful:
         CheckpointError
             Nothing is predicted, or paint is at every place.
         """
-        places = _apart(sorted(_places(project), key=lambda place: -place.value))
-        if self._shown.issuperset(places):
-            self._shown.clear()
-        for place in places:
+        places = sorted(_places(project), key=lambda place: -place.value)
+        for place in _apart(places):
             if place not in self._shown and _is_bare(project.image(place.image), place):
                 self._shown.add(place)
                 return place
-        if self._shown:  # what is left is painted
+        if self._shown:  # what is left was shown, or is painted
             self._shown.clear()
             return self.next(project)
         raise nothing_doubtful()
@@ -83,17 +81,15 @@ def nothing_doubtful() -> CheckpointError:
     )
 
 
-def _apart(places: list[Place]) -> list[Place]:
-    """Leave out places beside earlier ones: tiles and views overlap."""
+def _apart(places: Iterable[Place]) -> Iterator[Place]:
+    """Yield places that are not beside earlier ones: tiles and views overlap."""
     taken: set[tuple[str, Plane, int, int]] = set()
-    kept = []
     for place in places:
         row, column = place.y // _APART, place.x // _APART
         if (place.image, place.plane, row, column) not in taken:
-            kept.append(place)
+            yield place
             around = product((row - 1, row, row + 1), (column - 1, column, column + 1))
             taken |= {(place.image, place.plane, *cell) for cell in around}
-    return kept
 
 
 def _places(project: Project) -> Iterator[Place]:
