@@ -241,4 +241,6 @@ def _wide(flat: Tensor) -> bool:
 def _sizes(channels: int) -> tuple[int, int]:
     """Return the channels rounded up to a power of two and the pixels of a program."""
     width = triton.next_power_of_2(channels)
-    return width, max(_VALUES_PER_PROGRAM // width, 16)
+    # With more, registers spill (Triton 3.8).
+    values = _VALUES_PER_PROGRAM if width < 64 else _VALUES_PER_PROGRAM // 2
+    return width, max(values // width, 16)
