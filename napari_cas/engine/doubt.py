@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_cas.engine.blocks import block_means
 from napari_cas.metrics.uncertainty import normalised_entropy
 from napari_cas.protocol import Doubt
 
@@ -48,7 +49,7 @@ def most_doubtful(
     """
     rows, columns = (np.arange(0, n, BLOCK) for n in box.shape)
     heights, widths = np.diff(rows, append=box.shape[0]), np.diff(columns, append=box.shape[1])
-    mean = _means(normalised_entropy(probabilities[:, ::_STEP, ::_STEP]), BLOCK // _STEP)
+    mean = block_means(normalised_entropy(probabilities[:, ::_STEP, ::_STEP]), BLOCK // _STEP)
     # A sliver at the border of the image is no place; all of a small image is one.
     least = min(BLOCK, box.shape[0]) * min(BLOCK, box.shape[1])
     mean[np.outer(heights, widths) * 2 < least] = -1
@@ -61,13 +62,3 @@ def most_doubtful(
         found.append(Doubt(round(float(mean[row, column]), 4), y, x))
         mean[max(row - 1, 0) : row + 2, max(column - 1, 0) : column + 2] = -1
     return tuple(found)
-
-
-def _means(values: NDArray[np.float32], side: int) -> NDArray[np.float32]:
-    """Return means over squares of `side`, over what is left of them at the far borders."""
-    rows, columns = (np.arange(0, n, side) for n in values.shape)
-    sums = np.add.reduceat(np.add.reduceat(values, rows, 0), columns, 1)
-    heights, widths = (
-        np.diff(at, append=n) for at, n in zip((rows, columns), values.shape, strict=True)
-    )
-    return np.asarray(sums / np.outer(heights, widths), np.float32)

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from napari_cas.engine.blocks import block_means
 from napari_cas.engine.features import FeatureCache, feature_box, tile_features
 from napari_cas.engine.sources import read_stacked
 from napari_cas.engine.tiling import grid, overlapping, window, with_halo
@@ -111,11 +112,7 @@ def contrast(image: NDArray[np.float32]) -> float:
     image : ndarray
         (C, h, w) on the 0–255 scale; the channel that varies most counts.
     """
-    rows, columns = (np.arange(0, n, _BLOCK) for n in image.shape[1:])
-    sums = np.add.reduceat(np.add.reduceat(image, rows, axis=1), columns, axis=2)
-    height, width = np.diff(rows, append=image.shape[1]), np.diff(columns, append=image.shape[2])
-    means = sums / (height[:, None] * width)
-    return float(np.ptp(means, axis=(1, 2)).max()) / 2.55
+    return float(np.ptp(block_means(image, _BLOCK), axis=(1, 2)).max()) / 2.55
 
 
 def _probabilities(

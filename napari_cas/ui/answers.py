@@ -229,6 +229,7 @@ class Answers:
 
     def _state(self, state: State) -> None:
         if not state.busy:
+            self.pace.show("kinds", self.kinds.update)  # once, also where it waits already
             self.pace.flush()
         if state is State.STOPPING:
             self._news = ""  # Cancel was pressed, and is to be seen to work
@@ -236,7 +237,6 @@ class Answers:
             self._doing = ""
             self._show_status()
             self.panel.train.show_progress(1, 1)
-            self.kinds.update()
         self.refresh()
 
     def _progressed(self, step: Progress) -> None:

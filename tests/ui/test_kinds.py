@@ -11,28 +11,28 @@ from napari_cas.session import State
 from napari_cas.store import Project
 from napari_cas.store.colors import label_color
 from napari_cas.ui.panels.kinds import Kind, KindsView
-from napari_cas.ui.widget import AnnotationWidget
 
 
 @pytest.fixture
-def widget(qtbot, model_viewer, monkeypatch, ramp):
+def widget(widget, qtbot, model_viewer, ramp):
     """A panel on a project whose image is predicted: labels 1, 2, 4 in parts of 50, 45 and 5 %."""
-    made = AnnotationWidget(model_viewer)
-    monkeypatch.setattr(made.session, "warm_up", lambda: None)  # nothing is learnt here
-    qtbot.addWidget(made, before_close_func=lambda w: w.shut_down())
     model_viewer.add_image(ramp(40, 100), name="one")
-    qtbot.mouseClick(made.panel.start.start, Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(lambda: made.session.image is not None, timeout=20_000)
-    labels = np.repeat([1, 2, 4], [50, 45, 5]).astype(np.uint8)
-    with Project.open(made.session.project.path, mode="worker") as worker:
+    qtbot.mouseClick(widget.panel.start.start, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: widget.session.image is not None, timeout=20_000)
+    widget.session._work.use("model")
+    predict(widget, np.repeat([1, 2, 4], [50, 45, 5]).astype(np.uint8))
+    widget.show()
+    return widget
+
+
+def predict(widget, labels):
+    """Predict each row of the image as these labels, as the worker does, and end the work."""
+    with Project.open(widget.session.project.path, mode="worker") as worker:
         worker.image("one").prediction[...] = np.broadcast_to(labels, (40, 100))
         worker.image("one").prediction.flush()
-    made.session._work.use("model")
-    made.session.image.prediction.invalidate()
-    made.session.prediction_changed.emit(Tile("one", (), Box(0, 0, 40, 100)))
-    made.session.state_changed.emit(State.READY)
-    made.show()
-    return made
+    widget.session.image.prediction.invalidate()
+    widget.session.prediction_changed.emit(Tile("one", (), Box(0, 0, 40, 100)))
+    widget.session.state_changed.emit(State.READY)
 
 
 def rows(widget):
@@ -47,6 +47,19 @@ def name(qtbot, widget, label, text):
     field.selectAll()
     qtbot.keyClicks(field, text)
     qtbot.keyClick(field, Qt.Key.Key_Return)
+
+
+def begin_typing(qtbot, view, label):
+    """Show a list by itself and type the beginning of a name; return the field."""
+    qtbot.addWidget(view)
+    view.show()
+    view.activateWindow()
+    qtbot.waitUntil(view.isActiveWindow, timeout=10_000)
+    field = view.rows[label].name
+    qtbot.mouseClick(field, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(field.hasFocus)
+    qtbot.keyClicks(field, "nuc")
+    return field
 
 
 def swatch(widget, label):
@@ -87,11 +100,7 @@ def test_a_kind_is_looked_at_alone(widget, qtbot):
 
 def test_a_kind_that_is_gone_is_no_longer_looked_at_alone(widget, qtbot):
     qtbot.mouseClick(swatch(widget, 4), Qt.MouseButton.LeftButton)
-    with Project.open(widget.session.project.path, mode="worker") as worker:
-        worker.image("one").prediction[...] = 1
-        worker.image("one").prediction.flush()
-    widget.session.image.prediction.invalidate()
-    widget.session.state_changed.emit(State.READY)
+    predict(widget, np.uint8(1))
     assert list(rows(widget)) == [1]
     assert not widget.layers.prediction.show_selected_label
 
@@ -153,11 +162,7 @@ def test_a_name_that_is_being_typed_names_no_kind_of_the_next_model(typing):
 
 def test_names_stay_while_the_plane_shows_nothing_of_them(widget, qtbot):
     name(qtbot, widget, 4, "stem")
-    with Project.open(widget.session.project.path, mode="worker") as worker:
-        worker.image("one").prediction[...] = 1
-        worker.image("one").prediction.flush()
-    widget.session.image.prediction.invalidate()
-    widget.session.state_changed.emit(State.READY)
+    predict(widget, np.uint8(1))
     assert rows(widget) == {1: ("", "100 %"), 4: ("stem", "0.0 %")}
 
 
@@ -171,15 +176,8 @@ def test_nothing_is_listed_once_it_is_forgotten(widget, qtbot):
 
 def test_a_name_that_is_being_typed_is_left_alone(qtbot):
     view = KindsView()
-    qtbot.addWidget(view)
-    view.show()
     view.show_kinds([Kind(1, "", (1, 2, 3, 255), 0.0004, 1)])
-    view.activateWindow()
-    qtbot.waitUntil(view.isActiveWindow, timeout=10_000)
-    field = view.rows[1].name
-    qtbot.mouseClick(field, Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(field.hasFocus)
-    qtbot.keyClicks(field, "nuc")
+    field = begin_typing(qtbot, view, 1)
     view.show_kinds([Kind(1, "", (1, 2, 3, 255), 0.5, 1)])
     assert (field.text(), view.rows[1].share.text()) == ("nuc", "50 %")
     with qtbot.waitSignal(view.named) as named:
@@ -191,15 +189,8 @@ def test_a_name_that_is_being_typed_is_left_alone(qtbot):
 def test_a_kind_whose_name_is_being_typed_stays_though_little_of_it_is_left(qtbot):
     kinds = [Kind(label, "", (1, 2, 3, 255), 0.5, label) for label in (1, 2, 3)]
     view = KindsView()
-    qtbot.addWidget(view)
-    view.show()
     view.show_kinds(kinds[:2])
-    view.activateWindow()
-    qtbot.waitUntil(view.isActiveWindow, timeout=10_000)
-    field = view.rows[2].name
-    qtbot.mouseClick(field, Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(field.hasFocus)
-    qtbot.keyClicks(field, "nuc")
+    field = begin_typing(qtbot, view, 2)
     view.show_kinds([kinds[0], kinds[2]])
     assert [view._column.itemAt(i).widget() for i in (1, 2, 3)] == [
         view.rows[label] for label in (1, 2, 3)

@@ -9,22 +9,18 @@ from qtpy.QtCore import Qt
 from napari_cas.protocol import Box, Doubt
 from napari_cas.store import Project
 from napari_cas.ui.where import camera, canvas_size
-from napari_cas.ui.widget import AnnotationWidget
 
 
 @pytest.fixture
-def widget(qtbot, model_viewer, monkeypatch, ramp):
+def widget(widget, qtbot, model_viewer, ramp):
     """A panel on a picture and a stack that lies elsewhere in the world."""
-    made = AnnotationWidget(model_viewer)
-    monkeypatch.setattr(made.session, "warm_up", lambda: None)  # nothing is learnt here
-    qtbot.addWidget(made, before_close_func=lambda w: w.shut_down())
     model_viewer.add_image(ramp(900, 1000), name="flat")
     options = {"scale": (2, 0.5, 0.5), "translate": (10, 100, 200)}
     model_viewer.add_image(ramp(5, 60, 80), name="stack", **options)
     model_viewer.layers.selection = list(model_viewer.layers)
-    qtbot.mouseClick(made.panel.start.start, Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(lambda: made.session.image is not None, timeout=20_000)
-    return made
+    qtbot.mouseClick(widget.panel.start.start, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: widget.session.image is not None, timeout=20_000)
+    return widget
 
 
 def note(widget, name, plane, *doubts):
