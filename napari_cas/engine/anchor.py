@@ -9,6 +9,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
+from napari_cas.engine.coarse import Coarse
 from napari_cas.engine.device import generator
 from napari_cas.engine.discriminant import Discriminant, discriminate
 
@@ -50,6 +51,7 @@ def start_from_discriminant(head: Head, sampler: PixelSampler, *, known: bool) -
         sampler.neighbours * head.scale,
         len(head.linear_bias),
         varied,
+        Coarse(sampler.deepest, head.standardised(sampler.probes)),
     )
     if known and bool(head.linear_weight.any()):
         return found

@@ -41,6 +41,7 @@ from napari_cas.engine.appearances import (
     linear,
     temperature,
 )
+from napari_cas.engine.coarse import DOUBTS, Coarse, doubted, most_explained
 from napari_cas.engine.twins import join_twins
 
 OUTSIDE = 2.5
@@ -93,6 +94,7 @@ def discriminate(
     neighbours: Tensor,
     channels: int,
     varied: tuple[Tensor, Tensor] | None = None,
+    coarse: Coarse | None = None,
 ) -> Discriminant:
     """Find the linear map that tells regions apart.
 
@@ -112,6 +114,8 @@ def discriminate(
         `features` and `count` of the same regions on their own and on varied copies of the planes.
         Where light or side are what tells regions apart, copies would hide it: they count unless
         planes left out, as they are, are then told apart much worse.
+    coarse : Coarse, optional
+        Which features may tell places apart instead of kinds, where a single plane is painted.
 
     Returns
     -------
@@ -125,7 +129,10 @@ def discriminate(
         lost = (_judge(found, features, count) - _judge(other, features, count)).nanmean()
         use = not lost > _HIDDEN
         found = other if use else found
-    weight, bias = _solve(found, channels)
+    if coarse is None or bool((plane != plane[0]).any()):
+        weight, bias = _solve(found, channels)
+    else:
+        weight, bias = _as_borne_out(found, channels, coarse)
     device = features.device
     channel = found.appearances.number[found.group]
     return Discriminant(weight.to(device), bias.to(device), channel, found.group, use)
@@ -171,6 +178,16 @@ def planes_of(group: Tensor, plane: Tensor) -> Tensor:
     found = torch.zeros(int(group.max()) + 1, dtype=torch.int64)
     found[group] = plane.cpu()
     return found
+
+
+def _as_borne_out(found: _Found, channels: int, coarse: Coarse) -> tuple[Tensor, Tensor]:
+    """Return the map that believes the deepest features as far as the whole plane bears out."""
+    number, noise = found.appearances
+    noises = [doubted(noise, coarse.deepest, doubt) for doubt in DOUBTS]
+    maps = [_solve(found._replace(appearances=Appearances(number, n)), channels) for n in noises]
+    unpainted = coarse.unpainted.cpu()
+    values = unpainted[:, coarse.deepest].clamp(-OUTSIDE, OUTSIDE)
+    return maps[most_explained(values, [unpainted @ w.T + b for w, b in maps])]
 
 
 def _solve(found: _Found, channels: int) -> tuple[Tensor, Tensor]:

@@ -82,6 +82,8 @@ class PixelSampler:
         Image, plane and painted id of regions that are taken as two.
     probes, neighbours : Tensor
         (Q, D) features of random pixels, and differences between such that lie close together.
+    deepest : Tensor
+        (D,) bool: which features are of the network's deepest level.
 
     Parameters
     ----------
@@ -132,6 +134,7 @@ class PixelSampler:
         self.plane, self.ids = regions.plane, regions.ids
         self.group = torch.arange(len(self.count))
         self.planes = len(names)
+        self.deepest = model.deepest
         self.mixed: tuple[tuple[str, Plane, int], ...] = ()
         self._names = tuple(names)
         self.digest = digest_of(tiles)

@@ -68,6 +68,13 @@ class QuickModel(SegmentationModel):
         widths = tuple(2 * width for width in self.stem.widths) if context else self.stem.widths
         self.head = Head(widths, channels)
 
+    @property
+    def deepest(self) -> Tensor:
+        """(D,) bool: which features are of the network's deepest level."""
+        sides = 2 if self.context else 1
+        own = torch.split(self.stem.deepest, list(self.stem.widths))
+        return torch.cat([level.repeat(sides) for level in own])
+
     def forward(self, image: Tensor) -> Tensor:
         """Return logits (B, M, H, W) of an image (B, C, H, W) on the 0–255 scale."""
         height, width = image.shape[-2:]
@@ -160,6 +167,14 @@ class Stem(nn.Module):
             widths[max(1, stride // enlarge)] += width
         self.widths = tuple(widths.values())
         self.eval()
+
+    @property
+    def deepest(self) -> Tensor:
+        """(D,) bool: which features are of the network's deepest level."""
+        level = STRIDES.index(STRIDES[-1] // self.enlarge)
+        end = sum(self.widths[: level + 1])  # the last of what is at its stride
+        place = torch.arange(sum(self.widths))
+        return (place >= end - _LITE0_WIDTHS[-1]) & (place < end)
 
     def train(self, mode: bool = True) -> Stem:  # noqa: ARG002
         """Stay in evaluation mode: the stem is frozen."""

@@ -4,7 +4,7 @@ import torch
 
 from napari_cas.config import ModelSpec
 from napari_cas.errors import ImageError, WeightsError
-from napari_cas.models import QuickModel, create_model
+from napari_cas.models import QuickModel, create_model, quick
 from napari_cas.models.pyramid import STRIDES, Window, enlarged, gather, turn_back
 from napari_cas.models.weights import lite0_file, load_in_order, read_weights
 
@@ -127,3 +127,26 @@ def test_one_channel_is_repeated_and_two_give_their_mean():
     two = create_model(ModelSpec(weights="none"), in_channels=2)
     y = image(8, 8, 2)
     assert torch.allclose(two.to_rgb(y)[:, 2], y.mean(1))
+
+
+@pytest.mark.parametrize("enlarge", [1, 2, 4])
+@pytest.mark.parametrize("context", [0, 1])
+def test_the_deepest_features_are_those_of_the_last_level(monkeypatch, enlarge, context):
+    model = QuickModel(3, 4, weights="none", context=context, enlarge=enlarge)
+    image = torch.rand(1, 3, 64, 64) * 255
+    before = described(model, image)
+    plain = quick.from_two_sides
+
+    def without_last(net, rgb):
+        *levels, last = plain(net, rgb)
+        return [*levels, torch.full_like(last, 7)]
+
+    monkeypatch.setattr(quick, "from_two_sides", without_last)
+    changed = (described(model, image) != before).any(0)
+    assert changed.equal(model.deepest)
+
+
+def described(model, image):
+    """Return (P, D) features of some pixels, as the head sees them."""
+    pyramid = model.with_context(model.features(image), ())
+    return gather(pyramid, torch.arange(9, 60, 5), torch.arange(5, 56, 5))
