@@ -38,6 +38,16 @@ def test_showing_an_image_makes_the_brush_ready(adapter, model_viewer, flat):
     assert tuple(regions.scale) == (0.5, 0.5)
 
 
+def test_nothing_is_taken_away_where_nothing_was_shown(adapter, model_viewer, flat):
+    """At the end of a batch napari collects garbage, which is seen with many objects in memory."""
+    ended = []
+    model_viewer.layers.events.end_batch.connect(ended.append)
+    adapter.show(flat, predicted=False)
+    assert not ended
+    adapter.show(None, predicted=False)
+    assert len(ended) == 1
+
+
 def test_the_annotators_own_layer_is_used_and_never_removed(adapter, model_viewer, flat, stack):
     own = model_viewer.add_image(np.zeros((64, 80), np.uint8), name="mine", scale=(0.5, 0.5))
     adapter.sight.own("flat", [own])
