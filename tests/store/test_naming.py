@@ -85,6 +85,12 @@ def test_a_disk_that_refuses_keeps_the_names_as_they_were(project, monkeypatch):
     assert project.naming.names == {1: "kept"}
 
 
+@pytest.mark.parametrize("names", [["a", "b"], None, {1: 2}, {"1": "a"}, {None: "a"}])
+def test_what_are_no_names_is_refused(names):
+    with pytest.raises(InputError, match="dictionary such as"):
+        Naming().set(names)
+
+
 def test_a_prediction_is_seen_painted_and_stored_through_its_names(project, predicted):
     view = predicted.prediction_view
     project.set_names({1: "ground", 3: "ground"})
