@@ -221,6 +221,19 @@ def test_read_only_projects_cannot_be_painted(adapter, flat):
     assert not adapter.regions.editable
 
 
+def test_the_brush_comes_back_after_a_project_that_could_not_be_painted(adapter, flat):
+    """napari takes the tool away from a layer that cannot be edited."""
+    adapter.show(flat, predicted=False, writable=False)
+    assert str(adapter.regions.mode) == "pan_zoom"
+    adapter.show(None, predicted=False)
+    adapter.show(flat, predicted=False)
+    assert str(adapter.regions.mode) == "paint"
+    adapter.regions.mode = "erase"  # what the annotator took is kept
+    adapter.show(None, predicted=False)
+    adapter.show(flat, predicted=False)
+    assert str(adapter.regions.mode) == "erase"
+
+
 def test_touched_boxes_of_old_and_new_history():
     indices = (np.array([1, 1]), np.array([4, 9]), np.array([7, 3]))
     slices = (slice(1, 2), slice(0, 5), slice(6, 8))
