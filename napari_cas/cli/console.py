@@ -41,6 +41,7 @@ class Console:
         self._doing = ""
         self._errors: list[CASError] = []
         self._refused: CASError | None = None
+        self._raising = False
         self._clicked: float | None = None
 
     def say(self, text: str = "") -> None:
@@ -116,8 +117,11 @@ class Console:
         CASError
             The session refused to start something.
         """
-        self._refused = None
-        yield
+        self._refused, self._raising = None, True
+        try:
+            yield
+        finally:
+            self._raising = False
         if self._refused is not None:
             raise self._refused
 
@@ -147,6 +151,8 @@ class Console:
             return
         if isinstance(message.error, CASError):
             self._refused = message.error
+            if self._raising:  # and so it is said at the end, once
+                return
         self.say(f"{message.level}: {message}")
 
     def _on_report(self, report: RoundReport) -> None:

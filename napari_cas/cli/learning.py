@@ -123,7 +123,7 @@ def take(
         count = files.paint(session.project.image(name), regions, axes)
         session.flush()
         made.taken(name, job.place(image))
-        console.say(f"{image}: {count} regions")
+        console.say(f"{image}: {count} region{'s' * (count != 1)}")
 
 
 def run(session: Session, console: Console, made: job.Job) -> None:

@@ -44,6 +44,11 @@ class Saver:
         self._tell(Message.of(error))
         return False
 
+    def forget(self) -> None:
+        """Begin anew: the project was closed, and nothing of it is left to write."""
+        self._failing = False
+        self._timers.cancel("flush")
+
     def _write(self) -> StorageError | None:
         project = self._project()
         try:

@@ -199,6 +199,7 @@ class Session(AnnotatingSession):
             self._warn(Message.of(error))
             raise
         self._project = self._image = self._view = self._seen = None
+        self._saver.forget()
         self._work.forget()
         self._work.update_state()
         self.image_changed.emit(None)
@@ -240,8 +241,8 @@ class Session(AnnotatingSession):
     def fine_tune(self, max_rounds: int | None = None) -> None:
         """Train on all painted regions in rounds, predicting the view after each.
 
-        While rounds already run, one more chain follows them. Without anything to learn from, a
-        message says what to paint and nothing starts.
+        While rounds already run, one more chain follows them. Without anything to learn from, or
+        with strokes that cannot be saved, a message says what to do and nothing starts.
 
         Parameters
         ----------
@@ -253,7 +254,8 @@ class Session(AnnotatingSession):
         except (RegionError, ProjectError) as error:
             self._warn(error)
             return
-        self.flush()
+        if not self.flush():  # the worker learns from what is on disk
+            return
         if self.checkpoint is None and self.names:
             self._rename({})  # of a model that is gone, as where its folder was deleted
         self._work.train(max_rounds)

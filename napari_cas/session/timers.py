@@ -48,8 +48,3 @@ class Timers:
         timer = self._running.pop(name, None)
         if timer is not None:
             timer.cancel()
-
-    def cancel_all(self) -> None:
-        """Forget all."""
-        for name in tuple(self._running):
-            self.cancel(name)

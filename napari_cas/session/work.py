@@ -379,7 +379,6 @@ class Work:
             if active is not None:
                 active.abandon()
         self._chain = self._tiles = None
-        self._timers.cancel_all()
         self.update_state()
 
     # -- small things ---------------------------------------------------------------------------

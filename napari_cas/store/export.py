@@ -318,9 +318,15 @@ def _write_labels(
 
 
 def _named(entry: ImageEntry, labels: list[int]) -> list[dict[str, Any]]:
-    """Return the ``properties`` of OME-Zarr's ``image-label``: the names that labels were given."""
+    """Return the ``properties`` of OME-Zarr's ``image-label``: the names that labels were given.
+
+    Labels without a name are in it, too, where others have one: it and ``colors`` are only valid
+    together if they are of the same labels.
+    """
     names = entry.naming.names
-    return [{"label-value": k, "name": names[k]} for k in labels if k in names]
+    if names.keys().isdisjoint(labels):
+        return []
+    return [{"label-value": k} | ({"name": names[k]} if k in names else {}) for k in labels]
 
 
 def _count(entry: ImageEntry, part: Part) -> int:

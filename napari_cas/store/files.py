@@ -29,9 +29,9 @@ _counter = itertools.count()
 _TODO = {
     errno.ENOSPC: "Free some space; nothing is lost, it stays in memory and is saved again.",
     errno.EDQUOT: "Free some quota; nothing is lost, it stays in memory and is saved again.",
-    errno.EROFS: "The file system is read-only: move the project or open it read-only.",
-    errno.EACCES: "Ask for write permission or open the project read-only.",
-    errno.EPERM: "Ask for write permission or open the project read-only.",
+    errno.EROFS: "The file system is read-only: choose a place that can be written.",
+    errno.EACCES: "Ask for write permission, or choose another place.",
+    errno.EPERM: "Ask for write permission, or choose another place.",
 }
 _RESERVED = re.compile(r"(?i)^(con|prn|aux|nul|com\d|lpt\d)(\.|$)")
 

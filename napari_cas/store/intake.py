@@ -151,7 +151,9 @@ def stored_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
     if dtype.kind == "f":
         return np.dtype("float32")
     if dtype.kind in "iu":
-        return dtype.newbyteorder("=")
+        # By size: C's long long is another type than its long where both have 64 bits, and is what
+        # tifffile returns. Zarr knows only one of them.
+        return np.dtype(f"{dtype.kind}{dtype.itemsize}")
     hint = "Take its absolute value or its real part." if dtype.kind == "c" else ""
     raise ImageError(
         "Unusable image type", expected="integers, floats or booleans", got=str(dtype), todo=hint

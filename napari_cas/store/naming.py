@@ -8,6 +8,7 @@ it, so that another name parts them again.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,8 +16,6 @@ import numpy as np
 from napari_cas.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from numpy.typing import NDArray
 
 LAST_LABEL = 254
@@ -59,6 +58,7 @@ class Naming:
         InputError
             If a label cannot be one of a prediction or a name cannot be used.
         """
+        _check_kinds(names)
         tidy = {check_label(label): tidy_name(name) for label, name in sorted(names.items())}
         self.names = {label: name for label, name in tidy.items() if name}
         first: dict[str, int] = {}
@@ -89,6 +89,18 @@ class Naming:
     def as_json(self) -> dict[str, str]:
         """Return the names as JSON has them: labels as text."""
         return {str(label): name for label, name in self.names.items()}
+
+
+def _check_kinds(names: object) -> None:
+    """Raise where these are no labels with names: whoever has a notebook may give anything."""
+    pairs = names.items() if isinstance(names, Mapping) else [(None, None)]
+    for label, name in pairs:
+        if not isinstance(label, int | np.integer) or not isinstance(name, str):
+            raise InputError(
+                "These are no names of kinds",
+                expected="a dictionary such as {1: 'nucleus'}",
+                got=repr(names)[:LONGEST],
+            )
 
 
 def check_label(label: int) -> int:

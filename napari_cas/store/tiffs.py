@@ -37,6 +37,9 @@ _GENERAL = ("ome", "shaped", "generic", "uniform")
 _NAMELESS = frozenset("IQ")
 """Axes of planes that are numbered without saying along what."""
 
+_NAMING = ("ome", "imagej", "shaped", "lsm", "micromanager", "stk")
+"""Kinds of files that say what their axes are."""
+
 _SIDESHOW = 10
 """What has so many times fewer pixels than the first image is a label, a thumbnail or the like."""
 
@@ -127,6 +130,41 @@ def opacity_of(path: str | Path) -> tuple[int, int] | None:
             return None if index is None else (index, int(series.keyframe.samplesperpixel))
     except Exception:  # tifffile raises whatever the damage leads to; the pixels are here already
         return None
+
+
+def said_of_axes(path: str | Path, shape: tuple[int, ...]) -> tuple[str, tuple[str, ...]]:
+    """Return which axes a TIFF says its pixels have, and its channels' names.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file, of which only the header is read.
+    shape : tuple of int
+        Of the pixels as somebody else has read them.
+
+    Returns
+    -------
+    axes : str
+        Letters of t, c, z, y and x; empty where the file only numbers its planes, holds pixels of
+        another shape, or cannot be read.
+    names : tuple of str
+        One for each channel, or none.
+    """
+    import tifffile
+
+    try:
+        with tifffile.TiffFile(path) as file:
+            # Of the others no axis has a name, and each of their pages would have to be looked at.
+            if not any(getattr(file, f"is_{kind}") for kind in _NAMING):
+                return "", ()
+            series = file.series[0]
+            axes = series.axes.lower().replace("s", "c")
+            known = set(axes) <= set("tczyx") and len(set(axes)) == len(axes)
+            if tuple(series.shape) != shape or not known:
+                return "", ()
+            return axes, _tiff_metadata(file)[2]
+    except Exception:  # tifffile raises whatever the damage leads to; the pixels are here already
+        return "", ()
 
 
 def _check_claim(claimed: int, path: Path) -> None:

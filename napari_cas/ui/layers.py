@@ -162,15 +162,17 @@ class LayerAdapter(Viewpoint):
     def _take_away(self) -> None:
         self.sight.keep_looks()
         ours = self._let_go("regions"), self._let_go("prediction")
-        gone = [*ours, *self.sight.added, *self._results]
+        theirs = *self.sight.added, *self._results
+        gone = [layer for layer in (*ours, *theirs) if layer in self._viewer.layers]
+        self.sight.added, self._results = [], []
+        if not gone:  # napari would collect garbage all the same: a third of a second
+            return
         # At once: else napari shows the controls of each layer and collects garbage after each.
         self._viewer.layers.selection.difference_update(gone)
         together = getattr(self._viewer.layers, "batched_update", nullcontext)
         with view_kept(self._viewer), together():
             for layer in gone:
-                if layer is not None and layer in self._viewer.layers:
-                    self._viewer.layers.remove(layer)
-        self.sight.added, self._results = [], []
+                self._viewer.layers.remove(layer)
 
     def ensure_regions(self, *, writable: bool = True) -> None:
         """Bring regions and image back if they were deleted, and make regions active to paint."""

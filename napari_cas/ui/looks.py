@@ -25,15 +25,15 @@ class Look:
 
     Attributes
     ----------
-    mode : str
-        Tool in hand, such as ``"paint"``.
+    mode : str or None
+        Tool in hand, such as ``"paint"``; None where nothing could be painted, and napari took it.
     brush_size : int or None
         In data pixels; None where it is the usual one, which depends on the image.
     opacity, contour, visible, blending, n_edit_dimensions, preserve_labels, contiguous
         As in napari.
     """
 
-    mode: str
+    mode: str | None
     brush_size: int | None
     opacity: float
     contour: int
@@ -47,7 +47,8 @@ class Look:
     def of(cls, layer: Labels, plane_size: tuple[int, int]) -> Look:
         """Return the look of a layer on planes of this size."""
         values = {field.name: getattr(layer, field.name) for field in fields(cls)}
-        values |= {"mode": str(layer.mode), "blending": str(layer.blending)}
+        mode = str(layer.mode) if layer.editable else None
+        values |= {"mode": mode, "blending": str(layer.blending)}
         if layer.brush_size == brush_size(*plane_size):
             values["brush_size"] = None
         return cls(**values)

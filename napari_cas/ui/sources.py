@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_cas.session import NewImage
 from napari_cas.store.rasters import TIFF_SUFFIXES, without_no_data
-from napari_cas.store.tiffs import opacity_of
+from napari_cas.store.tiffs import opacity_of, said_of_axes
 from napari_cas.ui.placing import first_pixel, pixel_size
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def readings(layer: Image) -> tuple[str, ...]:
     -------
     tuple of str
         Axis strings such as ``"zyx"``; one for RGB or named axes, none when there is no reading.
+        What the TIFF says that the layer was read from comes first: napari keeps it to itself.
     """
     ndim = len(layer.data[0].shape if layer.multiscale else layer.data.shape)
     last = "c" if layer.rgb else ""
@@ -51,10 +53,31 @@ def readings(layer: Image) -> tuple[str, ...]:
     named = len(full) == ndim and len(set(full)) == ndim and set(full) <= set("tczyx")
     if named and labels[-2:] == ("y", "x"):
         return (full,)
+    said = _said(layer)[0]
+    first = (said,) if said.endswith(f"yx{last}") else ()
+    return (*first, *(axes for axes in _guesses(layer, ndim) if axes not in first))
+
+
+def _guesses(layer: Image, ndim: int) -> list[str]:
+    """Return what so many dimensions may mean, the likeliest first."""
     if layer.rgb:
-        return tuple(axes + last for axes in _READINGS.get(ndim - 1, ()) if "c" not in axes)
+        return [f"{axes}c" for axes in _READINGS.get(ndim - 1, ()) if "c" not in axes]
     shape = pixels(layer).shape
-    return tuple(sorted(_READINGS.get(ndim, ()), key=lambda axes: _oddities(axes, shape)))
+    return sorted(_READINGS.get(ndim, ()), key=lambda axes: _oddities(axes, shape))
+
+
+def _said(layer: Image) -> tuple[str, tuple[str, ...]]:
+    """Return the axes and names of channels by the TIFF that a layer was read from."""
+    path = layer.source.path
+    if not isinstance(path, str) or Path(path).suffix.lower() not in TIFF_SUFFIXES:
+        return "", ()
+    return _read_once(path, tuple(pixels(layer).shape))
+
+
+@lru_cache(maxsize=64)
+def _read_once(path: str, shape: tuple[int, ...]) -> tuple[str, tuple[str, ...]]:
+    # The panel asks after every click.
+    return said_of_axes(path, shape)
 
 
 def _oddities(axes: str, shape: Sequence[int]) -> int:
@@ -127,6 +150,7 @@ def new_image(layer: Image, axes: str = "") -> NewImage:
         scale=_per_axis(pixel_size(layer), axes, rgb=layer.rgb, fill=1.0),
         units=_units(layer, axes),
         translation=_per_axis(first_pixel(layer), axes, rgb=layer.rgb, fill=0.0),
+        channel_names=_channel_names(layer, axes, data.shape),
         no_data=no_data,
         opacity=_opacity(layer, data.shape[axes.index("c")] if "c" in axes else 1),
         source=_ome_zarr_source(layer),
@@ -182,6 +206,13 @@ def _opacity(layer: Image, channels: int) -> int | None:
         found = opacity_of(path)
         return found[0] if found and found[1] == channels else None
     return 3 if layer.rgb and channels == 4 else None
+
+
+def _channel_names(layer: Image, axes: str, shape: Sequence[int]) -> tuple[str, ...] | None:
+    """Return what the file calls the channels, if they are what the annotator says they are."""
+    said, names = _said(layer)
+    fits = axes == said and "c" in axes and len(names) == shape[axes.index("c")]
+    return names if fits else None
 
 
 def _per_axis(values: Sequence[Any], axes: str, *, rgb: bool, fill: Any) -> tuple[Any, ...]:

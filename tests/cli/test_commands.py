@@ -288,3 +288,14 @@ def test_ctrl_c_ends_with_130_and_keeps_what_was_learnt(endless):
     assert "Interrupted" in err
     with Project.open(folder / "p.zarr") as opened:
         assert opened.get_state()["checkpoint"] in opened.models
+
+
+def test_too_little_to_learn_from_is_said_once(pictures, tmp_path, capsys):
+    one = np.zeros((96, 128), np.uint8)
+    one[10:30, 5:40] = 1
+    imageio.imwrite(tmp_path / "a_regions.png", one)
+    words = ["fine-tune", pictures / "a.png", "--regions", tmp_path / "a_regions.png"]
+    assert main([*map(str, words), "--output", str(tmp_path / "model")]) == 2
+    told = capsys.readouterr()
+    assert told.out == f"{pictures / 'a.png'}: 1 region\n"
+    assert told.err.count("Only one region is painted") == 1

@@ -426,8 +426,12 @@ def test_splitting_into_objects(opened, tmp_path):
     assert opened.split_into_objects(min_size=1).count == 4
 
 
-def test_a_disk_that_refuses_keeps_the_stroke_and_saves_it_later(opened, tmp_path):
-    """A directory in a chunk's place makes the system refuse the write, as a full disk would."""
+@pytest.fixture
+def refusing(opened, tmp_path):
+    """Paint what cannot be saved, and return how to let the disk take it.
+
+    A directory in a chunk's place makes the system refuse the write, as a full disk would.
+    """
     folder = tmp_path / "p.zarr" / "images" / "cells" / "labels" / "regions"
     opened.image.regions[0:5, 0:5] = 1
     opened.stroke_finished()
@@ -437,14 +441,41 @@ def test_a_disk_that_refuses_keeps_the_stroke_and_saves_it_later(opened, tmp_pat
     (chunk / "in the way").touch()
     opened.image.regions[0:5, 0:5] = 2
     opened.stroke_finished()
+
+    def give_way():
+        (chunk / "in the way").unlink()
+        chunk.rmdir()
+
+    return give_way
+
+
+def test_a_disk_that_refuses_keeps_the_stroke_and_saves_it_later(opened, refusing):
     assert opened.heard.messages[-1].level == "error"
     assert opened.image.regions.dirty
     assert int(opened.image.regions[1, 1]) == 2
-    (chunk / "in the way").unlink()
-    chunk.rmdir()
+    refusing()
     assert opened.run_until_idle(20)
     assert not opened.image.regions.dirty
     assert "saved again" in opened.heard.texts[-1]
+
+
+def test_a_project_that_cannot_be_closed_goes_on_trying_to_save(opened, refusing):
+    with pytest.raises(StorageError):
+        opened.close_project()
+    refusing()
+    assert opened.run_until_idle(20)
+    assert not opened.image.regions.dirty
+    opened.close_project()
+    assert opened.project is None
+
+
+def test_strokes_that_are_not_on_disk_are_not_learnt_from(opened, refusing):
+    """The worker would say of what it finds there that there is nothing to learn from."""
+    opened.image.regions[20:25, 20:25] = 3
+    opened.fine_tune()
+    assert opened.state is State.READY
+    assert "Could not write" in opened.heard.texts[-1]
+    refusing()
 
 
 def test_messages_of_errors_carry_what_to_do():

@@ -21,6 +21,8 @@ from napari_cas.store.intake import BLOCK_BYTES, Source
         (">u2", "uint16"),
         ("int16", "int16"),
         ("int64", "int64"),
+        ("longlong", "int64"),
+        ("ulonglong", "uint64"),
         ("float16", "float32"),
         ("float32", "float32"),
         (">f8", "float32"),

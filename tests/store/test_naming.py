@@ -85,6 +85,12 @@ def test_a_disk_that_refuses_keeps_the_names_as_they_were(project, monkeypatch):
     assert project.naming.names == {1: "kept"}
 
 
+@pytest.mark.parametrize("names", [["a", "b"], None, {1: 2}, {"1": "a"}, {None: "a"}])
+def test_what_are_no_names_is_refused(names):
+    with pytest.raises(InputError, match="dictionary such as"):
+        Naming().set(names)
+
+
 def test_a_prediction_is_seen_painted_and_stored_through_its_names(project, predicted):
     view = predicted.prediction_view
     project.set_names({1: "ground", 3: "ground"})
@@ -116,3 +122,19 @@ def test_an_export_has_names_and_one_label_for_each(project, predicted, tmp_path
     regions = zarr.open_group(target / "labels" / "regions", mode="r")
     assert "properties" not in regions.attrs["ome"]["image-label"]
     assert validate(target) == []
+
+
+def test_an_export_is_valid_where_only_some_kinds_have_names(project, predicted, tmp_path):
+    project.set_names({2: "tree", 7: "never seen"})
+    target = export(project, tmp_path / "out.zarr")
+    found = zarr.open_group(target / "labels" / "prediction", mode="r").attrs["ome"]["image-label"]
+    assert found["properties"] == [
+        {"label-value": 1},
+        {"label-value": 2, "name": "tree"},
+        {"label-value": 3},
+    ]
+    assert validate(target) == []
+    project.set_names({7: "never seen"})
+    target = export(project, tmp_path / "nameless.zarr")
+    found = zarr.open_group(target / "labels" / "prediction", mode="r").attrs["ome"]["image-label"]
+    assert "properties" not in found

@@ -38,6 +38,16 @@ def test_showing_an_image_makes_the_brush_ready(adapter, model_viewer, flat):
     assert tuple(regions.scale) == (0.5, 0.5)
 
 
+def test_nothing_is_taken_away_where_nothing_was_shown(adapter, model_viewer, flat):
+    """At the end of a batch napari collects garbage, which is seen with many objects in memory."""
+    ended = []
+    model_viewer.layers.events.end_batch.connect(ended.append)
+    adapter.show(flat, predicted=False)
+    assert not ended
+    adapter.show(None, predicted=False)
+    assert len(ended) == 1
+
+
 def test_the_annotators_own_layer_is_used_and_never_removed(adapter, model_viewer, flat, stack):
     own = model_viewer.add_image(np.zeros((64, 80), np.uint8), name="mine", scale=(0.5, 0.5))
     adapter.sight.own("flat", [own])
@@ -209,6 +219,19 @@ def test_chosen_images(adapter, model_viewer):
 def test_read_only_projects_cannot_be_painted(adapter, flat):
     adapter.show(flat, predicted=False, writable=False)
     assert not adapter.regions.editable
+
+
+def test_the_brush_comes_back_after_a_project_that_could_not_be_painted(adapter, flat):
+    """napari takes the tool away from a layer that cannot be edited."""
+    adapter.show(flat, predicted=False, writable=False)
+    assert str(adapter.regions.mode) == "pan_zoom"
+    adapter.show(None, predicted=False)
+    adapter.show(flat, predicted=False)
+    assert str(adapter.regions.mode) == "paint"
+    adapter.regions.mode = "erase"  # what the annotator took is kept
+    adapter.show(None, predicted=False)
+    adapter.show(flat, predicted=False)
+    assert str(adapter.regions.mode) == "erase"
 
 
 def test_touched_boxes_of_old_and_new_history():

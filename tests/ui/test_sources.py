@@ -212,3 +212,41 @@ def test_a_project_of_several_files_is_called_what_their_folder_is(ramp):
     assert sources.title([one, two]) == "nuclei"
     assert sources.title([one, other]) == "a.png"
     assert sources.title([one, Image(ramp(4, 5), name="made")]) == "a.png"
+
+
+@pytest.mark.parametrize(
+    ("options", "axes", "names"),
+    [
+        (
+            {"ome": True, "metadata": {"axes": "ZCYX", "Channel": {"Name": ["DAPI", "Actin"]}}},
+            "zcyx",
+            ("DAPI", "Actin"),
+        ),
+        ({"imagej": True, "metadata": {"axes": "ZCYX"}}, "zcyx", None),
+        ({"metadata": {"axes": "CTYX"}}, "ctyx", None),
+        ({"metadata": None}, "zyx", None),  # planes that are numbered only: as likely as before
+    ],
+)
+def test_a_tiff_opened_by_napari_has_the_axes_that_it_names(tmp_path, options, axes, names):
+    data = np.random.default_rng(0).integers(0, 99, (9, 2, 20, 30)).astype(np.uint16)
+    path = str(tmp_path / "stack.tif")
+    tifffile.imwrite(path, data, photometric="minisblack", **options)
+    with layer_source(path=path):
+        layer = Image(imread(path))
+    offered = sources.readings(layer)
+    assert offered[0] == axes
+    assert len(set(offered)) == len(offered) > 1  # whoever knows better may say so
+    found = sources.new_image(layer)
+    assert found.channel_names == names
+    assert sources.new_image(layer, offered[-1]).channel_names is None
+
+
+def test_a_tiff_that_became_other_pixels_says_nothing_of_axes(tmp_path):
+    path = str(tmp_path / "stack.ome.tif")
+    data = np.zeros((6, 3, 20, 30), np.uint16)
+    tifffile.imwrite(path, data, ome=True, metadata={"axes": "ZCYX"})
+    with layer_source(path=path):
+        assert sources.readings(Image(data.max(0)))[0] == "cyx"
+    (tmp_path / "torn.ome.tif").write_bytes(b"II*\0")
+    with layer_source(path=str(tmp_path / "torn.ome.tif")):
+        assert sources.readings(Image(data))[0] == "tcyx"
