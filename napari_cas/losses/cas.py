@@ -47,6 +47,7 @@ from napari_cas.errors import InputError
 from napari_cas.losses.checks import check_finite as refuse_non_finite
 from napari_cas.losses.checks import checked_regions
 from napari_cas.losses.discriminators import DISCRIMINATORS
+from napari_cas.losses.eager import uncompiled
 from napari_cas.losses.moments import region_moments
 from napari_cas.losses.planes import mean_over_planes
 
@@ -73,6 +74,7 @@ class CASTerms(NamedTuple):
     """The regions, in the order of ``descriptors``."""
 
 
+@uncompiled
 def cas_terms(
     logits: Tensor,
     regions: Tensor | RegionIndex,
@@ -161,7 +163,7 @@ def cas_loss(
         with no region at all the loss is zero with zero gradient, so that an unpainted batch does
         no harm. Differentiable once, by ``backward`` and ``torch.autograd.grad``: not twice, and
         not by the transforms of ``torch.func``. In what ``torch.compile`` compiles, the loss runs
-        as it is between two graphs; ``fullgraph=True`` is refused, for how it walks over pixels
+        as it is between two graphs, and ``fullgraph=True`` is refused: how it walks over pixels
         depends on their values.
 
     Raises
