@@ -26,8 +26,6 @@ from napari_cas.losses.portable import MomentsContext, gradient_table
 if TYPE_CHECKING:
     from torch import Tensor
 
-MOST_CHANNELS = 256
-"""More channels than this do not fit the registers with a useful number of pixels."""
 _NONE = tl.constexpr(2**31 - 1)
 _ROUNDS = 16
 _VALUES_PER_PROGRAM = 4096
