@@ -37,7 +37,6 @@ loss and its application to salient object
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 import torch
@@ -243,8 +242,12 @@ class CASLoss(nn.Module):
 
 
 def _check_choices(alpha: float, discriminator: str, uniformer: str, reduction: str) -> None:
-    if not (math.isfinite(alpha) and 0 <= alpha <= 1):
-        raise InputError("alpha is out of range", expected="a number from 0 to 1", got=str(alpha))
+    try:
+        fits = bool(0 <= alpha <= 1)  # NaN does not
+    except (TypeError, ValueError, RuntimeError):  # no number, or several
+        fits = False
+    if not fits:
+        raise InputError("alpha is out of range", expected="a number from 0 to 1", got=repr(alpha))
     for name, value, allowed in (
         ("discriminator", discriminator, get_args(Discriminator)),
         ("uniformer", uniformer, get_args(Uniformer)),
