@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from napari_cas.losses import RegionIndex, cas_loss, index_regions
+from training.options import count, device
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -29,18 +30,20 @@ _DENSE_BYTES = 2_000_000_000
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this benchmark's options to a parser."""
-    parser.add_argument("--channels", type=int, nargs="+", default=[8, 16, 64])
-    parser.add_argument("--size", type=int, nargs="+", default=[256, 512], help="image sides")
-    parser.add_argument("--regions", type=int, nargs="+", default=[2, 8, 32, 256], help="per image")
-    parser.add_argument("--turns", type=int, default=12, help="the best of so many counts")
-    parser.add_argument("--threads", type=int, default=0, help="of torch; 0: its own choice")
+    parser.add_argument("--channels", type=count, nargs="+", default=[8, 16, 64])
+    parser.add_argument("--size", type=count, nargs="+", default=[256, 512], help="image sides")
+    parser.add_argument(
+        "--regions", type=count, nargs="+", default=[2, 8, 32, 256], help="per image"
+    )
+    parser.add_argument("--turns", type=count, default=12, help="the best of so many counts")
+    parser.add_argument("--threads", type=count, help="of torch; by default its own choice")
     parser.add_argument(
         "--clock",
         choices=("wall", "cpu"),
         default="wall",
         help="cpu: processor time of one thread, for machines where others are at work",
     )
-    parser.add_argument("--device", default=None, help="cpu or cuda; by default cuda if there")
+    parser.add_argument("--device", type=device, default="auto", help="auto: cuda if there")
     parser.add_argument(
         "--layout",
         choices=("cells", "confetti"),
@@ -66,7 +69,9 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     """
     from training.machine import describe_machine
 
-    device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    device = args.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
     if args.threads or args.clock == "cpu":
         torch.set_num_threads(1 if args.clock == "cpu" else args.threads)
     rows: list[dict[str, Any]] = []
