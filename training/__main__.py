@@ -37,7 +37,7 @@ COMMANDS: dict[tuple[str, ...], Command] = {
         "training.bench_viewer", "smoothness of napari's window while the worker trains"
     ),
     ("bench", "loss"): Command(
-        "training.bench_loss", "time and memory of the loss beside cross-entropy"
+        "training.bench_loss", "time of the loss beside cross-entropy; on a GPU its memory, too"
     ),
     ("bench", "label-free"): Command(
         "training.bench_label_free",

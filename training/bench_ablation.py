@@ -185,7 +185,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sets", nargs="+", default=sets, metavar="SET", help=SETS_HELP)
     add_choice(parser, "--variants", VARIANTS)
     parser.add_argument("--seeds", type=count, default=1, help="how many")
-    parser.add_argument("--test", type=int, default=15, help="images that are scored, at most")
+    parser.add_argument("--test", type=count, default=15, help="images that are scored, at most")
     parser.add_argument(
         "--shrink", type=count, default=1, metavar="N", help="make images N times smaller before"
     )

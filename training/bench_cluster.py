@@ -23,6 +23,7 @@ import numpy as np
 from napari_cas.config import Config, FitConfig
 from training.bench_scale import Repeated
 from training.machine import describe_machine
+from training.options import count
 
 if TYPE_CHECKING:
     import argparse
@@ -35,9 +36,9 @@ _LOCAL = "local"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("--side", type=int, default=4096, help="side of the plane in pixels")
+    parser.add_argument("--side", type=count, default=4096, help="side of the plane in pixels")
     parser.add_argument(
-        "--workers", type=int, nargs="+", default=[1, 2, 4], help="sizes of the clusters"
+        "--workers", type=count, nargs="+", default=[1, 2, 4], help="sizes of the clusters"
     )
     parser.add_argument("--sample", default="tissue", help="texture, one of the sample images")
     parser.add_argument("--rounds", type=int, default=2, help="rounds of fine-tuning before")

@@ -36,10 +36,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("stack", help="an image with axes zyx")
     parser.add_argument("truth", help="its classes, whole numbers; 0 is not scored")
     parser.add_argument("--contexts", type=int, nargs="+", default=[0, 1, 2], help="to compare")
-    parser.add_argument("--painted", type=int, default=3, help="planes that are scribbled on")
+    parser.add_argument("--painted", type=count, default=3, help="planes that are scribbled on")
     parser.add_argument("--seeds", type=count, default=3, help="repetitions with other scribbles")
-    parser.add_argument("--rounds", type=int, default=4, help="rounds of fine-tuning")
-    parser.add_argument("--channels", type=int, default=8, help="softmax channels")
+    parser.add_argument("--rounds", type=count, default=4, help="rounds of fine-tuning")
+    parser.add_argument("--channels", type=count, default=8, help="softmax channels")
     parser.add_argument("--noise", type=float, default=0.0, help="deviation of noise that is added")
 
 

@@ -20,6 +20,7 @@ import numpy as np
 from napari_cas.config import Config, FitConfig, ModelSpec
 from napari_cas.metrics.regions import adjusted_rand_index
 from napari_cas.protocol import Box, RoundReport, RoundRequest, Tile
+from training.options import count
 from training.scribbles import Scribbles, scribble
 
 if TYPE_CHECKING:
@@ -32,10 +33,10 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("--images", type=int, default=20, help="how many images")
+    parser.add_argument("--images", type=count, default=20, help="how many images")
     parser.add_argument("--split", default="val", choices=("train", "val"), help="of BSDS500")
     parser.add_argument("--seed", type=int, default=0, help="of strokes, network and forest")
-    parser.add_argument("--channels", type=int, default=None, help="softmax channels")
+    parser.add_argument("--channels", type=count, default=None, help="softmax channels")
     parser.add_argument("--round-seconds", type=float, default=None, help="training per round")
     parser.add_argument("--spill", type=float, default=0.0, help="share of misplaced pixels")
     parser.add_argument("--nice", type=int, default=0, help="priority of the worker")

@@ -74,8 +74,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=SETS_HELP,
     )
     parser.add_argument("--seeds", type=count, default=3, help="how many")
-    parser.add_argument("--test", type=int, default=30, help="images that are scored, at most")
-    parser.add_argument("--single", type=int, default=20, help="images of a set learnt one by one")
+    parser.add_argument("--test", type=count, default=30, help="images that are scored, at most")
+    parser.add_argument(
+        "--single", type=count, default=20, help="images of a set learnt one by one"
+    )
     parser.add_argument(
         "--sweep",
         nargs="*",

@@ -1,8 +1,12 @@
 """Time the loss beside cross-entropy on the same logits: forward and backward, same run, in turns.
 
-Three ways to the same number are compared: ours (:func:`napari_cas.losses.cas_loss`), the same
-formula in plain vectorised torch left to autograd, and one dense mask per region. The smallest time
-of several turns is taken, since other work on the machine only ever adds.
+Ways to the same number are compared: ours (:func:`napari_cas.losses.cas_loss`), the same formula in
+plain vectorised torch left to autograd, that compiled, and one dense mask per region. The smallest
+time of several turns is taken, since other work on the machine only ever adds.
+
+On a GPU, ours is also held against the floor that memory sets, which is to read the logits in the
+forward pass and in the backward pass and to write their gradient: one and a half times as long as
+it takes to copy them. And the memory is measured that it needs beside logits and gradient.
 """
 
 from __future__ import annotations
@@ -18,6 +22,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from napari_cas.losses import RegionIndex, cas_loss, index_regions
+from training.options import count, device
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,20 +32,30 @@ _DENSE_BYTES = 2_000_000_000
 """The dense form keeps one masked copy of the softmax per region; beyond this it is not run."""
 
 
+_MORE = {
+    "ratio_compiled": "compiled / c.-e.",
+    "floor_share": "floor of memory / ours",
+    "extra_mib": "memory beside, MiB",
+}
+"""Columns that are shown where they were measured."""
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this benchmark's options to a parser."""
-    parser.add_argument("--channels", type=int, nargs="+", default=[8, 16, 64])
-    parser.add_argument("--size", type=int, nargs="+", default=[256, 512], help="image sides")
-    parser.add_argument("--regions", type=int, nargs="+", default=[2, 8, 32, 256], help="per image")
-    parser.add_argument("--turns", type=int, default=12, help="the best of so many counts")
-    parser.add_argument("--threads", type=int, default=0, help="of torch; 0: its own choice")
+    parser.add_argument("--channels", type=count, nargs="+", default=[8, 16, 64])
+    parser.add_argument("--size", type=count, nargs="+", default=[256, 512], help="image sides")
+    parser.add_argument(
+        "--regions", type=count, nargs="+", default=[2, 8, 32, 256], help="per image"
+    )
+    parser.add_argument("--turns", type=count, default=12, help="the best of so many counts")
+    parser.add_argument("--threads", type=count, help="of torch; by default its own choice")
     parser.add_argument(
         "--clock",
         choices=("wall", "cpu"),
         default="wall",
         help="cpu: processor time of one thread, for machines where others are at work",
     )
-    parser.add_argument("--device", default=None, help="cpu or cuda; by default cuda if there")
+    parser.add_argument("--device", type=device, default="auto", help="auto: cuda if there")
     parser.add_argument(
         "--layout",
         choices=("cells", "confetti"),
@@ -48,6 +63,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="regions as Voronoi cells or as pixels drawn at random",
     )
     parser.add_argument("--ours-only", action="store_true", help="leave the slow forms out")
+    parser.add_argument(
+        "--compiled",
+        action="store_true",
+        help="the plain form by torch.compile, too; on a GPU it always is",
+    )
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
@@ -66,7 +86,9 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     """
     from training.machine import describe_machine
 
-    device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    device = args.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
     if args.threads or args.clock == "cpu":
         torch.set_num_threads(1 if args.clock == "cpu" else args.threads)
     rows: list[dict[str, Any]] = []
@@ -91,6 +113,8 @@ def describe(result: dict[str, Any]) -> str:
     """Return the result as a table in Markdown."""
     heads = ["channels", "side", "regions", "cross-entropy, ms", "ours, ms", "ours / c.-e."]
     heads += ["plain autograd / c.-e.", "dense masks / c.-e."]
+    more = [(key, head) for key, head in _MORE.items() if any(key in r for r in result["rows"])]
+    heads += [head for _, head in more]
     setting = (
         f"Forward + backward, {result['batch']} images, {result['device']}, {result['clock']} "
         f"time, {result['threads']} thread(s), regions as {result['layout']}; c.-e.: cross-entropy."
@@ -98,7 +122,8 @@ def describe(result: dict[str, Any]) -> str:
     gpu = f"GPU: {result['gpu'] or result['device']}."
     lines = [setting, gpu, "", f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for row in result["rows"]:
-        ratios = (row["ratio"], row.get("ratio_plain"), row.get("ratio_dense"))
+        ratios = [row["ratio"], row.get("ratio_plain"), row.get("ratio_dense")]
+        ratios += [row.get(key) for key, _ in more]
         cells = " | ".join("–" if ratio is None else f"{ratio:.2f}" for ratio in ratios)
         lines.append(
             f"| {row['channels']} | {row['size']} | {row['regions']} | "
@@ -163,6 +188,9 @@ def _measure(
 ) -> list[dict[str, Any]]:
     """Return one row per number of regions."""
     torch.manual_seed(0)
+    compiled = args.compiled or device.type == "cuda"
+    if compiled:
+        torch.compiler.reset()  # it gives up on functions of too many shapes
     shape = (BATCH, channels, size, size)
     logits = (2 * torch.randn(shape, device=device)).requires_grad_()
     target = torch.randint(0, channels, (BATCH, size, size), device=device)
@@ -175,6 +203,8 @@ def _measure(
         if args.ours_only:
             continue
         steps["plain", number] = partial(plain_loss, logits, regions)
+        if compiled:
+            steps["compiled", number] = partial(torch.compile(plain_loss), logits, regions)
         if 12 * logits.numel() * regions.count.numel() <= _DENSE_BYTES:
             steps["dense", number] = partial(dense_loss, logits, regions)
     clock = time.thread_time if args.clock == "cpu" else time.perf_counter
@@ -190,10 +220,14 @@ def _measure(
             "ours_ms": best["ours", number] * 1e3,
             "ratio": best["ours", number] / base,
         }
-        for form in ("plain", "dense"):
+        for form in ("plain", "compiled", "dense"):
             if (form, number) in best:
                 row[f"{form}_ms"] = best[form, number] * 1e3
                 row[f"ratio_{form}"] = best[form, number] / base
+        if logits.is_cuda:
+            row["floor_ms"] = _floor(logits, args.turns, clock) * 1e3
+            row["floor_share"] = row["floor_ms"] / row["ours_ms"]
+            row["extra_mib"] = _extra_bytes(steps["ours", number], logits) / 2**20
         rows.append(row)
     return rows
 
@@ -216,14 +250,34 @@ def _take_turns(
     return best
 
 
+def _floor(logits: Tensor, turns: int, clock: Callable[[], float]) -> float:
+    """Return the least seconds in which the logits can be read twice and a gradient be written."""
+    values, copy = logits.detach(), torch.empty_like(logits)
+    return 1.5 * min(_timed(lambda: copy.copy_(values), logits, clock) for _ in range(turns + 1))
+
+
+def _extra_bytes(step: Callable[[], Tensor], logits: Tensor) -> int:
+    """Return the most memory on the GPU that a step needs beside logits and gradient."""
+    before = torch.cuda.memory_allocated(logits.device)
+    torch.cuda.reset_peak_memory_stats(logits.device)
+    torch.autograd.grad(step(), logits)
+    peak = torch.cuda.max_memory_allocated(logits.device)
+    return peak - before - logits.numel() * logits.element_size()
+
+
 def _time(step: Callable[[], Tensor], logits: Tensor, clock: Callable[[], float]) -> float:
     """Return the seconds of one forward and backward pass."""
+    return _timed(lambda: torch.autograd.grad(step(), logits), logits, clock)
+
+
+def _timed(work: Callable[[], object], logits: Tensor, clock: Callable[[], float]) -> float:
+    """Return the seconds of some work, with what it asks of the device of `logits`."""
     if logits.is_cuda:
-        torch.cuda.synchronize()
+        torch.cuda.synchronize(logits.device)
     start = clock()
-    torch.autograd.grad(step(), logits)
+    work()
     if logits.is_cuda:
-        torch.cuda.synchronize()
+        torch.cuda.synchronize(logits.device)
     return clock() - start
 
 

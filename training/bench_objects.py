@@ -23,6 +23,7 @@ from training.bench_viewer import Gaps, summary
 from training.driving import Driver
 from training.machine import describe_machine
 from training.memory import PeakMemory
+from training.options import count
 
 if TYPE_CHECKING:
     import argparse
@@ -41,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--shapes", nargs="+", default=["64x4096x4096", "20480x20480"], help="ZxYxX or YxX"
     )
-    parser.add_argument("--labels", type=int, default=8, help="labels of the prediction")
+    parser.add_argument("--labels", type=count, default=8, help="labels of the prediction")
     parser.add_argument("--blob", type=float, default=4.0, help="deviation of the blobs, in pixels")
     parser.add_argument("--idle", type=float, default=10.0, help="seconds of idling before")
     parser.add_argument("--wait", type=float, default=3600.0, help="most seconds of splitting")

@@ -107,7 +107,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sets", nargs="+", default=sets, metavar="SET", help=known)
     add_choice(parser, "--faults", FAULTS)
     parser.add_argument("--seeds", type=count, default=2, help="how many")
-    parser.add_argument("--test", type=int, default=15, help="images that are scored, at most")
+    parser.add_argument("--test", type=count, default=15, help="images that are scored, at most")
     parser.add_argument("--results", type=Path, help="folder for robustness.md and robustness.csv")
 
 

@@ -24,6 +24,7 @@ import numpy as np
 from napari_cas.config import Config, ModelName, ModelSpec
 from napari_cas.protocol import Box, RoundReport, RoundRequest, Tile, TilesRequest
 from training.memory import PeakMemory
+from training.options import count
 
 if TYPE_CHECKING:
     import argparse
@@ -45,16 +46,19 @@ _ALIGN, _NAME, _MILLION = 512, "image", 1e6
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument(
-        "--sizes", type=int, nargs="+", default=[2048, 8192, 20480], help="sides in pixels"
+        "--sizes", type=count, nargs="+", default=[2048, 8192, 20480], help="sides in pixels"
     )
     parser.add_argument("--sample", default="tissue", help="texture, one of the sample images")
     parser.add_argument("--network", choices=get_args(ModelName), default="quick")
     parser.add_argument("--weights", default="default", help="'none': random; or a file")
-    parser.add_argument("--rounds", type=int, default=8, help="warm rounds that are timed")
+    parser.add_argument("--rounds", type=count, default=8, help="warm rounds that are timed")
     parser.add_argument(
-        "--tiles", type=int, default=24, help="tiles predicted on each size, spread over the plane"
+        "--tiles",
+        type=count,
+        default=24,
+        help="tiles predicted on each size, spread over the plane",
     )
-    parser.add_argument("--batch", type=int, default=2, help="tiles per request")
+    parser.add_argument("--batch", type=count, default=2, help="tiles per request")
     parser.add_argument("--nice", type=int, default=0, help="priority of the workers")
     parser.add_argument("--results", type=Path, help="folder for scale.md, scale.csv, scale.json")
 

@@ -18,6 +18,7 @@ from napari_cas.config import Config, ModelName, ModelSpec
 from napari_cas.engine.sources import ArraySource
 from napari_cas.protocol import Box
 from training.machine import describe_machine
+from training.options import count
 from training.report import Column, Table
 
 if TYPE_CHECKING:
@@ -52,9 +53,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--sample", default="tissue", help="texture, one of the sample images")
     parser.add_argument(
-        "--size", type=int, nargs=2, default=[256, 2048], help="height and width of the plane"
+        "--size", type=count, nargs=2, default=[256, 2048], help="height and width of the plane"
     )
-    parser.add_argument("--tile", type=int, default=256, help="side of a tile")
+    parser.add_argument("--tile", type=count, default=256, help="side of a tile")
     parser.add_argument("--halos", type=int, nargs="*", default=[192], help="context")
     parser.add_argument(
         "--steps", type=int, default=25, help="optimiser steps of the quick network"

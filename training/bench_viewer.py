@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from training.driving import Driver
+from training.options import count
 
 if TYPE_CHECKING:
     import argparse
@@ -27,8 +28,8 @@ TICK = 10
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this benchmark's options to a parser."""
     parser.add_argument("--seconds", type=float, default=5.0, help="length of each turn")
-    parser.add_argument("--turns", type=int, default=3, help="idle and training turns, each")
-    parser.add_argument("--size", type=int, default=512, help="side of the image in pixels")
+    parser.add_argument("--turns", type=count, default=3, help="idle and training turns, each")
+    parser.add_argument("--size", type=count, default=512, help="side of the image in pixels")
     parser.add_argument(
         "--no-strokes", dest="strokes", action="store_false", help="leave the mouse alone"
     )

@@ -21,7 +21,7 @@ from training.saliency.readout import saliency_maps
 from training.saliency.recipe import LOSS_TITLES, paper_recipe, small_recipe
 from training.saliency.runs import Place, TestSet, open_run, own_set, test_examples
 from training.table_saliency import COMPARED
-from training.tables import add_recipe_options, recipe_options
+from training.tables import add_recipe_options, naming_settings, own_recipes, recipe_options
 
 if TYPE_CHECKING:
     import argparse
@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("number", type=int, choices=(1, 2, 3), help="number of the paper's figure")
     add("--small", action="store_true", help="with the networks of the small tables")
-    add("--rows", type=int, default=6, help="pictures shown, drawn by a fixed seed")
+    add("--rows", type=count, default=6, help="pictures shown, drawn by a fixed seed")
     add("--test-set", default="ECSSD", help="saliency set the pictures come from: a published "
         "name, or a folder or zip of images/ and masks/")  # fmt: skip
     add("--results", type=Path, help="folder of the figure (default: beside the caches)")
@@ -50,7 +50,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
-    """Write the figure; return where it is and what it shows."""
+    """Write the figure; return where it is and what it shows.
+
+    Raises
+    ------
+    ConfigError
+        For a setting that is no setting of a recipe, or of Figure 3, which has its own.
+    """
     import torch
 
     torch.set_num_threads(args.threads)
@@ -72,7 +78,8 @@ def describe(result: dict[str, Any]) -> str:
 def _saliency(args: argparse.Namespace, place: Place, file: Path) -> list[str]:
     make = small_recipe if args.small else paper_recipe
     common = recipe_options(args)
-    recipes = [make(**common, loss=loss, flip=FLIPS[args.number]) for loss in COMPARED]
+    with naming_settings():
+        recipes = [make(**common, loss=loss, flip=FLIPS[args.number]) for loss in COMPARED]
     shown = test_examples(recipes[0], TestSet(own_set(args.test_set, place).name, args.rows), place)
     columns: list[NDArray[Any]] = [shown.pictures.images[shown.rows], shown.pictures.salient()]
     for recipe in recipes:
@@ -84,6 +91,8 @@ def _saliency(args: argparse.Namespace, place: Place, file: Path) -> list[str]:
 
 
 def _textures(args: argparse.Namespace, place: Place, file: Path) -> list[str]:
+    if given := recipe_options(args):
+        raise own_recipes("Figure 3", given)
     from training.regions import part_of, rwtd_examples
     from training.table_regions import train_regions
     from training.table_rwtd import read, rwtd_recipes

@@ -22,6 +22,7 @@ from napari_cas.losses import cas_loss, index_regions
 from napari_cas.losses.baselines import named_cross_entropy
 from napari_cas.losses.discriminators import DISCRIMINATORS
 from napari_cas.metrics.regions import adjusted_rand_index
+from training.options import count
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -85,8 +86,8 @@ class Moment(NamedTuple):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this command to a parser."""
-    parser.add_argument("--images", type=int, default=20, help="images of BSDS500 to take")
-    parser.add_argument("--seeds", type=int, default=1, help="networks and scribbles per image")
+    parser.add_argument("--images", type=count, default=20, help="images of BSDS500 to take")
+    parser.add_argument("--seeds", type=count, default=1, help="networks and scribbles per image")
     parser.add_argument("--folder", type=Path, default=FOLDER, help="where pictures are written")
 
 

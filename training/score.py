@@ -82,12 +82,15 @@ def pair(maps: Path, masks: Path, *, allow_missing: bool = False) -> list[tuple[
     found, truths = _by_stem(maps), _by_stem(masks)
     names = sorted(found.keys() & truths.keys())
     missing = sorted(truths.keys() - found.keys())
+    if not truths:
+        raise DataSetError(f"No masks in {masks}", expected=f"files of {', '.join(SUFFIXES)}")
     if not names or (missing and not allow_missing):
         raise DataSetError(
             "Maps and masks do not pair up by name",
             expected=f"a map for each of {len(truths)} masks",
-            got=f"{len(names)} pairs; no map for {', '.join(missing[:3])}…",
-            todo="Pass --allow-missing to score what there is.",
+            got=f"{len(names)} pairs; no map for {', '.join(missing[:3])}"
+            + ("…" if len(missing) > 3 else ""),
+            todo="Pass --allow-missing to score what there is." if names else "",
         )
     return [(found[name], truths[name]) for name in names]
 
@@ -192,7 +195,7 @@ def read_picture(path: Path, *, labels: bool = False) -> NDArray[Any]:
     Raises
     ------
     DataSetError
-        If it cannot be read or is not grey.
+        If it cannot be read, is not grey or, as labels, no integers.
     """
     array = _stored(path, labels=labels)
     if array.ndim == 3 and array.shape[2] <= 4:
@@ -200,8 +203,11 @@ def read_picture(path: Path, *, labels: bool = False) -> NDArray[Any]:
         if (colours != colours[..., :1]).any():
             raise DataSetError(f"{path} is coloured", expected="grey values or labels")
         array = colours[..., 0]
-    if array.ndim != 2:
+    if array.ndim != 2 or not array.size:
         raise DataSetError(f"{path} is not a picture", expected="(Y, X)", got=str(array.shape))
+    if array.dtype.kind not in ("bui" if labels else "buif"):
+        expected = "integers" if labels else "grey values"
+        raise DataSetError(f"{path} cannot be scored", expected=expected, got=str(array.dtype))
     return array.astype(np.uint8) * 255 if array.dtype == bool else array
 
 
@@ -217,7 +223,7 @@ def _stored(path: Path, *, labels: bool) -> NDArray[Any]:
                 return np.asarray(picture)
         # naming the plugin keeps imageio from trying all others on a damaged file
         return np.asarray(iio.imread(path, plugin="pillow"))
-    except (OSError, ValueError) as error:
+    except Exception as error:  # of a damaged file, libraries raise what comes
         raise DataSetError(f"{path} cannot be read", got=str(error)) from error
 
 
@@ -232,12 +238,11 @@ def read_partitions(path: Path) -> list[NDArray[Any]]:
     if path.suffix.lower() != ".mat":
         return [read_picture(path, labels=True)]
     from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
 
     try:
         cells = loadmat(path)["groundTruth"].ravel()
         return [np.asarray(cell[0, 0]["Segmentation"], np.int32) for cell in cells]
-    except (OSError, ValueError, KeyError, IndexError, MatReadError) as error:
+    except Exception as error:  # of a damaged file, libraries raise what comes
         raise DataSetError(
             f"{path} cannot be read", expected="groundTruth{k}.Segmentation, as in BSDS500",
             got=f"{type(error).__name__}: {error}",

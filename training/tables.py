@@ -6,9 +6,9 @@ same runs reads their scores.
 
 from __future__ import annotations
 
-import json
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from training.options import count, device
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Collection, Iterator
 
     from training.report import Table
     from training.saliency.runs import Place
@@ -94,6 +95,8 @@ def _make(args: argparse.Namespace, place: Place, *, gpu_needed: bool) -> dict[s
             "This table has a set of its own", got=f"--train or --test with Table {args.number}",
             expected="them with Table 1, 2, 3 or 7",
         )  # fmt: skip
+    elif given := _common(args):
+        raise own_recipes(f"Table {args.number}", given)
     elif place.team.size > 1:
         raise ConfigError(
             "This table is made by one process", expected="no torchrun",
@@ -129,8 +132,6 @@ def describe(result: dict[str, Any]) -> str:
 def _saliency(
     args: argparse.Namespace, place: Place, seeds: int, *, gpu_needed: bool
 ) -> tuple[Table, list[dict[str, Any]]]:
-    from pydantic import ValidationError
-
     from training.figures import plot_alphas, plot_flips
     from training.saliency.runs import TestSet, own_set
     from training.table_saliency import build, notes, plan
@@ -138,14 +139,10 @@ def _saliency(
     train = own_set(args.train, place) if args.train else None
     tests = [TestSet(own_set(name, place).name) for name in args.test]
     wanted = plan(args.number, small=args.small, train=train, tests=tests)
-    try:
+    with naming_settings():
         table, found = build(
             wanted, place, seeds=seeds, common=_common(args), gpu_needed=gpu_needed
         )
-    except ValidationError as error:
-        raise ConfigError(
-            "A setting of the recipe is not possible", got=json.dumps(error.errors()[0]["msg"])
-        ) from error
     table.notes += notes(wanted, found)
     draw = {3: plot_flips, 7: plot_alphas}.get(args.number)
     if draw is not None and found["runs"] and place.team.leads:
@@ -185,6 +182,35 @@ def recipe_options(args: argparse.Namespace) -> dict[str, object]:
     """Return the recipe's settings that were given as options."""
     given = {name: getattr(args, name) for name in _RECIPE_OPTIONS}
     return {name: value for name, value in given.items() if value is not None}
+
+
+def own_recipes(what: str, given: Collection[str]) -> ConfigError:
+    """Return the error for settings of a recipe with `what` does not take them."""
+    return ConfigError(
+        f"{what} has recipes of its own",
+        expected="settings of a recipe with Tables 1, 2, 3 and 7 and Figures 1 and 2",
+        got=", ".join(f"--{name.replace('_', '-')}" for name in given),
+    )
+
+
+@contextmanager
+def naming_settings() -> Iterator[None]:
+    """Say which option of the command is no setting of a recipe.
+
+    Raises
+    ------
+    ConfigError
+        Instead of pydantic's error.
+    """
+    from pydantic import ValidationError
+
+    try:
+        yield
+    except ValidationError as error:
+        first = error.errors()[0]
+        option = "--" + "-".join(map(str, first["loc"])).replace("_", "-")
+        wanted = str(first["msg"]).removeprefix("Input should be ")
+        raise ConfigError(f"{option} cannot be {first['input']}", expected=wanted) from error
 
 
 def _common(args: argparse.Namespace) -> dict[str, object]:

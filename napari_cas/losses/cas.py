@@ -37,7 +37,6 @@ loss and its application to salient object
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 import torch
@@ -47,6 +46,7 @@ from napari_cas.errors import InputError
 from napari_cas.losses.checks import check_finite as refuse_non_finite
 from napari_cas.losses.checks import checked_regions
 from napari_cas.losses.discriminators import DISCRIMINATORS
+from napari_cas.losses.eager import uncompiled
 from napari_cas.losses.moments import region_moments
 from napari_cas.losses.planes import mean_over_planes
 
@@ -73,6 +73,7 @@ class CASTerms(NamedTuple):
     """The regions, in the order of ``descriptors``."""
 
 
+@uncompiled
 def cas_terms(
     logits: Tensor,
     regions: Tensor | RegionIndex,
@@ -161,7 +162,7 @@ def cas_loss(
         with no region at all the loss is zero with zero gradient, so that an unpainted batch does
         no harm. Differentiable once, by ``backward`` and ``torch.autograd.grad``: not twice, and
         not by the transforms of ``torch.func``. In what ``torch.compile`` compiles, the loss runs
-        as it is between two graphs; ``fullgraph=True`` is refused, for how it walks over pixels
+        as it is between two graphs, and ``fullgraph=True`` is refused: how it walks over pixels
         depends on their values.
 
     Raises
@@ -241,8 +242,12 @@ class CASLoss(nn.Module):
 
 
 def _check_choices(alpha: float, discriminator: str, uniformer: str, reduction: str) -> None:
-    if not (math.isfinite(alpha) and 0 <= alpha <= 1):
-        raise InputError("alpha is out of range", expected="a number from 0 to 1", got=str(alpha))
+    try:
+        fits = bool(0 <= alpha <= 1)  # NaN does not
+    except (TypeError, ValueError, RuntimeError):  # no number, or several
+        fits = False
+    if not fits:
+        raise InputError("alpha is out of range", expected="a number from 0 to 1", got=repr(alpha))
     for name, value, allowed in (
         ("discriminator", discriminator, get_args(Discriminator)),
         ("uniformer", uniformer, get_args(Uniformer)),

@@ -99,4 +99,4 @@ def buffers_for(device: torch.device) -> Buffers:
 
     Accelerators have allocators of their own that keep what is given back.
     """
-    return _KEPT if device.type == "cpu" and not torch.compiler.is_compiling() else Buffers()
+    return _KEPT if device.type == "cpu" else Buffers()

@@ -26,8 +26,6 @@ from napari_cas.losses.portable import MomentsContext, gradient_table
 if TYPE_CHECKING:
     from torch import Tensor
 
-MOST_CHANNELS = 256
-"""More channels than this do not fit the registers with a useful number of pixels."""
 _NONE = tl.constexpr(2**31 - 1)
 _ROUNDS = 16
 _VALUES_PER_PROGRAM = 4096
@@ -84,6 +82,15 @@ def _block_softmax(
 
 
 @triton.jit  # type: ignore[untyped-decorator]
+def _add(to: tl.tensor, values: tl.tensor, mask: tl.tensor) -> None:
+    """Add to float64 totals that nobody reads before the kernel has ended.
+
+    Relaxed, for the default puts a fence before each addition and empties the L1 cache after it.
+    """
+    tl.atomic_add(to, values.to(tl.float64), mask=mask, sem="relaxed")
+
+
+@triton.jit  # type: ignore[untyped-decorator]
 def _forward_kernel(
     logits: tl.tensor,
     index: tl.tensor,
@@ -118,12 +125,12 @@ def _forward_kernel(
         mine = left == lowest
         to = sums + lowest.to(tl.int64) * row
         part = tl.sum(tl.where(mine[None, :], soft, 0.0), 1)
-        tl.atomic_add(to + c, part.to(tl.float64), mask=present)
+        _add(to + c, part, present)
         if logarithms:
             part = tl.sum(tl.where(mine[None, :], logs, 0.0), 1)
-            tl.atomic_add(to + channels + c, part.to(tl.float64), mask=present)
+            _add(to + channels + c, part, present)
         else:
-            tl.atomic_add(to + channels, tl.sum(tl.where(mine, squares, 0.0), 0).to(tl.float64))
+            _add(to + channels, tl.sum(tl.where(mine, squares, 0.0), 0), lowest < _NONE)
         left = tl.where(mine, _NONE, left)
         lowest = tl.min(left, 0)
         turn += 1
@@ -131,11 +138,11 @@ def _forward_kernel(
         rest = left < _NONE
         each = live & rest[None, :]
         to = sums + tl.where(rest, left, 0).to(tl.int64) * row
-        tl.atomic_add(to[None, :] + c[:, None], soft.to(tl.float64), mask=each)
+        _add(to[None, :] + c[:, None], soft, each)
         if logarithms:
-            tl.atomic_add(to[None, :] + channels + c[:, None], logs.to(tl.float64), mask=each)
+            _add(to[None, :] + channels + c[:, None], logs, each)
         else:
-            tl.atomic_add(to + channels, squares.to(tl.float64), mask=rest)
+            _add(to + channels, squares, rest)
 
 
 @triton.jit  # type: ignore[untyped-decorator]

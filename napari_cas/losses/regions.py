@@ -81,7 +81,7 @@ def index_regions(
     Raises
     ------
     InputError
-        Wrong dtype, shape or device, or a negative id.
+        Wrong dtype, shape or device, a negative id, or an `ignore_index` that is no integer.
 
     Examples
     --------
@@ -90,6 +90,12 @@ def index_regions(
     ([[1, 1, -1, 0], [2, 2, -1, -1]], [0, 0, 1], [3, 7, 3])
     """
     _check_regions(regions)
+    if not hasattr(ignore_index, "__index__"):
+        raise InputError(
+            "ignore_index must be an integer",
+            got=repr(ignore_index),
+            todo="If every pixel is painted, name an id that does not occur.",
+        )
     plane = _plane_of_each_pixel(regions, planes)
     ids = regions.to(torch.int64)
     painted = ids != ignore_index

@@ -183,7 +183,8 @@ def s_measure(saliency: ArrayLike, truth: ArrayLike, alpha: float = 0.5) -> floa
 def e_measure(found: ArrayLike, truth: ArrayLike) -> float:
     """Return the enhanced-alignment measure of a binary mask [4]_, 0 to N / (N − 1), N the pixels.
 
-    Published code divides by N − 1, so that a perfect mask scores a little more than 1.
+    Published code divides by N − 1, so that a perfect mask scores a little more than 1. A single
+    pixel is divided by 1.
 
     Parameters
     ----------
@@ -219,10 +220,12 @@ def as_map(saliency: ArrayLike) -> Map:
         If it is empty, not finite or outside 0..1.
     """
     array = np.asarray(saliency)
+    if not array.size:
+        raise InputError("Not a map of saliency", expected="pixels", got=str(array.shape))
     if np.issubdtype(array.dtype, np.unsignedinteger):
         return np.asarray(array / np.iinfo(array.dtype).max, np.float64)
     found = array.astype(np.float64)
-    low, high = (found.min(), found.max()) if found.size else (np.nan, np.nan)
+    low, high = found.min(), found.max()
     if not (low >= 0 and high <= 1):  # also catches NaN
         raise InputError(
             "Not a map of saliency", expected="values 0 to 1, or 8-bit", got=f"{low} to {high}"
@@ -308,9 +311,10 @@ def _alignment(hits: NDArray[np.int64], found: NDArray[np.int64], salient: int, 
     Both masks take two values each, so that the alignment matrix of [4]_ takes four; each is
     weighted by the number of its pixels.
     """
+    others = max(size - 1, 1)
     if salient in (0, size):
         right = found if salient else size - found
-        return np.asarray(right / (size - 1 + _EPS), np.float64)
+        return np.asarray(right / others, np.float64)
     mean_found, mean_truth = found / size, salient / size
     misses = salient - hits
     total = np.zeros(len(hits))
@@ -322,4 +326,4 @@ def _alignment(hits: NDArray[np.int64], found: NDArray[np.int64], salient: int, 
     ):
         aligned = 2 * x * y / (x**2 + y**2 + _EPS)
         total += count * (aligned + 1) ** 2 / 4
-    return total / (size - 1 + _EPS)
+    return total / others

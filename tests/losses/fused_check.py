@@ -1,9 +1,12 @@
 """Run by test_fused.py in a process of its own, where Triton interprets its kernels on the CPU."""
 
+import itertools
+
 import torch
 
 from napari_cas.losses import fused, index_regions
 from napari_cas.losses.fused import FusedMoments
+from napari_cas.losses.moments import _difference, _fused_works
 from napari_cas.losses.portable import RegionMoments
 
 
@@ -86,4 +89,10 @@ regions = ragged((5, 30), 2)
 for name in ("_forward_kernel", "_backward_kernel"):
     setattr(fused, name, OneAxis(getattr(fused, name)))
 compare(torch.randn(5, 3, 30), regions, False)
+# What is tried before the first step must not find fault with kernels that are right.
+for dtype, most in ((torch.float32, 1e-5), (torch.bfloat16, 2**-7), (torch.float16, 1e-3)):
+    for channels, logarithms in itertools.product((1, 6), (False, True)):
+        found = _difference(FusedMoments, torch.device("cpu"), dtype, channels, logarithms)
+        assert found < most, (dtype, channels, logarithms, found)
+assert _fused_works(torch.device("cpu"), torch.float32, 3, False)
 print("agrees")

@@ -1,8 +1,10 @@
 import importlib.util
+import math
 import os
 import subprocess
 import sys
-from contextlib import contextmanager
+import warnings
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -38,7 +40,7 @@ def test_kernels_agree_with_float64_and_compile_without_a_gpu(script, interpret,
 
 
 def test_the_cpu_takes_the_portable_path_without_importing_triton(repository):
-    assert _function(torch.zeros(1, 2, 3)) is RegionMoments
+    assert _function(torch.zeros(1, 2, 3), logarithms=False) is RegionMoments
     code = (
         "import sys, torch; from napari_cas.losses import cas_loss;"
         "cas_loss(torch.zeros(1, 2, 3), torch.ones(1, 3, dtype=torch.int64));"
@@ -50,13 +52,64 @@ def test_the_cpu_takes_the_portable_path_without_importing_triton(repository):
     assert done.stdout.strip() == "False"
 
 
+@pytest.fixture
+def untried():
+    """Forget what was tried, before and after."""
+    for function in (moments._fused_works, moments._say_slower):
+        function.cache_clear()
+    yield
+    for function in (moments._fused_works, moments._say_slower):
+        function.cache_clear()
+
+
+FORM = (torch.device("cpu"), torch.float32, 3, False)
+
+
+@pytest.mark.usefixtures("untried")
 def test_where_the_kernel_cannot_run_the_portable_path_is_taken_with_a_reason():
     with pytest.warns(UserWarning, match=r"does not run on cpu \(.+\).*same"):
-        assert not _fused_works(torch.device("cpu"))
-    assert not _fused_works(torch.device("cpu"))  # said once
+        assert not _fused_works(*FORM)
+    with warnings.catch_warnings(action="error"):  # said once
+        assert not _fused_works(*FORM)
+        assert not _fused_works(FORM[0], torch.bfloat16, 5, True)
 
 
 @needs_triton
+@pytest.mark.usefixtures("untried")
+@pytest.mark.parametrize("factor", [1.01, math.nan])
+def test_a_kernel_that_gives_something_else_is_not_taken(monkeypatch, factor):
+    """As another version of Triton may make of it."""
+    from napari_cas.losses import fused
+
+    def other(*args):
+        means, second = RegionMoments.apply(*args)
+        return means, factor * second
+
+    monkeypatch.setattr(fused.FusedMoments, "apply", other)
+    with pytest.warns(UserWarning, match=r"its results differ by (0\.01|nan)"):
+        assert not _fused_works(*FORM)
+
+
+@needs_triton
+@pytest.mark.usefixtures("untried")
+@pytest.mark.parametrize("mode", [torch.inference_mode, torch.no_grad, nullcontext])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("logarithms", [False, True])
+def test_a_kernel_that_is_right_is_taken_whoever_asks_first(
+    monkeypatch, mode, dtype, channels, logarithms
+):
+    from napari_cas.losses import fused
+
+    monkeypatch.setattr(fused, "FusedMoments", RegionMoments)
+    state = torch.get_rng_state()
+    with mode():
+        assert _fused_works(FORM[0], dtype, channels, logarithms)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@needs_triton
+@pytest.mark.usefixtures("untried")
 def test_memory_that_ran_out_says_nothing_about_the_kernel(monkeypatch):
     from napari_cas.losses import fused
 
@@ -66,7 +119,7 @@ def test_memory_that_ran_out_says_nothing_about_the_kernel(monkeypatch):
     monkeypatch.setattr(fused.FusedMoments, "apply", starved)
     for _ in range(2):  # the second time, too: it is not remembered
         with pytest.raises(torch.OutOfMemoryError):
-            _fused_works(torch.device("meta"))
+            _fused_works(*FORM)
 
 
 def on_cuda(number):
@@ -77,11 +130,11 @@ def on_cuda(number):
 
 @needs_triton
 def test_deterministic_runs_take_no_atomic_additions(monkeypatch):
-    monkeypatch.setattr(moments, "_fused_works", lambda device: True)
-    assert _function(on_cuda(0)) is not RegionMoments
+    monkeypatch.setattr(moments, "_fused_works", lambda *form: True)
+    assert _function(on_cuda(0), logarithms=True) is not RegionMoments
     torch.use_deterministic_algorithms(True)
     try:
-        assert _function(on_cuda(0)) is RegionMoments
+        assert _function(on_cuda(0), logarithms=True) is RegionMoments
     finally:
         torch.use_deterministic_algorithms(False)
 
@@ -98,7 +151,7 @@ def test_the_kernel_is_tried_and_launched_on_the_device_of_the_logits(monkeypatc
 
     launched = SimpleNamespace(apply=lambda *_: (current[-1], None))
 
-    def tried(logits):
+    def tried(logits, *, logarithms):
         assert current[-1] == logits.device
         return launched
 

@@ -124,6 +124,17 @@ def test_maps_out_of_range_are_errors(bad):
         sal.mean_absolute_error(bad, np.eye(3, dtype=bool))
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.float64])
+def test_maps_without_pixels_are_errors(dtype):
+    with pytest.raises(InputError, match=r"expected pixels, got \(0, 4\)"):
+        sal.s_measure(np.zeros((0, 4), dtype), np.zeros((0, 4), bool))
+
+
+def test_the_alignment_of_one_pixel_is_a_number_like_others():
+    pixel = np.ones((1, 1), bool)
+    assert sal.e_measure(pixel, pixel) == 1
+
+
 def test_shapes_and_types_are_checked():
     with pytest.raises(InputError, match="do not fit"):
         sal.f_curve(np.zeros((3, 3)), np.zeros((3, 4), bool))

@@ -41,3 +41,36 @@ def test_reports_times_ratios_and_flatness():
     text = bench_loss.describe(result)
     assert text.count("\n| 4 | 32 |") == 2
     assert "no CUDA device" in text
+
+
+def test_the_compiled_form_and_what_a_gpu_adds_have_columns(monkeypatch):
+    monkeypatch.setattr(torch, "compile", lambda function: function)
+    parser = argparse.ArgumentParser()
+    bench_loss.add_arguments(parser)
+    words = [
+        "--channels",
+        "4",
+        "--size",
+        "16",
+        "--regions",
+        "2",
+        "--turns",
+        "1",
+        "--device",
+        "cpu",
+        "--compiled",
+    ]
+    result = bench_loss.run(parser.parse_args(words))
+    (row,) = result["rows"]
+    assert row["ratio_compiled"] > 0
+    assert "memory" not in bench_loss.describe(result)
+    row |= {"floor_share": 0.81, "extra_mib": 0.25}
+    head, rule, line = bench_loss.describe(result).splitlines()[3:6]
+    assert head.endswith("| compiled / c.-e. | floor of memory / ours | memory beside, MiB |")
+    assert line.endswith("| 0.81 | 0.25 |")
+    assert head.count("|") == rule.count("|") == line.count("|")
+
+
+def test_the_floor_of_memory_is_three_passes_a_copy_is_two():
+    ticks = iter([0.0, 9.0, 10.0, 12.0, 20.0, 24.0])
+    assert bench_loss._floor(torch.zeros(1, 2, 3), 2, lambda: next(ticks)) == 1.5 * 2

@@ -64,6 +64,27 @@ def test_a_damaged_file_is_named(tiny):
         BSDS500("val", tiny, check_count=False).read("7")
 
 
+def test_a_file_that_does_not_unpack_is_named(tiny):
+    cells = np.empty((1, 1), object)
+    noise = np.random.default_rng(0).integers(0, 9, (20, 30)).astype(np.uint16)
+    cells[0, 0] = {"Segmentation": noise, "Boundaries": noise}
+    file = tiny / "groundTruth" / "val" / "7.mat"
+    savemat(file, {"groundTruth": cells}, do_compression=True)
+    hurt = bytearray(file.read_bytes())
+    hurt[200:220] = bytes(20)
+    file.write_bytes(hurt)
+    with pytest.raises(DataSetError, match=r"7\.mat or its image is damaged.*decompressing"):
+        BSDS500("val", tiny, check_count=False).read("7")
+
+
+def test_annotations_of_another_image_are_refused(tiny):
+    iio.imwrite(tiny / "images" / "val" / "7.jpg", np.zeros((30, 20, 3), np.uint8))
+    with pytest.raises(
+        DataSetError, match=r"7\.mat is not of its image.*\(30, 20\), got \(20, 30\)"
+    ):
+        BSDS500("val", tiny, check_count=False).read("7")
+
+
 @pytest.mark.skipif(not (data_folder() / "bsds500").is_dir(), reason="BSDS500 is not at hand")
 @pytest.mark.parametrize("split", SPLITS)
 def test_the_real_set_is_complete(split):

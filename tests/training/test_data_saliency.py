@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import shutil
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from napari_cas.errors import ImageError
 from training.data.saliency import SETS, DataSetError, open_set, plain_set
@@ -131,6 +134,40 @@ def test_a_damaged_zip_and_a_damaged_picture_are_named(tiny_set, tmp_path):
     (data / "sod.zip").write_bytes(b"PK not a zip")
     with pytest.raises(DataSetError, match="damaged"):
         open_set("SOD", data=data, cache=tmp_path / "cache")
+
+
+@pytest.mark.parametrize("packing", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_one_wrong_byte_of_a_zip_is_noticed(tmp_path, packing):
+    """By its checksum where the picture decodes all the same; by whatever error it is else."""
+    picture = io.BytesIO()
+    Image.effect_noise((40, 30), 60).save(picture, "BMP")
+    with zipfile.ZipFile(tmp_path / "own.zip", "w", packing) as archive:
+        for folder in ("images", "masks"):
+            archive.writestr(f"{folder}/1.bmp", picture.getvalue())
+    whole = (tmp_path / "own.zip").read_bytes()
+    for place in range(400, 800, 10):
+        hurt = bytearray(whole)
+        hurt[place] ^= 0xFF
+        (tmp_path / "own.zip").write_bytes(hurt)
+        with pytest.raises(ImageError, match=r"own\.zip images/1\.bmp"):
+            open_set(plain_set(tmp_path / "own.zip"), size=16, cache=tmp_path / "cache")
+
+
+def test_a_broken_png_is_named_whatever_its_reader_raises(tiny_set, tmp_path):
+    data = tiny_set("ECSSD", "images/{}.jpg", "ground_truth_mask/{}.png", count=2)
+    mask = data / "ECSSD/ground_truth_mask/1.png"
+    hurt = bytearray(mask.read_bytes())
+    hurt[hurt.index(b"IDAT") - 1] = 2  # its length: PIL raises a SyntaxError
+    mask.write_bytes(hurt)
+    with pytest.raises(ImageError, match=r"1\.png"):
+        open_set("ECSSD", data=data, cache=tmp_path / "cache", check_count=False)
+
+
+def test_a_mask_that_does_not_lie_on_its_image_is_told(tiny_set, tmp_path):
+    data = tiny_set("ECSSD", "images/{}.jpg", "ground_truth_mask/{}.png", count=3)
+    Image.new("L", (7, 9)).save(data / "ECSSD/ground_truth_mask/1.png")
+    with pytest.warns(UserWarning, match=r"ECSSD: the masks of 1 of 3 .*: 1 \(\d+×\d+, mask 7×9\)"):
+        open_set("ECSSD", data=data, size=16, cache=tmp_path / "cache", check_count=False)
 
 
 def test_decoding_happens_once(tiny_set, tmp_path):

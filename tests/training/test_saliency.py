@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from napari_cas.errors import CheckpointError
+from napari_cas.errors import CheckpointError, ConfigError
 from training.data.saliency import open_set
 from training.saliency.feed import Examples, Feed, feature_examples, image_examples
 from training.saliency.labels import exchanged, region_ids, split
@@ -225,6 +225,16 @@ class TestLoop:
             phases = [row["phase"] for row in csv.DictReader(opened)]
         assert phases == ["cross_entropy", "cross_entropy", "cas"]
         assert recipe.title == "pre-CAS"
+
+    def test_a_loss_that_is_not_finite_ends_in_words(self, colours, small, tmp_path, monkeypatch):
+        """Where nobody looks at the values on the way, as on a GPU."""
+
+        def lost(model, objective, batch):
+            return model(*batch.inputs).sum() * torch.nan
+
+        monkeypatch.setattr("training.saliency.loop.step_loss", lost)
+        with pytest.raises(ConfigError, match=r"epoch 1 is not finite: got nan\. Lower the"):
+            train(tiny(epochs=2), colours, tmp_path)
 
     def test_bfloat16(self, colours, small, tmp_path):
         made = train(tiny(epochs=10, precision="bf16"), colours, tmp_path)

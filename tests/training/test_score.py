@@ -148,6 +148,39 @@ def test_unusable_files_are_named(folders):
         pair(maps / "none", masks)
 
 
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "cannot be read"),
+        (np.zeros((0, 5)), r"not a picture.*\(0, 5\)"),
+        (np.zeros((40, 50), complex), "cannot be scored.*grey values, got complex128"),
+    ],
+)
+def test_files_that_are_no_maps_are_named(folders, content, says):
+    maps, masks = folders
+    (maps / "0.png").unlink()
+    if isinstance(content, bytes):
+        (maps / "0.npy").write_bytes(content)
+    else:
+        np.save(maps / "0.npy", content)
+    with pytest.raises(DataSetError, match=rf"0\.npy.*{says}"):
+        score_saliency(pair(maps, masks))
+
+
+def test_labels_that_are_no_integers_are_named(folders):
+    maps, masks = folders
+    (maps / "0.png").unlink()
+    np.save(maps / "0.npy", np.ones((40, 50)))
+    with pytest.raises(DataSetError, match=r"0\.npy cannot be scored.*integers, got float64"):
+        score_regions(pair(maps, masks))
+
+
+def test_a_folder_without_masks_is_told(folders, tmp_path):
+    (tmp_path / "none").mkdir()
+    with pytest.raises(DataSetError, match="No masks in"):
+        pair(folders[0], tmp_path / "none")
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not DSS.is_dir(), reason="DSS's published maps on SOD are not at hand")
 def test_dss_on_sod_scores_what_its_authors_published():

@@ -116,26 +116,34 @@ class BSDS500:
         Raises
         ------
         DataSetError
-            If a file is damaged.
+            If a file is damaged, or annotations have another size than the image.
         """
         import imageio.v3 as iio
         from scipy.io import loadmat
-        from scipy.io.matlab import MatReadError
 
         path = self.folder / "groundTruth" / self.split / f"{name}.mat"
         try:
             cells = loadmat(path)["groundTruth"].ravel()
             image = iio.imread(self.folder / "images" / self.split / f"{name}.jpg")
             found = [cell[0, 0] for cell in cells]
-            return Annotated(
+            read = Annotated(
                 name,
                 np.asarray(image, np.uint8),
                 tuple(np.asarray(f["Segmentation"], np.int32) for f in found),
                 tuple(np.asarray(f["Boundaries"]) > 0 for f in found),
             )
-        except (OSError, ValueError, KeyError, IndexError, TypeError, MatReadError) as error:
+        except Exception as error:  # of a damaged file, libraries raise what comes
             raise DataSetError(
                 f"{path} or its image is damaged",
                 got=f"{type(error).__name__}: {error}",
                 todo=f"Get it again from {SOURCE}.",
             ) from error
+        sizes = {marks.shape for marks in (*read.segmentations, *read.boundaries)}
+        if sizes != {read.image.shape[:2]}:
+            raise DataSetError(
+                f"{path} is not of its image",
+                expected=f"annotations of {read.image.shape[:2]}",
+                got=", ".join(map(str, sorted(sizes))) or "none",
+                todo=f"Get it again from {SOURCE}.",
+            )
+        return read

@@ -337,7 +337,7 @@ def _decode(source: Source, *, palette: bool = False) -> NDArray[Any]:
             mode = "L" if picture.mode == "1" else "RGB"
             found = picture if picture.mode in plain else picture.convert(mode)
             array = np.asarray(found)
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+    except Exception as error:  # of a damaged file, libraries raise what comes
         raise DataSetError(
             f"A picture cannot be read: {source.container.name} {source.member or ''}".rstrip(),
             got=f"{type(error).__name__}: {error}",

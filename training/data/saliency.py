@@ -2,8 +2,9 @@
 
 Every set is looked for as a folder or zip of ``images/`` and ``masks/`` (as this project's own
 conversions have it) and in its authors' layout; see :data:`SETS` for both. Counts are checked
-against the published ones, since a truncated set would pass unnoticed into a table. Anybody's own
-pictures are a set, too: :func:`plain_set`.
+against the published ones, since a truncated set would pass unnoticed into a table; what lies in a
+zip is compared with its checksum as it is read. Anybody's own pictures are a set, too:
+:func:`plain_set`.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import tempfile
+import warnings
 import zipfile
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -164,9 +165,13 @@ def _decode(name: str, pairs: Sequence[Pair], size: int, folder: Path) -> None:
 def _decoded(
     name: str, pairs: Sequence[Pair], size: int
 ) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
-    """Yield every image and mask, resized."""
+    """Yield every image and mask, resized; warn where the two do not lie on each other.
+
+    No error, for published sets are known to have a few such pairs.
+    """
     from tqdm import tqdm
 
+    unlike: list[str] = []
     with ExitStack() as stack:
         archives: dict[Path, zipfile.ZipFile] = {}
         for pair in tqdm(
@@ -176,16 +181,31 @@ def _decoded(
                 if source.member is not None and source.container not in archives:
                     opened = stack.enter_context(zipfile.ZipFile(source.container))
                     archives[source.container] = opened
-            yield (
-                _picture(pair.image, archives, "RGB", size),
-                _picture(pair.mask, archives, "L", size),
-            )
+            image, of_image = _picture(pair.image, archives, "RGB", size)
+            mask, of_mask = _picture(pair.mask, archives, "L", size)
+            if of_image != of_mask:
+                unlike.append(f"{pair.name} ({_times(of_image)}, mask {_times(of_mask)})")
+            yield image, mask
+    if unlike:
+        warnings.warn(
+            f"{name}: the masks of {len(unlike)} of {len(pairs)} pictures have another size than "
+            f"their images and were stretched over them: {', '.join(unlike[:3])}"
+            + (" and more" if len(unlike) > 3 else ""),
+            stacklevel=2,
+        )
+
+
+def _times(size: tuple[int, int]) -> str:
+    return f"{size[0]}×{size[1]}"
 
 
 def _picture(
     source: Source, archives: dict[Path, zipfile.ZipFile], mode: str, size: int
-) -> NDArray[np.uint8]:
-    """Decode one picture to (S, S[, 3]) uint8."""
+) -> tuple[NDArray[np.uint8], tuple[int, int]]:
+    """Decode one picture to (S, S[, 3]) uint8; return it and its own width and height.
+
+    Of a zip the checksum is compared, too: it is what its reader does.
+    """
     from PIL import Image
 
     try:
@@ -195,13 +215,14 @@ def _picture(
             data = archives[source.container].read(source.member)
         with Image.open(io.BytesIO(data)) as opened:
             picture = opened.convert(mode)
-        if picture.size != (size, size):
+        own = picture.size
+        if own != (size, size):
             how = Image.Resampling.BILINEAR if mode == "RGB" else Image.Resampling.NEAREST
             picture = picture.resize((size, size), how)
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except Exception as error:  # of a damaged file, libraries raise what comes
         raise ImageError(
             f"A picture could not be decoded: {source.container} {source.member or ''}".rstrip(),
             got=f"{type(error).__name__}: {error}",
             todo="Fetch the data set again.",
         ) from error
-    return np.asarray(picture, dtype=np.uint8)
+    return np.asarray(picture, dtype=np.uint8), own

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from napari_cas.engine.device import seeded
-from napari_cas.errors import CheckpointError
+from napari_cas.errors import CheckpointError, ConfigError
 from training.kept import code_digest
 from training.saliency.checkpoint import load_checkpoint, save_checkpoint
 from training.saliency.feed import Batch, Examples, Feed
@@ -100,7 +100,7 @@ def train(
     CheckpointError
         If the folder holds a checkpoint of another network or of other images, or a damaged one.
     ConfigError
-        If batches cannot be shared evenly among the processes.
+        If batches cannot be shared evenly among the processes, or the loss is not finite.
     """
     if recipe.deterministic:
         _be_deterministic()
@@ -169,9 +169,10 @@ def _epoch(
     mean = team.mean(total) / feed.steps
     seconds = time.perf_counter() - begun
     if not math.isfinite(mean):
-        raise FloatingPointError(
-            f"the loss of epoch {epoch + 1} is {mean}; lower the learning rate"
-        )
+        raise ConfigError(
+            f"The loss of epoch {epoch + 1} is not finite", got=str(mean),
+            todo="Lower the learning rate (--learning-rate).",
+        )  # fmt: skip
     return {
         "epoch": epoch + 1,
         "phase": objective.name,

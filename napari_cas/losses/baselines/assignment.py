@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from napari_cas.errors import InputError
 from napari_cas.losses.checks import check_finite, checked_regions
+from napari_cas.losses.eager import uncompiled
 from napari_cas.losses.moments import region_log_means
 from napari_cas.losses.planes import sum_per_plane
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from napari_cas.losses.regions import RegionIndex
 
 
+@uncompiled
 def assigned_cross_entropy(
     logits: Tensor,
     regions: Tensor | RegionIndex,

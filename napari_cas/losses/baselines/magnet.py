@@ -83,12 +83,9 @@ def _clusters(
     if clusters is None:
         own = index_regions(region[None], ignore_index=-1)
     else:
-        if clusters.shape != regions.index.shape:
-            raise InputError(
-                "Clusters do not fit the regions",
-                expected=str(tuple(regions.index.shape)),
-                got=str(tuple(clusters.shape)),
-            )
+        expected, got = _shape(regions.index), _shape(clusters)
+        if got != expected:
+            raise InputError("Clusters do not fit the regions", expected=expected, got=got)
         part = clusters.flatten()[regions.index.flatten() >= 0]
         own = index_regions(part[None], planes=region[None], ignore_index=-1)
         if bool((own.index < 0).any()):
@@ -98,6 +95,10 @@ def _clusters(
     means = means.index_add(0, cluster, vectors) / own.count[:, None].to(vectors.dtype)
     home = torch.zeros_like(own.count).index_put((cluster,), region)
     return cluster, means, home
+
+
+def _shape(values: object) -> str:
+    return str(tuple(values.shape)) if isinstance(values, Tensor) else type(values).__name__
 
 
 def _variance(pull: Tensor, plane: Tensor, n_planes: int) -> Tensor:

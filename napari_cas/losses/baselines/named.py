@@ -34,6 +34,8 @@ def named_cross_entropy(logits: Tensor, ids: Tensor, *, ignore_index: int = 0) -
     InputError
         Bad shapes, dtypes or devices, an id without a channel, non-finite logits.
     """
+    if not isinstance(ids, Tensor):  # regions that were indexed have lost their names
+        raise InputError("Ids must be an integer tensor", got=type(ids).__name__)
     found = checked_regions(logits, ids, ignore_index=ignore_index)
     check_finite(logits)
     highest = int(found.ids.max()) if found.ids.numel() else 0

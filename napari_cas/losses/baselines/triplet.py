@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from napari_cas.errors import InputError
 from napari_cas.losses.baselines.embeddings import Pixels, painted_pixels
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def triplet_loss(
     margin : float
         In squared distance of unit vectors; the paper's 0.2.
     samples : int
-        Pixels drawn of each plane.
+        Pixels drawn of each plane, at least 1.
     generator : torch.Generator, optional
         Source of the draw.
     ignore_index : int
@@ -55,13 +56,15 @@ def triplet_loss(
     Raises
     ------
     InputError
-        Bad shapes, dtypes or devices, negative ids, non-finite embeddings.
+        Bad shapes, dtypes or devices, negative ids, non-finite embeddings, no samples.
 
     References
     ----------
     .. [1] F. Schroff, D. Kalenichenko, J. Philbin, "FaceNet: a unified embedding for face
        recognition and clustering", CVPR 2015.
     """
+    if samples < 1:
+        raise InputError("Nothing would be drawn", expected="samples from 1 up", got=str(samples))
     pixels = painted_pixels(embeddings, regions, planes, ignore_index)
     drawn = _draw(pixels, samples, generator)
     vectors = nn.functional.normalize(pixels.vectors[drawn], dim=1)

@@ -130,7 +130,14 @@ def test_bad_input(loss):
         loss(LINE, -IDS)
 
 
+def test_no_samples():
+    with pytest.raises(InputError, match="samples from 1 up, got 0"):
+        triplet_loss(LINE, IDS, samples=0)
+
+
 def test_bad_clusters():
+    with pytest.raises(InputError, match=r"do not fit.*\(1, 4\), got list"):
+        magnet_loss(LINE, IDS, clusters=[[0, 0, 1, 1]])
     with pytest.raises(InputError, match=r"Clusters do not fit.*\(1, 3\)"):
         magnet_loss(LINE, IDS, clusters=torch.zeros(1, 3).long())
     with pytest.raises(InputError, match="cluster is negative"):

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from napari_cas.errors import InputError
+from napari_cas.losses import index_regions
 from napari_cas.losses.baselines import NamedCrossEntropy, named_cross_entropy
 
 
@@ -32,3 +33,9 @@ def test_half_precision_sums_in_full(dtype):
 def test_an_id_without_a_channel_is_refused(ids, got):
     with pytest.raises(InputError, match=f"no channel.*1 to 3, {got}"):
         named_cross_entropy(torch.zeros(1, 3, 2), torch.tensor(ids), ignore_index=9)
+
+
+def test_indexed_regions_are_refused_for_they_have_no_names():
+    ids = torch.ones(1, 2, dtype=torch.int64)
+    with pytest.raises(InputError, match=r"integer tensor.*RegionIndex"):
+        named_cross_entropy(torch.zeros(1, 3, 2), index_regions(ids))
