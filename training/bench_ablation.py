@@ -18,6 +18,7 @@ import numpy as np
 from napari_cas.config import Config, FitConfig, LossConfig, ModelSpec, PredictConfig
 from napari_cas.metrics.regions import adjusted_rand_index
 from training.bench_label_free import (
+    ALONE,
     LENGTH,
     PAINTED,
     SETS_HELP,
@@ -135,12 +136,15 @@ _FROM_RANDOM = {
     f"{_TRAINER}.start_from_discriminant": _random_start,
     f"{_TRAINER}.hold_on": _nothing,
 }
+_FIRST = Config(fit=FitConfig(max_rounds=1))
+_ONE_STEP = {f"{_TRAINER}.fit": _one_step}
+_BELIEVED = {"napari_cas.engine.discriminant.DOUBTS": (0.0,)}
 VARIANTS: Mapping[str, Variant] = {
     "as it is": Variant(),
     "loss of Eq. 1": Variant(Config(loss=EQ_1)),
-    "the first answer: closed form and one step": Variant(
-        Config(fit=FitConfig(max_rounds=1)), {f"{_TRAINER}.fit": _one_step}
-    ),
+    "the first answer: closed form and one step": Variant(_FIRST, _ONE_STEP),
+    "the first answer, deepest features believed": Variant(_FIRST, _ONE_STEP | _BELIEVED),
+    "deepest features believed": Variant(replaced=_BELIEVED),
     "4 rounds": Variant(Config(fit=FitConfig(max_rounds=4))),
     "all 12 rounds": Variant(
         replaced={f"{_TRAINER}._ENOUGH": float("inf"), f"{_TRAINER}._ALONE": float("inf")}
@@ -293,7 +297,8 @@ def write(result: dict[str, Any], folder: Path, name: str = "ablation") -> None:
         scored += f", made {result['shrink']} times smaller"
     notes = [
         f"Adjusted Rand index on images that nobody painted; {PAINTED} others are. {scored}.",
-        "RWTD and BSDS500: on each painted image itself; 'every pixel painted' tells the truth.",
+        f"RWTD, BSDS500 and any '{ALONE}': on each painted image itself.",
+        "'Every pixel painted' tells the truth.",
         f"Measured on {machine['processor']} ({machine['cores']} cores), torch {machine['torch']}.",
     ]
     title = "What each part of the label-free learner is worth"
