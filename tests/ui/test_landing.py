@@ -148,25 +148,3 @@ def test_layers_come_back_when_the_panel_is_closed(window):
     assert driver.viewer.layers[0] is own
     assert own.visible
     widget.deleteLater()
-
-
-def test_nothing_is_drawn_under_the_brush(window):
-    driver, _ = window
-    viewer = driver.viewer
-    viewer.add_image(np.eye(200, dtype=np.uint8))
-    start(window)
-    driver.line((60, 40), (60, 80))
-    driver.hover(60, 80)
-    driver.process(0.3)
-    place = driver.canvas.mapTo(viewer.window._qt_window, driver.point(60, 80))
-    picture = viewer.window._qt_window.grab().toImage()
-    under = picture.pixelColor(place)
-    beside = picture.pixelColor(place.x() - 20, place.y())
-    assert under.getRgb() == beside.getRgb()
-    # Drawn with no layer left in sight, what was there took the process down.
-    viewer.layers.selection.active = viewer.add_image(numbered(3))
-    driver.process(0.3)
-    viewer.layers.clear()
-    viewer.add_image(numbered(3))
-    driver.process(0.3)
-    assert len(viewer.layers) == 1
