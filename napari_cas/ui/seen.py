@@ -10,8 +10,11 @@ from napari_cas.protocol import Tile
 from napari_cas.session import extent
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from napari_cas.protocol import Box, Plane, RoundReport
     from napari_cas.session import Session
+    from napari_cas.store import ImageEntry
 
 
 class Seen:
@@ -62,5 +65,17 @@ class Seen:
             entry.prediction[(*plane, slice(view.y0, view.y1, step), slice(view.x0, view.x1, step))]
         )
         # Where empty tiles are left out, holes are what was asked for.
-        known = grid.any() if session.config.predict.skip_below else grid.all()
-        return before != checkpoint or not bool(known)
+        known = bool(grid.any() if session.config.predict.skip_below else grid.all())
+        if before == checkpoint and not known:
+            # Where the image has no data, there is no label, whatever was predicted.
+            holes = np.argwhere(grid == 0) * step + (view.y0, view.x0)
+            known = self._are_predicted(entry, plane, holes)
+        return before != checkpoint or not known
+
+    def _are_predicted(self, entry: ImageEntry, plane: Plane, pixels: NDArray[np.intp]) -> bool:
+        """Whether each pixel lies on a tile that is noted as predicted by the present model."""
+        made = self._session.config.predict.note
+        tiles = entry.predicted_with(self._session.checkpoint or "", settings=made)
+        boxes = np.array([box for of, box in tiles if of == plane]).reshape(-1, 4)
+        low, high = boxes[:, None, :2], boxes[:, None, 2:]
+        return bool(((low <= pixels) & (pixels < high)).all(-1).any(0).all())
