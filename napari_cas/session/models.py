@@ -9,7 +9,14 @@ from pydantic import ValidationError
 
 from napari_cas.config import ModelSpec
 from napari_cas.errors import CheckpointError
-from napari_cas.store.models import digest_of, export_model, import_model, input_channels
+from napari_cas.store.models import (
+    RECORD,
+    WEIGHTS,
+    digest_of,
+    export_model,
+    import_model,
+    input_channels,
+)
 from napari_cas.store.naming import Naming
 
 if TYPE_CHECKING:
@@ -56,7 +63,7 @@ def load(project: Project, path: str | Path) -> Loaded:
         There is no model, a damaged or foreign one, or one for other images than the project's.
     """
     source = Path(path)
-    folder = source.parent if source.is_file() else source
+    folder = source.parent if source.name in (WEIGHTS, RECORD) else source
     tensors, record = import_model(folder)
     spec, names = _spec(record, folder), Naming(record.get("names")).names
     _check_channels(project, record, folder)

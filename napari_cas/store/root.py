@@ -248,7 +248,11 @@ def check_format(path: Path) -> dict[str, Any]:
         raise ProjectFormatError(
             f"{path} is not a project",
             expected="a directory made by napari-cas",
-            got="no zarr.json" if path.is_dir() else "no such directory",
+            got="no zarr.json"
+            if path.is_dir()
+            else "a file"
+            if path.exists()
+            else "no such directory",
             todo="If it was moved or renamed, open it where it is now.",
         )
     own = read_group(path).get("napari-cas")

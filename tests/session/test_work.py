@@ -260,7 +260,10 @@ def test_a_model_goes_from_one_project_to_another(session, executor, tmp_path):
     assert {path.name for path in saved.iterdir()} == {"weights.safetensors", "model.json"}
     other = Session(executor=executor, config=Config(model=ModelSpec(channels=5)))
     other.create_project(tmp_path / "other.zarr", [NewImage("halves", halves(), "yx")])
-    other.load_model(saved)
+    (saved.parent / "a.png").write_bytes(b"")
+    with pytest.raises(CheckpointError, match=r"No readable model at .*a\.png"):
+        other.load_model(saved.parent / "a.png")
+    other.load_model(saved / "model.json")
     assert other.config.model.channels == 8
     other.predict_view()
     assert other.run_until_idle(WAIT)

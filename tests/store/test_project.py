@@ -70,6 +70,9 @@ def test_create_refuses_what_is_there(tmp_path, content):
 def test_open_says_what_is_no_project(tmp_path):
     with pytest.raises(ProjectFormatError, match="no such directory"):
         Project.open(tmp_path / "nowhere")
+    (tmp_path / "a.png").write_bytes(b"")
+    with pytest.raises(ProjectFormatError, match="got a file"):
+        Project.open(tmp_path / "a.png")
     with pytest.raises(ProjectFormatError, match=r"no zarr\.json"):
         Project.open(tmp_path)
     with pytest.raises(ProjectFormatError, match="too long"):
