@@ -125,6 +125,21 @@ def test_rounds_end_at_the_limit_and_are_told():
     assert [result.losses[-1].step for *_, result in heard] == [5, 10, 15]
 
 
+def test_images_are_called_by_their_place_in_the_list():
+    gappy, painted = IMAGE.astype(np.float32), PAINTED.copy()
+    gappy[56:], painted[60:] = np.nan, 7
+    painted[16:32:2][painted[16:32:2] == 1] = 5  # looks like region 1
+    heard = []
+    fine_tune(
+        [IMAGE, gappy], [PAINTED, painted], ONCE, progress=lambda *said: heard.append(said[2])
+    )
+    assert heard[0].warnings[0].startswith("Region 7 of images[1] is painted only where")
+    assert [(a.image, a.ids) for a in heard[0].alike] == [("images[1]", (1, 5))]
+    nothing = np.where(painted == 7, painted, 0)
+    with pytest.raises(RegionError, match=r"Region 7 of images\[0\] is painted only where"):
+        fine_tune([gappy], [nothing], CHEAP)
+
+
 def _with(array, value):
     array = array.astype(np.float64)
     array[3, 4] = value
