@@ -118,6 +118,7 @@ def take(
             new = files.as_new_image(image, axes, refer=refer)
             made.coming(projects.free_name(new.name, session.project.images))
             (name,) = session.add_images([new])
+            files.refuse_constant(session.project.image(name))
         except ImageError as error:
             raise files.naming(error, image) from error
         count = files.paint(session.project.image(name), regions, axes)

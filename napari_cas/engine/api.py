@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_cas.config import Config
-from napari_cas.engine.checks import as_image, as_regions
+from napari_cas.engine.checks import as_image, as_regions, refuse_constant
 from napari_cas.engine.device import set_threads
 from napari_cas.engine.sources import ArraySource, Nickname, shown
 from napari_cas.engine.trainer import RoundResult, Trainer
@@ -192,6 +192,7 @@ def _sources(images: Iterable[ArrayLike], regions: Iterable[ArrayLike]) -> list[
     sources: list[ArraySource] = []
     for i, (image, painted) in enumerate(zip(images, regions, strict=True)):
         pixels, name = as_image(_numbers(image, f"images[{i}]"), f"images[{i}]"), f"regions[{i}]"
+        refuse_constant(pixels, f"images[{i}]")
         ids = as_regions(_numbers(painted, name, hidden=0), pixels.shape[1:], name)
         source = ArraySource(Nickname.of(f"{i:06d}", f"images[{i}]"), pixels, ids)
         wanted = sources[0].channels if sources else source.channels

@@ -216,6 +216,17 @@ def test_an_image_that_cannot_be_predicted_is_said(model, image, words):
         predict(model, image)
 
 
+@pytest.mark.parametrize("value", [0, 7, 255])
+def test_a_constant_image_is_predicted(model, value):
+    flat = np.full((40, 50, 3), value, np.uint8)
+    for image in (flat, np.where(np.arange(50)[:, None] < 9, np.nan, flat)):
+        labels, probabilities = predict(model, image)
+        known = ~np.isnan(image[..., 0]) if image.dtype.kind == "f" else np.ones((40, 50), bool)
+        assert labels[known].all()
+        assert not labels[~known].any()
+        assert np.allclose(probabilities[:, known].sum(0), 1, atol=1e-5)
+
+
 def test_arguments_of_other_kinds_are_said(model, tmp_path):
     with pytest.raises(InputError, match=r"image is not an array.*a\.png.*Read the file first"):
         predict(model, tmp_path / "a.png")
