@@ -190,7 +190,6 @@ def test_names_that_are_taken_or_unsafe_get_another(opened):
     [
         (np.full((20, 20), np.nan), "yx", "no data"),
         (np.where(np.eye(20), np.inf, 1.0), "yx", "infinite"),
-        (np.zeros((20, 20)), "yx", "."),
         (picture((4, 20, 20)), "yx", "axes|letters"),
         (None, "yx", "no pixels"),
     ],
