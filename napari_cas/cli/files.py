@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_cas.errors import CASError, ImageError, InputError, ProjectError, RegionError
-from napari_cas.jobs import PlaneWork, tiles_of
 from napari_cas.session import NewImage
+from napari_cas.store.intake import Source, as_array
 from napari_cas.store.loaded import stem
 from napari_cas.store.metadata import canonical_axes
 from napari_cas.store.readers import SUFFIXES, images_in, read_image, read_map
@@ -32,8 +32,6 @@ _NO_COLOURS = (
     "Save the number of each pixel's region, 0 where nothing is painted: as a grey PNG or TIFF, or "
     "as a PNG with a palette, of which the indices are read."
 )
-_LOOK = 1024
-"""Side in pixels of what is looked at in one go."""
 _INT32_MAX = np.iinfo(np.int32).max
 
 
@@ -212,28 +210,30 @@ def naming(error: CASError, path: str) -> CASError:
     return error if path in str(error) else error.saying(what=f"{path}: {error.what}")
 
 
-def refuse_constant(entry: ImageEntry) -> None:
-    """Refuse to learn from an image in which nothing can be told apart.
+def refuse_constant(image: NewImage) -> None:
+    """Refuse to learn from an image in which nothing can be told apart, before it is taken.
 
     Raises
     ------
     ImageError
         If all its pixels are equal, beside those without data.
     """
+    source = Source(as_array(image.data), image.axes)
+    no_data = image.no_data if source.dtype.kind in "iu" else None
     seen: set[float] = set()
-    for plane in entry.planes():
-        for tile in tiles_of(PlaneWork(entry.name, plane, entry.plane_size), _LOOK):
-            values = with_data(entry.read(plane, tile.box), 0, entry.intensity.no_data)
-            known = values[~np.isnan(values)] if values.dtype.kind == "f" else values
-            if known.size:
-                seen |= {float(known.min()), float(known.max())}
-            if len(seen) > 1:  # as a rule, at once
-                return
-    raise ImageError(
-        f"{entry.name} is constant, so nothing in it can be told apart",
-        expected="at least two different values",
-        got=", ".join(f"{value:g} everywhere" for value in seen) or None,
-    )
+    for _, block in source.blocks():
+        values = with_data(block, source.canonical.find("c"), no_data)
+        known = values[~np.isnan(values)] if values.dtype.kind == "f" else values
+        if known.size:
+            seen |= {float(known.min()), float(known.max())}
+        if len(seen) > 1:  # as a rule, at once
+            return
+    if seen:  # else it has no data, which whoever takes it says
+        raise ImageError(
+            f"{image.name} is constant, so nothing in it can be told apart",
+            expected="at least two different values",
+            got=f"{seen.pop():g} everywhere",
+        )
 
 
 def paint(entry: ImageEntry, path: str, axes: str | None = None) -> int:

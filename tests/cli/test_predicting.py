@@ -77,6 +77,11 @@ def test_a_constant_image_is_predicted_and_not_learnt_from(here, tmp_path, capsy
     assert main([*map(str, words), str(tmp_path / "m")]) == 2
     assert "flat is constant, so nothing in it" in capsys.readouterr().err
     assert {p.name for p in tmp_path.iterdir()} == {"o", "map.png"}
+    Project.create(tmp_path / "p.zarr").close()  # somebody's own, which stays as it was
+    words[-1] = "--project"
+    assert main([*map(str, words), str(tmp_path / "p.zarr")]) == 2
+    with Project.open(tmp_path / "p.zarr") as project:
+        assert project.images == ()
 
 
 @pytest.mark.parametrize("image", ["cut.png", "colour.png"])
