@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -45,6 +46,8 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         raise InputError("No such sample", expected=", ".join(names), got=name)
     reason = None if arguments.headless else why_no_window()
     if not arguments.headless and reason is None:
+        # A handler in Python would wait until something happens in Qt's event loop.
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         # By name only: the user interface sits above the command line, which runs without it.
         importlib.import_module("napari_cas.ui.demo").open_demo(name)
         return 0

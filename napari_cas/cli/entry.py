@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
+import threading
 import traceback
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from napari_cas.errors import CASError, InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 BUG = 4
 """Exit code after an error that is ours."""
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
+TERMINATED = 143
+"""Exit code after SIGTERM, by which batch systems and service managers end a command."""
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM has come: whatever Ctrl-C ends tidily, it ends, too."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -32,19 +40,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     -------
     int
         0 done; 1 `validate` found problems; else the error's own code; 4 after a bug of ours; 130
-        after Ctrl-C. With --json, standard output holds one object then, too, which says what was
-        wrong.
+        after Ctrl-C, 143 after SIGTERM. With --json, standard output holds one object then, too,
+        which says what was wrong.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     as_json = any(len(word) > 2 and "--json".startswith(word) for word in words)
     _print_anything()
     try:
-        return _run(words)
+        with _terminable():
+            return _run(words)
     except CASError as error:
         return _fail(error, error.exit_code, as_json=as_json)
-    except KeyboardInterrupt:
-        stopped = CASError("Interrupted; what was finished is kept")
-        return _fail(stopped, INTERRUPTED, as_json=as_json)
+    except KeyboardInterrupt as stopped:
+        word, code = "Interrupted", INTERRUPTED
+        if isinstance(stopped, Terminated):
+            word, code = "Terminated", TERMINATED
+        return _fail(CASError(f"{word}; what was finished is kept"), code, as_json=as_json)
     except BrokenPipeError:
         # The reader has gone (`| head`): not our error, and nothing more can be said.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -54,6 +65,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         traceback.print_exc()
         return _fail(_bug(error), BUG, as_json=as_json)
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Raise `Terminated` when SIGTERM comes, unless somebody else has a say in that."""
+    in_charge = threading.current_thread() is threading.main_thread()
+    if not in_charge or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _terminate(*_: object) -> None:
+    raise Terminated
 
 
 def _run(words: list[str]) -> int:

@@ -10,10 +10,12 @@ import numpy as np
 
 from napari_cas.errors import CASError, ImageError, InputError, ProjectError, RegionError
 from napari_cas.session import NewImage
+from napari_cas.store.intake import Source, as_array
 from napari_cas.store.loaded import stem
 from napari_cas.store.metadata import canonical_axes
 from napari_cas.store.readers import SUFFIXES, images_in, read_image, read_map
 from napari_cas.store.root import local_path
+from napari_cas.store.sampling import with_data
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -206,6 +208,32 @@ def as_new_image(path: str, axes: str | None = None, *, refer: bool = False) -> 
 def naming(error: CASError, path: str) -> CASError:
     """Return an error that says which file it is about; one of many may be meant."""
     return error if path in str(error) else error.saying(what=f"{path}: {error.what}")
+
+
+def refuse_constant(image: NewImage) -> None:
+    """Refuse to learn from an image in which nothing can be told apart, before it is taken.
+
+    Raises
+    ------
+    ImageError
+        If all its pixels are equal, beside those without data.
+    """
+    source = Source(as_array(image.data), image.axes)
+    no_data = image.no_data if source.dtype.kind in "iu" else None
+    seen: set[float] = set()
+    for _, block in source.blocks():
+        values = with_data(block, source.canonical.find("c"), no_data)
+        known = values[~np.isnan(values)] if values.dtype.kind == "f" else values
+        if known.size:
+            seen |= {float(known.min()), float(known.max())}
+        if len(seen) > 1:  # as a rule, at once
+            return
+    if seen:  # else it has no data, which whoever takes it says
+        raise ImageError(
+            f"{image.name} is constant, so nothing in it can be told apart",
+            expected="at least two different values",
+            got=f"{seen.pop():g} everywhere",
+        )
 
 
 def paint(entry: ImageEntry, path: str, axes: str | None = None) -> int:

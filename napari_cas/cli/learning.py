@@ -117,6 +117,7 @@ def take(
         try:
             new = files.as_new_image(image, axes, refer=refer)
             made.coming(projects.free_name(new.name, session.project.images))
+            files.refuse_constant(new)
             (name,) = session.add_images([new])
         except ImageError as error:
             raise files.naming(error, image) from error

@@ -22,7 +22,7 @@ def as_image(image: ArrayLike, name: str) -> NDArray[np.generic]:
     ------
     ImageError
         If it has the wrong number of dimensions, no pixels, a dtype that is not real, infinite
-        values, or only one value beside those that are not a number (NaN: no data).
+        values, or none but those that are not a number (NaN: no data).
     """
     array = np.asarray(image)
     if array.ndim not in (2, 3) or 0 in array.shape:
@@ -50,13 +50,24 @@ def as_image(image: ArrayLike, name: str) -> NDArray[np.generic]:
         )
     if not known.size:
         raise ImageError(f"{name} has no data", expected="finite pixels", got="NaN everywhere")
+    if array.dtype.kind == "b":
+        array = array.astype(np.uint8)
+    return array[None] if array.ndim == 2 else np.moveaxis(array, 2, 0)
+
+
+def refuse_constant(image: NDArray[np.generic], name: str) -> None:
+    """Refuse to learn from an image in which nothing can be told apart.
+
+    Raises
+    ------
+    ImageError
+        If it has only one value beside those that are not a number.
+    """
+    known = numbers(image)
     if known.min() == known.max():
         raise ImageError(
             f"{name} is constant", expected="pixels that differ", got=f"{known.flat[0]} everywhere"
         )
-    if array.dtype.kind == "b":
-        array = array.astype(np.uint8)
-    return array[None] if array.ndim == 2 else np.moveaxis(array, 2, 0)
 
 
 def as_regions(regions: ArrayLike, size: tuple[int, ...], name: str) -> NDArray[np.integer]:

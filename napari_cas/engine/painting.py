@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 
+from napari_cas.engine.sources import shown
 from napari_cas.engine.tiling import grid, overlapping
 from napari_cas.errors import RegionError
 from napari_cas.protocol import Plane
@@ -96,7 +97,7 @@ def regions_off_data(tiles: Sequence[PaintedTile], sources: Sequence[Source]) ->
 def name_regions(regions: Sequence[Region]) -> str:
     """Return how a sentence about some regions begins, naming the first of them."""
     named = [
-        f"{id_} of {image}" + (f", plane {', '.join(map(str, plane))}" if plane else "")
+        f"{id_} of {shown(image)}" + (f", plane {', '.join(map(str, plane))}" if plane else "")
         for image, plane, id_ in regions[:_MOST_NAMED]
     ]
     rest = "; …" if len(regions) > _MOST_NAMED else ""

@@ -11,6 +11,7 @@ from napari_cas.protocol import Box, Plane
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Self
 
     from numpy.typing import NDArray
 
@@ -92,6 +93,28 @@ def read_stacked(source: Image, plane: Plane, box: Box, reach: int) -> Array:
     found = {here: own} | others
     around = range(here - reach, here + reach + 1)
     return np.concatenate([found[min(max(i, min(found)), max(found))] for i in around])
+
+
+class Nickname(str):
+    """A name under which an image is worked with, while people call it otherwise.
+
+    What is random about an image depends on its name. Images of a list are numbered, and what they
+    teach must not change with how a sentence names them.
+    """
+
+    shown: str
+
+    @classmethod
+    def of(cls, name: str, shown: str) -> Self:
+        """Return `name`, which :func:`shown` calls `shown`."""
+        made = cls(name)
+        made.shown = shown
+        return made
+
+
+def shown(name: str) -> str:
+    """Return what people call the image of this name."""
+    return name.shown if isinstance(name, Nickname) else name
 
 
 class ArraySource:

@@ -149,6 +149,11 @@ class AnnotatingSession(SessionBase):
         """
         self._rename({**self.names, label: name})
 
+    def _drop_corrections(self) -> None:
+        """Keep as strokes only what was painted on predictions of a model that is used no more."""
+        transfer.clear_corrections(self._opened())
+        self.flush()
+
     def _rename(self, names: Mapping[int, str]) -> None:
         """Replace all names, and tell if any has changed."""
         project, before = self._opened(writing=True), self.names

@@ -58,6 +58,8 @@ class NewImage:
     opacity : int, optional
         The channel that is no colour but the opacity: it is left out, and where it is 0, there are
         no data.
+    palette : ndarray, optional
+        (N, C) table of colours in which pixels are places; there are no channels then.
     source : str, optional
         Path or URL of an existing OME-Zarr image to refer to instead of copying.
     """
@@ -71,6 +73,7 @@ class NewImage:
     channel_names: Sequence[str] | None = None
     no_data: int | None = None
     opacity: int | None = None
+    palette: Any = None
     source: str | None = None
 
 

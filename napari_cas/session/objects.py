@@ -98,8 +98,9 @@ def split(
     """
     if min_size < 0:
         raise InputError("Size of the smallest object", expected="0 or more", got=str(min_size))
-    predicted, axes = entry.prediction_view, str(entry.label_axes)
-    label = None if label is None else entry.naming.one(label)
+    # Names may be given meanwhile: a kind must not be another one in the next block.
+    predicted, axes = entry.prediction_view.as_named_now(), str(entry.label_axes)
+    label = None if label is None else predicted.naming.one(label)
     levels = _levels(predicted.shape, axes)
     # Axes before depth (time) are gone through one by one.
     apart = [n for axis, n in zip(axes, predicted.shape, strict=True) if axis == "t"]

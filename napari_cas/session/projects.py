@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 from pydantic import ValidationError
@@ -21,6 +21,7 @@ from napari_cas.session.events import Message, NewImage
 from napari_cas.store import Project
 from napari_cas.store.files import safe_name
 from napari_cas.store.opacity import without_opacity
+from napari_cas.store.palettes import in_colours
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -145,6 +146,8 @@ def _take(
                 raise
     if image.data is None:
         raise ImageError(f"Image {image.name!r} has no pixels", expected="data or a source")
+    if image.palette is not None:
+        image = _coloured(image)
     data, no_data = image.data, image.no_data
     if image.opacity is not None:
         data, no_data = without_opacity(data, image.axes, image.opacity, no_data)
@@ -158,6 +161,21 @@ def _take(
         channel_names=image.channel_names,
         no_data=no_data,
         progress=progress,
+    )
+
+
+def _coloured(image: NewImage) -> NewImage:
+    """Return an image of places in a table of colours as one of colours."""
+    data, axes, no_data = in_colours(image.data, image.axes, image.palette, image.no_data)
+    more = len(axes) - len(image.axes)
+    return replace(
+        image,
+        data=data,
+        axes=axes,
+        scale=None if image.scale is None else (*image.scale, *(1.0,) * more),
+        units=None if image.units is None else (*image.units, *("",) * more),
+        translation=None if image.translation is None else (*image.translation, *(0.0,) * more),
+        no_data=no_data,
     )
 
 

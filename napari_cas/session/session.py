@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from napari_cas.errors import ProjectError, RegionError, StorageError
 from napari_cas.protocol import Box, Tile
-from napari_cas.session import exporting, models, objects, painted, projects, transfer
+from napari_cas.session import exporting, models, objects, painted, projects
 from napari_cas.session.annotating import AnnotatingSession
 from napari_cas.session.doubtful import Doubtful
 from napari_cas.session.events import Message
@@ -291,9 +291,7 @@ class Session(AnnotatingSession):
         """Forget what was learnt, names too; strokes stay, corrections stay as strokes."""
         self._work.stop_all()
         if self.writable:
-            for name in self.images:
-                transfer.clear_corrections(self._opened().image(name))
-            self.flush()
+            self._drop_corrections()
             self._rename({})  # the next model's kinds are others
         self._work.forget()
         self._work.use(None)
@@ -315,6 +313,8 @@ class Session(AnnotatingSession):
     def load_model(self, path: str | Path) -> None:
         """Go on from a saved model, with its settings and the names that were given to its kinds.
 
+        Corrections of what another model predicted stay as strokes only: its labels are others.
+
         Raises
         ------
         CheckpointError
@@ -323,6 +323,8 @@ class Session(AnnotatingSession):
         loaded = models.load(self._opened(writing=True), path)
         self._work.stop_all()
         self._rename(loaded.names)  # first: a disk that refuses leaves network and model a pair
+        if loaded.name != self.checkpoint and self.remembers:
+            self._drop_corrections()
         self._config = self._config.model_copy(update={"model": loaded.spec})
         self.config_changed.emit(self._config)
         self._work.use(loaded.name)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_cas.protocol import Plane, Tile
-    from napari_cas.store import ImageEntry
+    from napari_cas.store import ImageEntry, Project
 
 WINDOW = 4096
 """Segments are looked for within a square of this side: no plane is read whole at any size."""
@@ -80,10 +80,12 @@ def corrections_to_regions(entry: ImageEntry, plane: Plane, box: Box) -> bool:
     return bool(labels)
 
 
-def clear_corrections(entry: ImageEntry) -> None:
-    """Remove all corrections: labels of a forgotten model mean nothing to the next."""
-    for plane, box in list(entry.corrections.painted_chunks()):
-        entry.corrections[(*plane, *box.slices)] = 0
+def clear_corrections(project: Project) -> None:
+    """Remove all corrections: labels of one model mean nothing to the next."""
+    for name in project.images:
+        corrections = project.image(name).corrections
+        for plane, box in list(corrections.painted_chunks()):
+            corrections[(*plane, *box.slices)] = 0
 
 
 def _read(array: object, plane: Plane, box: Box) -> NDArray[np.integer]:

@@ -27,19 +27,33 @@ TEMPORARY = ".tmp-"
 
 _counter = itertools.count()
 _TODO = {
-    errno.ENOSPC: "Free some space; nothing is lost, it stays in memory and is saved again.",
-    errno.EDQUOT: "Free some quota; nothing is lost, it stays in memory and is saved again.",
+    errno.ENOSPC: "Free some space and try again, or choose another place.",
+    errno.EDQUOT: "Free some quota and try again, or choose another place.",
     errno.EROFS: "The file system is read-only: choose a place that can be written.",
     errno.EACCES: "Ask for write permission, or choose another place.",
     errno.EPERM: "Ask for write permission, or choose another place.",
 }
+_FULL = {errno.ENOSPC: "space", errno.EDQUOT: "quota"}
 _RESERVED = re.compile(r"(?i)^(con|prn|aux|nul|com\d|lpt\d)(\.|$)")
 
 
-def storage_error(error: OSError, path: Path) -> StorageError:
-    """Return the typed error for a write at `path` that the file system refused."""
+def storage_error(error: OSError, path: Path, *, kept: bool = False) -> StorageError:
+    """Return the typed error for a write at `path` that the file system refused.
+
+    Parameters
+    ----------
+    error : OSError
+        What it said.
+    path : Path
+        File or folder.
+    kept : bool
+        Whether what could not be written stays in memory and is written by itself later.
+    """
     reason = error.strerror or type(error).__name__
     todo = _TODO.get(error.errno or 0, "Check that the disk is there and writable.")
+    if kept and error.errno in _FULL:
+        room = _FULL[error.errno]
+        todo = f"Free some {room}; nothing is lost, it stays in memory and is saved again."
     return StorageError(f"Could not write {path} ({reason})", todo=todo)
 
 

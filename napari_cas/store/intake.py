@@ -197,12 +197,6 @@ class _Tally:
             )
         if self.missing == self.total:
             raise no_data_error(self.total, self.no_data)
-        if self.low == self.high:
-            raise ImageError(
-                "The image is constant, so nothing in it can be told apart",
-                expected="at least two different values",
-                got=f"{self.low:g} everywhere",
-            )
 
 
 def write_image(
@@ -241,7 +235,7 @@ def write_image(
     Raises
     ------
     ImageError
-        If pixels cannot be read, are infinite, all equal or all without data.
+        If pixels cannot be read, are infinite or all without data.
     StorageError
         If the file system refuses.
     """
@@ -275,7 +269,8 @@ def write_image(
         name, source.canonical, paths, spacing, named_units, translation=origin
     )
     ome: dict[str, Any] = {"version": metadata.OME_VERSION, "multiscales": [entry]}
-    limits = _limits(source.dtype, tally)
+    least, most = _limits(source.dtype, tally)
+    limits = least, max(most, *intensity.high)  # of equal pixels the range ends above
     ome["omero"] = metadata.omero(names, intensity.low, intensity.high, limits)
     own = {"intensity": intensity.as_json()}
     write_group(folder, {"ome": ome, "napari-cas": own})

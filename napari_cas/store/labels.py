@@ -266,7 +266,7 @@ class LabelArray(IndexedArray):
                     self._dirty.discard(key)
                     written.append(self.files.box(key))
         if failed is not None:
-            raise storage_error(*failed) from failed[0]
+            raise storage_error(*failed, kept=True) from failed[0]
         return written
 
     def _block(self, key: Key) -> NDArray[Any]:

@@ -278,7 +278,7 @@ class Project(ProjectRoot):
         Raises
         ------
         ImageError
-            If the image cannot be used: type, axes, empty, not finite, constant.
+            If the image cannot be used: type, axes, empty, not finite.
         ProjectError
             If the name is taken or the project is not open for writing.
         StorageError

@@ -208,7 +208,7 @@ def _range(parts: Sequence[NDArray[Any]]) -> tuple[float, float]:
     if low == high:  # mostly background: take everything that was seen
         seen = _numbers(np.concatenate([np.ravel(part) for part in parts]))
         low, high = float(seen.min()), float(seen.max())
-    return (low, high) if low < high else (low, low + 1.0)
+    return (low, high) if low < high else (low, max(low + 1.0, float(np.nextafter(low, np.inf))))
 
 
 def _ends(values: NDArray[Any]) -> tuple[float, float]:

@@ -13,11 +13,15 @@ from napari_cas.store import metadata
 from napari_cas.store.loaded import LoadedImage, check_chunks, given_axes, plain
 from napari_cas.store.opacity import lazily, without_opacity
 from napari_cas.store.overviews import is_overview
+from napari_cas.store.palettes import in_colours, palette
 from napari_cas.store.pictures import jpeg_error
 from napari_cas.store.rasters import known_pixels, marker
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
 
 LAZY_BYTES = 256 << 20
 """TIFF files with more pixels than this stay on disk."""
@@ -55,7 +59,7 @@ def read_tiff(path: Path, axes: str | None = None, *, ids: bool = False) -> Load
         What the dimensions are where the file only numbers its planes.
     ids : bool, optional
         Whether the pixels are ids rather than measured: no data are not made NaN, which would
-        make floats of them.
+        make floats of them, and of a palette the indices are read.
 
     Returns
     -------
@@ -90,6 +94,8 @@ def read_tiff(path: Path, axes: str | None = None, *, ids: bool = False) -> Load
             data, axes = known, given_axes(axes, known.shape, path, ids=ids)
         else:
             data, axes = _tiff_axes(known, series.axes)
+        if not ids and "c" not in axes and (table := palette(file, series)) is not None:
+            data, axes, no_data = in_colours(data, axes, table, no_data)
         if (alpha := _alpha(series)) is not None:
             data, no_data = without_opacity(data, axes, alpha, no_data)
         scale, units, names = _tiff_metadata(file)
@@ -128,6 +134,29 @@ def opacity_of(path: str | Path) -> tuple[int, int] | None:
             series = file.series[0]
             index = _alpha(series)
             return None if index is None else (index, int(series.keyframe.samplesperpixel))
+    except Exception:  # tifffile raises whatever the damage leads to; the pixels are here already
+        return None
+
+
+def palette_of(path: str | Path) -> NDArray[np.uint8] | None:
+    """Return the table of colours in which a TIFF's pixels are places.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file, of which only the header is read.
+
+    Returns
+    -------
+    ndarray, or None
+        As :func:`napari_cas.store.palettes.palette` returns it; None, too, where the file cannot be
+        read.
+    """
+    import tifffile
+
+    try:
+        with tifffile.TiffFile(path) as file:
+            return palette(file, file.series[0])
     except Exception:  # tifffile raises whatever the damage leads to; the pixels are here already
         return None
 

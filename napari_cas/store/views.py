@@ -53,6 +53,10 @@ class PredictionView(IndexedArray):
     def __repr__(self) -> str:
         return f"<PredictionView {self.prediction.files.path.parent} {self.shape}>"
 
+    def as_named_now(self) -> PredictionView:
+        """Return the same view by the names of this moment, whatever names are given later."""
+        return PredictionView(self.prediction, self.corrections, Naming(self.naming.names))
+
     @property
     def chunks(self) -> tuple[int, ...]:
         """Shape of a chunk."""

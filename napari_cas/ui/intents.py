@@ -274,13 +274,18 @@ class Intents(ProjectIntents):
         before = self.session.checkpoint
         self.answers.attempt(lambda: self.session.load_model(path))
         if self.session.checkpoint != before:
+            self.layers.drop_results()  # and with it what could be undone in another's prediction
+            self.answers.extras.forget()
             self.layers.ensure_prediction()
+            self.layers.ensure_regions(writable=self.session.writable)
             self.answers.say(Message("info", f"Model loaded from {path}."))
             self.seen.forget()
             self.view_settled()
 
     def reset_model(self) -> None:
-        """Forget what was learnt; strokes stay."""
+        """Forget what was learnt, after asking if anything was; strokes stay."""
+        if self.session.checkpoint is not None and not self.panel.project.confirm_forgetting():
+            return
         self.answers.attempt(self.session.reset_model)
         if self.session.checkpoint is None:
             self.answers.show_news("What was learnt is forgotten; your strokes are kept.")

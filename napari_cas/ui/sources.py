@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_cas.session import NewImage
 from napari_cas.store.rasters import TIFF_SUFFIXES, without_no_data
-from napari_cas.store.tiffs import opacity_of, said_of_axes
+from napari_cas.store.tiffs import opacity_of, palette_of, said_of_axes
 from napari_cas.ui.placing import first_pixel, pixel_size
 
 if TYPE_CHECKING:
@@ -153,6 +153,7 @@ def new_image(layer: Image, axes: str = "") -> NewImage:
         channel_names=_channel_names(layer, axes, data.shape),
         no_data=no_data,
         opacity=_opacity(layer, data.shape[axes.index("c")] if "c" in axes else 1),
+        palette=None if "c" in axes else _palette(layer),
         source=_ome_zarr_source(layer),
     )
 
@@ -206,6 +207,14 @@ def _opacity(layer: Image, channels: int) -> int | None:
         found = opacity_of(path)
         return found[0] if found and found[1] == channels else None
     return 3 if layer.rgb and channels == 4 else None
+
+
+def _palette(layer: Image) -> Any:
+    """Return the table of colours in which the layer's pixels are places, as files are read."""
+    path = layer.source.path
+    if not isinstance(path, str) or Path(path).suffix.lower() not in TIFF_SUFFIXES:
+        return None
+    return palette_of(path) if str(pixels(layer).dtype) in ("uint8", "uint16") else None
 
 
 def _channel_names(layer: Image, axes: str, shape: Sequence[int]) -> tuple[str, ...] | None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari.utils.notifications import show_error
 from qtpy.QtCore import QEvent, QObject, QTimer
-from qtpy.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QApplication, QMainWindow, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_cas.errors import StorageError
 from napari_cas.session.background import BackgroundSession
@@ -123,7 +123,19 @@ class AnnotationWidget(QWidget):
     def _shut_down_with_window(self) -> None:
         if self._window is not None and not self._window.isVisible():
             self.shut_down()
-            self.session.wait_for_exports()  # napari may end the process next
+            self._finish_exports()
+
+    def _finish_exports(self) -> None:
+        """Wait for exports before the process ends, which napari's last window may do next.
+
+        While there is another window, nobody is held up: they go on until the end of Qt's loop.
+        """
+        app, wait = QApplication.instance(), self.session.wait_for_exports
+        if app is not None and any(map(_is_window, app.topLevelWidgets())):
+            # Not the method itself: of an object that is none of Qt's, it would not be kept.
+            app.aboutToQuit.connect(lambda: wait())  # noqa: PLW0108
+        else:
+            wait()
 
     def shut_down(self) -> None:
         """Save everything and end the worker; safe to call twice."""
@@ -141,6 +153,10 @@ class AnnotationWidget(QWidget):
         error = _close(self.session)
         if error is not None and self._window is not None and self._window.isVisible():
             show_error(str(error))
+
+
+def _is_window(widget: QWidget) -> bool:
+    return isinstance(widget, QMainWindow) and widget.isVisible()
 
 
 def _close(session: BackgroundSession) -> StorageError | None:

@@ -9,6 +9,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import time
 
 import imageio.v3 as imageio
 import numpy as np
@@ -250,12 +251,13 @@ def test_predicting_a_project_that_has_learnt_nothing_exits_with_2(tmp_path, cap
 
 
 @pytest.fixture
-def endless(pictures, tmp_path):
+def endless(pictures, tmp_path, request):
     """`fine-tune` of a network that will not converge, in a process group of its own."""
     words = ["fine-tune", pictures / "a.png", "--regions", pictures / "a_regions.png",
              "--project", tmp_path / "p.zarr", "--network", "lraspp_mobilenet_v3_large",
              "--weights", "none", "--crop-size", "64",
-             "--max-rounds", "10000", "--round-seconds", "0.2"]  # fmt: skip
+             "--max-rounds", "10000", "--round-seconds", "0.2",
+             *getattr(request, "param", ())]  # fmt: skip
     # A file, not a pipe: nobody reads while the child runs, and a full pipe would stop it.
     with (tmp_path / "err.txt").open("w+") as err:
         process = subprocess.Popen(
@@ -288,6 +290,37 @@ def test_ctrl_c_ends_with_130_and_keeps_what_was_learnt(endless):
     assert "Interrupted" in err
     with Project.open(folder / "p.zarr") as opened:
         assert opened.get_state()["checkpoint"] in opened.models
+
+
+@pytest.mark.parametrize("endless", [["--json"]], indirect=True)
+def test_sigterm_ends_with_143_and_says_so_in_json(endless):
+    process, folder = endless
+    checkpoints = folder / "p.zarr" / "models"
+    deadline = time.monotonic() + WAIT
+    while not any(checkpoints.glob("*/model.json")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.terminate()  # as batch systems do: its worker is for the command to end
+    process.wait(WAIT / 2)
+    err = (folder / "err.txt").read_text()
+    assert process.returncode == 143, err
+    assert "Traceback" not in err
+    told = json.loads(process.stdout.read())
+    assert told["exit_code"] == 143
+    assert "Terminated" in told["error"]["what"]
+    with Project.open(folder / "p.zarr") as opened:  # nobody has it open
+        assert opened.get_state()["checkpoint"] in opened.models
+
+
+def test_sigterm_is_left_alone_where_somebody_else_handles_it(capsys):
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+        ours = signal.getsignal(signal.SIGTERM)
+        assert main(["demo", "--list"]) == 0
+        assert signal.getsignal(signal.SIGTERM) is ours
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert main(["demo", "--list"]) == 0
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_too_little_to_learn_from_is_said_once(pictures, tmp_path, capsys):

@@ -7,6 +7,7 @@ from PIL import Image
 
 from napari_cas.cli import files, pictures
 from napari_cas.errors import ImageError, InputError, RegionError
+from napari_cas.session import NewImage
 from napari_cas.store import Project
 from napari_cas.store.export import export
 
@@ -112,6 +113,27 @@ def test_an_error_names_its_file_once():
 def entry(tmp_path):
     with Project.create(tmp_path / "p.zarr") as project:
         yield project.add_image("a", np.arange(600, dtype=np.uint8).reshape(20, 30), "yx")
+
+
+@pytest.mark.parametrize("axes", ["yx", "cyx", "zyxc"])
+def test_constant_images_are_refused_but_for_what_holds_no_data(axes):
+    flat = np.full((2, 600, 500, 3)[-len(axes) :], 7, np.uint8)
+    gappy, differing = (
+        np.where(np.arange(flat.size).reshape(flat.shape) > 9, flat, np.nan),
+        flat.copy(),
+    )
+    differing.flat[-1] = 8
+    for image in (NewImage("a", flat, axes), NewImage("a", gappy, axes)):
+        with pytest.raises(ImageError, match=r"a is constant.*got 7 everywhere"):
+            files.refuse_constant(image)
+    files.refuse_constant(NewImage("a", differing, axes))
+    marked = np.moveaxis(flat.copy(), axes.index("y"), 0)
+    marked[0] = 0
+    marked = np.moveaxis(marked, 0, axes.index("y"))
+    files.refuse_constant(NewImage("a", marked, axes))
+    with pytest.raises(ImageError, match=r"a is constant.*got 7 everywhere"):
+        files.refuse_constant(NewImage("a", marked, axes, no_data=0))
+    files.refuse_constant(NewImage("a", np.full_like(gappy, np.nan), axes))  # no data: said later
 
 
 def test_a_map_is_painted(entry, tmp_path):

@@ -125,6 +125,21 @@ def test_rounds_end_at_the_limit_and_are_told():
     assert [result.losses[-1].step for *_, result in heard] == [5, 10, 15]
 
 
+def test_images_are_called_by_their_place_in_the_list():
+    gappy, painted = IMAGE.astype(np.float32), PAINTED.copy()
+    gappy[56:], painted[60:] = np.nan, 7
+    painted[16:32:2][painted[16:32:2] == 1] = 5  # looks like region 1
+    heard = []
+    fine_tune(
+        [IMAGE, gappy], [PAINTED, painted], ONCE, progress=lambda *said: heard.append(said[2])
+    )
+    assert heard[0].warnings[0].startswith("Region 7 of images[1] is painted only where")
+    assert [(a.image, a.ids) for a in heard[0].alike] == [("images[1]", (1, 5))]
+    nothing = np.where(painted == 7, painted, 0)
+    with pytest.raises(RegionError, match=r"Region 7 of images\[0\] is painted only where"):
+        fine_tune([gappy], [nothing], CHEAP)
+
+
 def _with(array, value):
     array = array.astype(np.float64)
     array[3, 4] = value
@@ -199,6 +214,17 @@ def test_what_cannot_be_used_is_said_with_its_place(images, regions, error, word
 def test_an_image_that_cannot_be_predicted_is_said(model, image, words):
     with pytest.raises(ImageError, match=words):
         predict(model, image)
+
+
+@pytest.mark.parametrize("value", [0, 7, 255])
+def test_a_constant_image_is_predicted(model, value):
+    flat = np.full((40, 50, 3), value, np.uint8)
+    for image in (flat, np.where(np.arange(50)[:, None] < 9, np.nan, flat)):
+        labels, probabilities = predict(model, image)
+        known = ~np.isnan(image[..., 0]) if image.dtype.kind == "f" else np.ones((40, 50), bool)
+        assert labels[known].all()
+        assert not labels[~known].any()
+        assert np.allclose(probabilities[:, known].sum(0), 1, atol=1e-5)
 
 
 def test_arguments_of_other_kinds_are_said(model, tmp_path):

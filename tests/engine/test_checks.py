@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from napari_cas.engine.checks import as_image, as_regions
+from napari_cas.engine.checks import as_image, as_regions, refuse_constant
 from napari_cas.errors import ImageError, RegionError
 
 GOOD = np.arange(48.0).reshape(6, 8)
@@ -25,14 +25,23 @@ def test_axes_and_types():
         (GOOD.astype(complex), "wrong dtype"),
         (np.array([["a", "b"]]), "wrong dtype"),
         (np.where(GOOD < 3, np.inf, GOOD), "not finite.*got 3 that"),
-        (np.where(GOOD < 3, np.nan, 7), "constant.*7.0 everywhere"),
         (GOOD * np.nan, "no data.*NaN everywhere"),
-        (np.full((4, 4), 7), "constant.*7 everywhere"),
     ],
 )
 def test_images_that_cannot_be_used(image, match):
     with pytest.raises(ImageError, match=match):
         as_image(image, "images[0]")
+
+
+def test_constant_images_can_be_used_but_not_learnt_from():
+    for image, words in (
+        (np.where(GOOD < 3, np.nan, 7), "constant.*7.0 everywhere"),
+        (np.full((4, 4), 7), "constant.*7 everywhere"),
+    ):
+        used = as_image(image, "images[0]")
+        with pytest.raises(ImageError, match=words):
+            refuse_constant(used, "images[0]")
+    refuse_constant(as_image(GOOD, "images[0]"), "images[0]")
 
 
 @pytest.mark.parametrize(

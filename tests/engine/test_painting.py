@@ -8,7 +8,7 @@ from napari_cas.engine.painting import (
     painted_tiles,
     regions_off_data,
 )
-from napari_cas.engine.sources import ArraySource
+from napari_cas.engine.sources import ArraySource, Nickname
 from napari_cas.errors import RegionError
 
 from .conftest import painted, source
@@ -55,3 +55,9 @@ def test_some_regions_are_named():
     assert name_regions([("cells", (2, 0), 7)]) == "Region 7 of cells, plane 2, 0"
     many = name_regions([("a", (), n) for n in range(1, 6)])
     assert many == "Regions 1 of a; 2 of a; 3 of a; …"
+
+
+def test_a_region_is_named_by_what_people_call_its_image():
+    called = Nickname.of("000001", "images[1]")
+    assert name_regions([(called, (), 7)]) == "Region 7 of images[1]"
+    assert called == "000001"

@@ -23,10 +23,19 @@ def blobs(shape, seed=0):
     return np.digitize(smooth, np.quantile(smooth, [0.4, 0.6, 0.8])).astype(np.uint8)
 
 
+class Named(np.ndarray):
+    """Labels in memory, none of which has a name."""
+
+    naming = Naming()
+
+    def as_named_now(self):
+        return self
+
+
 def image_of(labels, axes=""):
     """Return what `split` looks at of an image with this prediction."""
     axes = axes or "zyx"[-labels.ndim :]
-    return SimpleNamespace(prediction_view=labels, label_axes=axes, naming=Naming())
+    return SimpleNamespace(prediction_view=labels.view(Named), label_axes=axes)
 
 
 def one_by_one(labels, min_size):
@@ -103,6 +112,26 @@ def test_depth_joins_time_does_not_and_large_results_are_on_disk(
     assert found.dtype == np.int32
     assert result.count == 2
     assert steps == [(i, len(steps)) for i in range(1, len(steps) + 1)]
+
+
+@pytest.mark.parametrize("label", [None, 2])
+@pytest.mark.parametrize("names", [{1: "a", 2: "a"}, {}])
+def test_names_given_meanwhile_change_nothing(tmp_path, monkeypatch, names, label):
+    monkeypatch.setattr(objects, "_SIDE", 16)
+    with Project.create(tmp_path / "p.zarr") as project:
+        project.add_image("a", np.arange(1600, dtype=np.uint16).reshape(40, 40), "yx")
+        project.set_names({1: "a", 2: "b"} if names else {1: "a", 2: "a"})
+    with Project.open(tmp_path / "p.zarr", mode="worker") as project:
+        stripes = (1 + np.arange(40)[:, None] // 5 % 2).astype(np.uint8)
+        project.image("a").prediction[...] = np.broadcast_to(stripes, (40, 40))
+        project.image("a").prediction.flush()
+    with Project.open(tmp_path / "p.zarr") as project:
+        entry = project.image("a")
+        expected = split(entry, label=label)
+        renamed = split(entry, label=label, progress=lambda *_: project.naming.set(names))
+        assert renamed.count == expected.count
+        assert np.array_equal(renamed.labels, expected.labels)
+        assert split(entry, label=label).count != expected.count
 
 
 def test_nothing_predicted_is_no_object():

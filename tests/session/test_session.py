@@ -190,7 +190,6 @@ def test_names_that_are_taken_or_unsafe_get_another(opened):
     [
         (np.full((20, 20), np.nan), "yx", "no data"),
         (np.where(np.eye(20), np.inf, 1.0), "yx", "infinite"),
-        (np.zeros((20, 20)), "yx", "."),
         (picture((4, 20, 20)), "yx", "axes|letters"),
         (None, "yx", "no pixels"),
     ],
@@ -375,6 +374,28 @@ def test_names_go_with_a_saved_model(opened, tmp_path):
     opened.close_project()
     opened.open_project(tmp_path / "p.zarr")
     assert opened.names == {4: "sky"}
+
+
+def test_corrections_of_another_model_are_strokes_only_after_loading_one(opened, tmp_path):
+    record = {"config": Config().model_dump(mode="json"), "input": {"channels": 1}}
+    opened.project.save_model("m", {"a": np.ones(3, np.float32)}, record)
+    opened._work.use("m")
+    opened.save_model(tmp_path / "saved")
+    predict_by_hand(tmp_path / "p.zarr", "cells", (), np.ones((80, 100), np.uint8))
+    opened.image.prediction_view[40:44, 40:44] = 3
+    opened.corrected((), Box(40, 40, 44, 44))
+    opened._work.use("another")
+    opened.remembers = False  # as where the command line predicts with a model once
+    opened.load_model(tmp_path / "saved")
+    assert opened.image.corrections.ids(()) == {4: 16}
+    opened.remembers = True
+    opened.load_model(tmp_path / "saved")  # the model in use: its labels mean what they meant
+    assert opened.image.corrections.ids(()) == {4: 16}
+    opened._work.use("another")
+    opened.load_model(tmp_path / "saved")
+    assert opened.image.corrections.ids(()) == {}
+    assert not opened.image.corrections.dirty
+    assert opened.image.regions.ids(()) == {1: 16}
 
 
 def test_names_of_a_model_that_is_gone_name_no_kind_of_the_next(opened, monkeypatch):

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from napari_cas.errors import ProjectFormatError, StorageError
-from napari_cas.store.files import read_json, safe_name, storing, write_json
+from napari_cas.store.files import read_json, safe_name, storage_error, storing, write_json
 
 
 @given(st.text(max_size=200))
@@ -56,6 +56,17 @@ def test_storage_errors_say_what_to_do(tmp_path):
     for code, todo in ((errno.ENOSPC, "Free some space"), (errno.EACCES, "permission")):
         with pytest.raises(StorageError, match=todo), storing(tmp_path):
             raise OSError(code, "refused")
+
+
+@pytest.mark.parametrize(("code", "room"), [(errno.ENOSPC, "space"), (errno.EDQUOT, "quota")])
+def test_only_of_what_stays_in_memory_it_is_said_to_be_saved_again(tmp_path, code, room):
+    full = OSError(code, "full")
+    assert storage_error(full, tmp_path).todo == (
+        f"Free some {room} and try again, or choose another place."
+    )
+    assert f"Free some {room}; nothing is lost" in storage_error(full, tmp_path, kept=True).todo
+    other = OSError(errno.EACCES, "refused")
+    assert "permission" in storage_error(other, tmp_path, kept=True).todo
 
 
 def test_names_that_are_no_text_are_kept_and_others_readable(tmp_path):

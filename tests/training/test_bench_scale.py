@@ -12,7 +12,6 @@ import pytest
 from napari_cas.protocol import Box
 from napari_cas.samples import load_sample
 from training.bench_scale import (
-    Held,
     Repeated,
     Size,
     add_arguments,
@@ -45,24 +44,6 @@ def test_tiles_are_spread_and_not_those_that_rounds_predict():
     assert len(everything) == 16 - 4
     assert len(choose(1024, 9, 512, Box(0, 0, 1024, 1024))) == 4  # all there is, seen or not
     assert not {tile.box for tile in everything} & {Box(512, 512, 1024, 1024)}
-
-
-class Ramp:
-    name, channels, size = "ramp", 1, (100, 120)
-
-    def read(self, plane, box):
-        y, x = np.mgrid[box.slices]
-        return (1000 * y + x)[None].astype(np.float32)
-
-
-def test_what_is_held_answers_as_the_source_does():
-    box, inside = Box(10, 20, 60, 90), Box(30, 40, 50, 60)
-    held = Held(Ramp(), (), box)
-    assert held.size == Ramp.size
-    assert np.array_equal(held.read((), inside), Ramp().read((), inside))
-    alone = Held(Ramp(), (), box, cut=True)
-    assert alone.size == (50, 70)
-    assert np.array_equal(alone.read((), Box(20, 20, 40, 40)), Ramp().read((), inside))
 
 
 def test_the_peak_of_memory_that_was_given_back_is_seen():

@@ -296,10 +296,14 @@ class TestPaperNetwork:
             network="lraspp_mobilenet_v3_large", epochs=1, batch_size=6, size=64,
             channels_last=True, deterministic=True, flip=0.5,
         )  # fmt: skip
-        try:
-            made = train(recipe, image_examples(pictures, np.arange(12)), tmp_path)
-        finally:
-            torch.use_deterministic_algorithms(False)
+        seen = []
+        made = train(
+            recipe, image_examples(pictures, np.arange(12)), tmp_path,
+            progress=lambda _: seen.append(torch.are_deterministic_algorithms_enabled()),
+        )  # fmt: skip
+        assert seen == [True]
+        assert not torch.are_deterministic_algorithms_enabled()
+        assert not torch.is_deterministic_algorithms_warn_only_enabled()
         before = create_network(recipe).state_dict()
         after = made.model.state_dict()
         for name in ("net.backbone.0.0.weight", "net.backbone.0.1.running_mean"):

@@ -108,7 +108,7 @@ def project(tmp_path):
 
 @pytest.fixture
 def ramp():
-    """Return a maker of pixels that are not all the same: a constant image is refused."""
+    """Return a maker of pixels that are not all the same."""
 
     def make(*shape):
         return (np.arange(np.prod(shape)) % 251).astype(np.uint8).reshape(shape)

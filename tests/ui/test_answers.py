@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 from qtpy.QtCore import Qt
 
 from napari_cas.protocol import LossPoint, RoundReport
@@ -33,15 +34,16 @@ def test_a_warning_goes_when_its_reason_has_gone(widget, model_viewer, begin, qt
 
 def test_what_is_wrong_with_one_image_is_not_said_of_the_next(widget, model_viewer, qtbot, ramp):
     model_viewer.add_image(ramp(40, 50), name="good")
-    flat = model_viewer.add_image(ramp(40, 50) * 0 + 7, name="flat")
+    infinite = np.full((40, 50), np.inf, np.float32)
+    bad = model_viewer.add_image(infinite, name="bad", contrast_limits=(0, 1))
     qtbot.mouseClick(widget.panel.start.start, Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(lambda: "constant" in guide(widget), timeout=20_000)
+    qtbot.waitUntil(lambda: "infinite" in guide(widget), timeout=20_000)
     model_viewer.layers.selection = list(model_viewer.layers)
-    assert "constant" not in guide(widget)
+    assert "infinite" not in guide(widget)
     qtbot.mouseClick(widget.panel.start.start, Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(lambda: "constant" in guide(widget), timeout=20_000)
-    assert guide(widget).startswith("flat: ")
-    model_viewer.layers.remove(flat)
+    qtbot.waitUntil(lambda: "infinite" in guide(widget), timeout=20_000)
+    assert guide(widget).startswith("bad: ")
+    model_viewer.layers.remove(bad)
     assert guide(widget) == "Press Start annotating."
 
 

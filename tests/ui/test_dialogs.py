@@ -26,7 +26,10 @@ class Dialogs:
         self.titles = []
 
     def choose(self, text, path=None):
-        """Click an entry of the project's menu; type `path` into the dialog that it opens."""
+        """Click an entry of the project's menu; type `path` into the dialog that it opens.
+
+        Of a question, the button of this name is pressed.
+        """
         from qtpy.QtCore import QTimer
 
         view = self.widget.panel.project
@@ -56,7 +59,7 @@ class Dialogs:
     def _answer(self, path, tries):
         from qtpy.QtCore import Qt
         from qtpy.QtTest import QTest
-        from qtpy.QtWidgets import QApplication, QLineEdit
+        from qtpy.QtWidgets import QApplication, QLineEdit, QMessageBox
 
         dialog = QApplication.activeModalWidget()
         if dialog is None:
@@ -64,6 +67,10 @@ class Dialogs:
                 self._answer_soon(path, tries - 1)
             return
         self.titles.append(dialog.windowTitle())
+        if isinstance(dialog, QMessageBox):
+            button = dialog.button(getattr(QMessageBox.StandardButton, path))
+            QTest.mouseClick(button, Qt.MouseButton.LeftButton)
+            return
         line = dialog.findChild(QLineEdit)
         line.selectAll()
         QTest.keyClicks(line, str(path))
@@ -119,7 +126,9 @@ def test_the_projects_menu_from_model_to_reading_only(annotating, tmp_path):
 
     dialogs.choose("Save model…", tmp_path / "saved")
     assert (tmp_path / "saved" / "weights.safetensors").is_file()
-    dialogs.choose("Forget what was learnt")
+    dialogs.choose("Forget what was learnt…", "Cancel")
+    assert session.checkpoint is not None
+    dialogs.choose("Forget what was learnt…", "Yes")
     assert session.checkpoint is None
     assert "forgotten" in panel.train.status.text()
     assert set(session.image.regions.ids(())) == {1, 2, 3}
@@ -156,7 +165,8 @@ def test_the_projects_menu_from_model_to_reading_only(annotating, tmp_path):
     assert session.writable
     assert panel.train.live.isEnabled()
     assert panel.images.add.isEnabled()
-    expected = ["Save model in a new folder", "Load model: choose its folder", "Export"]
+    forget = ["Forget what was learnt"] * 2
+    expected = ["Save model in a new folder", *forget, "Load model: choose its folder", "Export"]
     assert dialogs.titles == [*expected, "Open project", "Open project"]
 
 

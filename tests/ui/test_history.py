@@ -9,6 +9,7 @@ import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
+from napari_cas.config import Config
 from napari_cas.protocol import Box, Tile
 from napari_cas.store import Project
 from napari_cas.store.image import ImageEntry
@@ -239,11 +240,42 @@ def test_nothing_is_accepted_into_a_plane_that_is_not_seen(window):
     widget.viewer.dims.ndisplay = 2
 
 
-def test_what_a_forgotten_model_said_goes_out_of_sight(window):
+def test_after_loading_a_model_nothing_painted_on_the_former_ones_prediction_is_shown(
+    window, tmp_path, monkeypatch
+):
+    driver, widget, entry = window
+    monkeypatch.setattr(widget.session, "predict_view", lambda: None)  # there is no worker
+    record = {"config": Config().model_dump(mode="json"), "input": {"channels": 1}}
+    widget.session.project.save_model("m", {"a": np.ones(3, np.float32)}, record)
+    widget.session._work.use("m")
+    widget.session.save_model(tmp_path / "saved")
+    widget.session._work.use("another")
+    correct(driver, 100)
+    assert shown(widget)[100, 100] == 5
+    taught = entry.regions.ids(())
+    widget.intents.load_model(tmp_path / "saved")
+    driver.process(0.1)
+    assert shown(widget)[100, 100] == 2
+    widget.layers.prediction.undo()
+    widget.layers.prediction.redo()
+    assert entry.corrections.ids(()) == {}
+    assert entry.regions.ids(()) == taught != {}
+    assert widget.viewer.layers.selection.active is widget.layers.regions
+
+
+def test_what_a_forgotten_model_said_goes_out_of_sight(window, monkeypatch):
     driver, widget, entry = window
     entry.prediction.flush()
     widget.session._work.use("learnt")
+    asked = []
+    monkeypatch.setattr(
+        widget.panel.project, "confirm_forgetting", lambda: asked.append(1) or len(asked) > 1
+    )
     widget.intents.reset_model()
+    assert widget.session.checkpoint == "learnt"
+    assert widget.layers.prediction is not None
+    widget.intents.reset_model()
+    assert asked == [1, 1]
     driver.process(0.1)
     assert widget.layers.prediction is None
     assert "prediction" not in widget.viewer.layers

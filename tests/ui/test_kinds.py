@@ -166,8 +166,9 @@ def test_names_stay_while_the_plane_shows_nothing_of_them(widget, qtbot):
     assert rows(widget) == {1: ("", "100 %"), 4: ("stem", "0.0 %")}
 
 
-def test_nothing_is_listed_once_it_is_forgotten(widget, qtbot):
+def test_nothing_is_listed_once_it_is_forgotten(widget, qtbot, monkeypatch):
     name(qtbot, widget, 1, "sky")
+    monkeypatch.setattr(widget.panel.project, "confirm_forgetting", lambda: True)
     widget.intents.reset_model()
     assert rows(widget) == {}
     assert widget.panel.kinds.isHidden()

@@ -179,6 +179,25 @@ def test_what_is_transparent_is_no_data_in_layers_as_in_files(tmp_path, project,
     np.testing.assert_array_equal(entry.levels[0][...], other.levels[0][...])
 
 
+@pytest.mark.parametrize("named", [None, "3"])
+def test_colours_of_a_palette_are_those_of_the_file(tmp_path, project, named):
+    rng = np.random.default_rng(0)
+    data, path = rng.integers(0, 9, (40, 50)).astype(np.uint8), tmp_path / "map.tif"
+    table = rng.integers(256, 65535, (3, 256)).astype(np.uint16)
+    tag = [] if named is None else [(42113, "s", 0, named, True)]
+    tifffile.imwrite(path, data, photometric="palette", colormap=table, extratags=tag)
+    with layer_source(path=str(path)):
+        layer = Image(data, name="map", scale=(2, 2))
+    (name,) = projects.add_images(project, [sources.new_image(layer)], print)
+    file = read_image(path)
+    other = project.add_image("file", file.data, file.axes, no_data=file.no_data)
+    entry = project.image(name)
+    assert (entry.n_channels, entry.label_scale) == (3, (2.0, 2.0))
+    assert entry.intensity == other.intensity
+    assert bool(entry.intensity.missing) == bool(named)
+    np.testing.assert_array_equal(entry.levels[0][...], other.levels[0][...])
+
+
 def test_bands_beyond_the_colours_are_kept_and_opacity_is_told(tmp_path):
     data = np.random.default_rng(0).integers(1, 200, (40, 50, 4)).astype(np.uint8)
     path = tmp_path / "infrared.tif"

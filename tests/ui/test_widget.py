@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 
@@ -179,3 +181,49 @@ def test_no_box_is_drawn_under_the_brush(widget, model_viewer):
     # Whether what the box is drawn from still exists depends on the machine: it is never drawn.
     assert not brush.box
     assert type(brush)().box
+
+
+SECOND_VIEWER = """
+import sys, time
+import napari
+from qtpy.QtCore import QTimer
+from napari_cas.session import exporting
+from napari_cas.store.export import export
+from napari_cas.ui.widget import AnnotationWidget
+
+def slowly(reading, target, **options):
+    time.sleep(4)
+    export(reading, target, **options)
+
+exporting.export = slowly
+first, second = napari.Viewer(), napari.Viewer()
+widget = AnnotationWidget(first)
+first.window.add_dock_widget(widget)
+widget.session.open_project(sys.argv[1])
+begun = []
+
+def close_first():
+    widget.intents.export(sys.argv[2])
+    first.close()
+    begun.append(time.perf_counter())
+    QTimer.singleShot(0, close_second)  # after what the first window's end has left to do
+
+def close_second():
+    print("held up for", time.perf_counter() - begun[0])
+    second.close()
+
+QTimer.singleShot(500, close_first)
+napari.run()
+"""
+
+
+@pytest.mark.viewer
+def test_an_export_holds_up_no_other_viewer_and_is_written_in_the_end(tmp_path, ramp):
+    with Project.create(tmp_path / "p.zarr") as project:
+        project.add_image("a", ramp(40, 50), "yx")
+    paths = [str(tmp_path / name) for name in ("p.zarr", "out.zarr")]
+    command = [sys.executable, "-c", SECOND_VIEWER, *paths]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout.split()[-1]) < 2
+    assert not list(validate(tmp_path / "out.zarr"))

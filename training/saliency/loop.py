@@ -12,7 +12,7 @@ import math
 import os
 import platform
 import time
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +30,7 @@ from training.saliency.objectives import Objective, create_objective
 from training.saliency.team import ALONE, Team, synchronised
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -102,8 +102,6 @@ def train(
     ConfigError
         If batches cannot be shared evenly among the processes, or the loss is not finite.
     """
-    if recipe.deterministic:
-        _be_deterministic()
     folder.mkdir(parents=True, exist_ok=True)
     flipped = exchanged(len(examples), recipe.flip, recipe.seed)
     if team.leads:
@@ -119,7 +117,8 @@ def train(
     record["processes"] = team.size
     wrapped = team.wrap(model, device)
     stepped = torch.compile(wrapped) if recipe.compile else wrapped
-    with _writer(folder, wanted=tensorboard and team.leads) as writer:
+    writing = _writer(folder, wanted=tensorboard and team.leads)
+    with kernels(deterministic=recipe.deterministic), writing as writer:
         for epoch in range(record["epochs_done"], recipe.pre_epochs + recipe.epochs):
             phase = objective if epoch >= recipe.pre_epochs else create_objective(recipe, pre=True)
             # Dropout and the triplet loss draw from torch's global generators.
@@ -216,11 +215,23 @@ def _autocast(recipe: Recipe, device: str) -> AbstractContextManager[Any]:
     return torch.autocast(torch.device(device).type, dtype=torch.bfloat16)
 
 
-def _be_deterministic() -> None:
-    """Have torch take deterministic kernels, and warn where there is none."""
+@contextmanager
+def kernels(*, deterministic: bool) -> Iterator[None]:
+    """Have torch take deterministic kernels meanwhile if asked to, and warn where there is none."""
+    if not deterministic:
+        yield
+        return
+    before = torch.are_deterministic_algorithms_enabled()
+    warned = torch.is_deterministic_algorithms_warn_only_enabled()
+    tried = torch.backends.cudnn.benchmark
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.backends.cudnn.benchmark = False
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before, warn_only=warned)
+        torch.backends.cudnn.benchmark = tried
 
 
 def _take_up(

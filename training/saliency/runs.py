@@ -14,7 +14,7 @@ from training.data.store import MappedSet, cache_folder
 from training.kept import keep_scores, kept_scores
 from training.saliency.feed import Examples, feature_examples, image_examples
 from training.saliency.labels import split
-from training.saliency.loop import Trained, train
+from training.saliency.loop import Trained, kernels, train
 from training.saliency.network import FINEST
 from training.saliency.readout import CAP, Reader, chance, fit_reader, score
 from training.saliency.team import ALONE, Team
@@ -167,12 +167,13 @@ def run(recipe: Recipe, tests: Sequence[TestSet], place: Place) -> dict[str, Any
     todo = [t for t in tests if t.title not in known.get("scores", {})]
     if not todo:
         return known
-    trained, held_out = _trained(recipe, place)
+    with kernels(deterministic=recipe.deterministic):
+        trained, held_out = _trained(recipe, place)
 
-    def make() -> dict[str, Any]:
-        return _score(recipe, place, trained, fit_reader(trained, held_out, place.device), todo)
+        def make() -> dict[str, Any]:
+            return _score(recipe, place, trained, fit_reader(trained, held_out, place.device), todo)
 
-    return place.team.from_leader(make)
+        return place.team.from_leader(make)
 
 
 def _score(

@@ -63,7 +63,7 @@ class ProjectView(QWidget):
             (None, None),
             ("Save model…", self.ask_save_model),
             ("Load model…", self.ask_load_model),
-            ("Forget what was learnt", self.reset_model_requested.emit),
+            ("Forget what was learnt…", self.reset_model_requested.emit),
             (None, None),
             ("Open project…", self.ask_open),
             ("Close project", self.close_requested.emit),
@@ -119,9 +119,20 @@ class ProjectView(QWidget):
             Of the image.
         """
         text = f"Remove {name} from the project, with its strokes and its prediction?"
+        return self._confirm("Remove image", text)
+
+    def confirm_forgetting(self) -> bool:
+        """Ask whether all that was learnt is to go: nothing brings it back but learning again."""
+        text = (
+            "Forget what was learnt, with its predictions and the names of kinds? Strokes are "
+            "kept. To keep the model, save it first."
+        )
+        return self._confirm("Forget what was learnt", text)
+
+    def _confirm(self, title: str, text: str) -> bool:
         choices = QMessageBox.StandardButton
         answer = QMessageBox.question(
-            self, "Remove image", text, choices.Yes | choices.Cancel, choices.Cancel
+            self, title, text, choices.Yes | choices.Cancel, choices.Cancel
         )
         return bool(answer == choices.Yes)
 
