@@ -96,7 +96,7 @@ def _one_side(net: Callable[[Tensor], Sequence[Tensor]], rgb: Tensor) -> Sequenc
     return net(rgb)
 
 
-def _always_hold(head: Head, sampler: PixelSampler, seed: int) -> Anchor:
+def _always_hold(head: Head, sampler: PixelSampler, seed: int, *_: object) -> Anchor:
     """Hold the perceptron where nobody painted, on a single plane as well."""
     from napari_cas.engine.anchor import Anchor
 
@@ -151,6 +151,7 @@ VARIANTS: Mapping[str, Variant] = {
     ),
     "looked at from one side": Variant(replaced={f"{_QUICK}.from_two_sides": _one_side}),
     "no varied copies": Variant(replaced={f"{_TRAINER}.COPIES": 0}),
+    "no composites": Variant(replaced={f"{_TRAINER}.make_composites": _nothing}),
     "held on one plane, too": Variant(replaced={f"{_TRAINER}.hold_on": _always_hold}),
     "never held": Variant(replaced={f"{_TRAINER}.hold_on": _nothing}),
     "no closed form": Variant(Config(fit=FitConfig(learning_rate=RATE)), _FROM_RANDOM),
@@ -171,6 +172,9 @@ VARIANTS: Mapping[str, Variant] = {
     "cross-entropy, true names": Variant(method=cross_entropy),
     "cross-entropy, true names, every pixel painted": Variant(method=cross_entropy, dense=True),
     "cross-entropy, true names, varied copies": Variant(method=_copies_by_name),
+    "cross-entropy, true names, composites": Variant(
+        method=partial(cross_entropy, composites=True)
+    ),
     "cross-entropy, true names, images enlarged twice": Variant(
         method=partial(cross_entropy, enlarge=2)
     ),

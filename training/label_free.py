@@ -20,9 +20,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_cas.config import Enlargement
+    from napari_cas.engine.composites import Consistency
+    from napari_cas.engine.painting import PaintedTile
     from napari_cas.engine.sources import ArraySource
     from napari_cas.engine.trainer import Trainer
     from napari_cas.models import QuickModel
+    from napari_cas.protocol import Box
 
 Images: TypeAlias = "Sequence[NDArray[np.uint8]]"
 Painted: TypeAlias = "Sequence[NDArray[np.int32]]"
@@ -67,6 +70,7 @@ def cross_entropy(
     seed: int,
     *,
     copies: int = 0,
+    composites: bool = False,
     enlarge: Enlargement = 1,
 ) -> Learnt:
     """Train the same head on the same features and pixels as ours, with cross-entropy.
@@ -77,6 +81,8 @@ def cross_entropy(
         As for every `Method`.
     copies : int
         Varied copies of the painted images that it learns from, too.
+    composites : bool
+        Whether it learns from composites of the painted images as ours does.
     enlarge : {1, 2, 4}
         How many times larger the network sees images.
     """
@@ -86,13 +92,15 @@ def cross_entropy(
     spec = ModelSpec(channels=classes, enlarge=enlarge)
     config = Config(model=spec, fit=fit, seed=seed)
     trainer, sources = _trainer(config, images, painted)
-    _train_by_name(trainer, sources, copies)
+    _train_by_name(trainer, sources, copies, composites=composites)
     fitted = time.perf_counter()
     labels = [_apply(trainer, image) for image in others]
     return Learnt(labels, fitted - start, time.perf_counter() - fitted)
 
 
-def _train_by_name(trainer: Trainer, sources: Sequence[ArraySource], copies: int) -> None:
+def _train_by_name(
+    trainer: Trainer, sources: Sequence[ArraySource], copies: int, *, composites: bool
+) -> None:
     """Minimise cross-entropy of the painted ids with ours' sampler, optimiser and schedule."""
     import torch
     from torch.nn import functional as nnf
@@ -106,12 +114,17 @@ def _train_by_name(trainer: Trainer, sources: Sequence[ArraySource], copies: int
     model.head.standardise(torch.cat([sampler.features, sampler.probes]))
     optimiser = trainer.learner.optimiser
     model.train()
+    penalty = None
     for step in range(STEPS * ROUNDS):
+        if composites and step and not step % STEPS:
+            penalty = _consistency(trainer, tiles, step // STEPS)
         batch = sampler.batch(step)
         # The batch numbers its regions afresh, from their numbers in the sampler, plus one.
         ids = sampler.ids.to(batch.inputs.device)[batch.regions.ids - 1]
         names = ids[batch.regions.index[0].long()] - 1
         loss = nnf.cross_entropy(model.head(batch.inputs), names)
+        if penalty is not None:
+            loss = loss + penalty(step)
         optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         cooling = 0.55 + 0.45 * math.cos(math.pi * (step % STEPS) / STEPS)
@@ -119,6 +132,19 @@ def _train_by_name(trainer: Trainer, sources: Sequence[ArraySource], copies: int
             group["lr"] = trainer.learner.learning_rate * group.get("pace", 1.0) * cooling
         optimiser.step()
     model.eval()
+
+
+def _consistency(trainer: Trainer, tiles: Sequence[PaintedTile], rounds: int) -> Consistency | None:
+    """Return the penalty of composites, as ours has it."""
+    from napari_cas.engine.composites import Consistency, how_many, make_composites
+
+    model, seed = _quick(trainer), trainer.config.seed
+
+    def predict(tile: PaintedTile, box: Box) -> NDArray[np.float32]:
+        return trainer.predict(tile.source, tile.plane, box).probabilities
+
+    made = make_composites(model, tiles, predict, trainer.cache, seed, how_many(rounds))
+    return None if made is None else Consistency(model.head, made, seed)
 
 
 def _quick(trainer: Trainer) -> QuickModel:

@@ -10,14 +10,18 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from napari_cas.engine.coarse import Coarse
+from napari_cas.engine.composites import Consistency
 from napari_cas.engine.device import generator
 from napari_cas.engine.discriminant import Discriminant, discriminate
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari_cas.engine.composites import Composites
     from napari_cas.engine.sampling import PixelSampler
     from napari_cas.models.quick import Head
 
-_WEIGHT = 1.0
+_WEIGHT, _BESIDE_COMPOSITES = 1.0, 0.3
 _PIXELS = 512
 
 
@@ -77,13 +81,44 @@ def _as_before(head: Head, sampler: PixelSampler, channel: Tensor) -> Tensor:
     return torch.from_numpy(columns)
 
 
-def hold_on(head: Head, sampler: PixelSampler, seed: int) -> Anchor | None:
-    """Return what keeps the perceptron from spoiling images that nobody painted; None on one plane.
+def hold_on(
+    head: Head, sampler: PixelSampler, seed: int, composites: Composites | None = None
+) -> Penalties | None:
+    """Return what keeps the perceptron from spoiling pixels that nobody painted.
 
     What separates strokes of one plane better there mostly does so beside them, too: there the
-    perceptron is free. Across images it fits each image's own light. docs/loss.md has figures.
+    linear map does not hold the perceptron. Across images it fits each image's own light.
+    docs/loss.md has figures.
+
+    Parameters
+    ----------
+    head : Head
+        Whose linear map is final.
+    sampler : PixelSampler
+        What is painted.
+    seed : int
+        Seed of the draws.
+    composites : Composites, optional
+        This round's (:mod:`napari_cas.engine.composites`).
     """
-    return Anchor(head, sampler.probes, seed) if sampler.planes > 1 else None
+    parts: list[Anchor | Consistency] = []
+    if sampler.planes > 1:
+        weight = _WEIGHT if composites is None else _BESIDE_COMPOSITES
+        parts.append(Anchor(head, sampler.probes, seed, weight))
+    if composites is not None:
+        parts.append(Consistency(head, composites, seed))
+    return Penalties(parts) if parts else None
+
+
+class Penalties:
+    """The sum of some penalties."""
+
+    def __init__(self, parts: Sequence[Anchor | Consistency]) -> None:
+        self._parts = parts
+
+    def __call__(self, step: int) -> Tensor:
+        """Return the penalty of one step."""
+        return torch.stack([part(step) for part in self._parts]).sum()
 
 
 class Anchor:
@@ -101,10 +136,12 @@ class Anchor:
         (Q, D) features of random pixels.
     seed : int
         Seed of the draws.
+    weight : float
+        Factor.
     """
 
-    def __init__(self, head: Head, probes: Tensor, seed: int) -> None:
-        self._head, self._probes, self._seed = head, probes, seed
+    def __init__(self, head: Head, probes: Tensor, seed: int, weight: float = _WEIGHT) -> None:
+        self._head, self._probes, self._seed, self._weight = head, probes, seed, weight
         with torch.no_grad():
             self._target = torch.softmax(head.linear(probes), dim=1)
 
@@ -114,4 +151,4 @@ class Anchor:
         chosen = torch.randint(len(self._probes), (_PIXELS,), generator=rng)
         chosen = chosen.to(self._probes.device)
         logits = self._head(self._probes[chosen])
-        return _WEIGHT * F.cross_entropy(logits, self._target[chosen])
+        return self._weight * F.cross_entropy(logits, self._target[chosen])

@@ -13,6 +13,11 @@ from napari_cas.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from napari_cas.config import Config
+
+SMALLEST = 128
+"""Side of the smallest tiles in pixels, however little memory there is."""
+
 
 def available_devices() -> tuple[str, ...]:
     """Return the device names that would work here, the best first, "cpu" always among them."""
@@ -91,3 +96,12 @@ def is_out_of_memory(error: BaseException) -> bool:
         return True
     text = str(error).lower()
     return isinstance(error, RuntimeError) and any(phrase in text for phrase in _OUT_OF_MEMORY)
+
+
+def sizes_of(config: Config) -> tuple[int, int, int]:
+    """Return crop, batch and tile size: what memory must suffice for."""
+    tile = config.predict.tile_size
+    if config.model.name == "quick" and config.model.enlarge > 2:
+        # Of usual tiles the network would see 8 million pixels.
+        tile = max(SMALLEST, tile // 128 * 64)
+    return config.fit.crop_size, config.fit.batch_size, tile

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from napari_cas.losses import cas_terms
 from napari_cas.protocol import LossPoint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from napari_cas.config import LossConfig
     from napari_cas.engine.sampling import Batch
@@ -26,6 +27,7 @@ _STATE = frozenset({"step", "exp_avg", "exp_avg_sq"})
 """What AdamW keeps of a parameter."""
 _CLIP = 5.0
 _RECOVERIES = 3
+_FLAT = 0.02
 
 
 @dataclass
@@ -165,3 +167,14 @@ def _recover(learner: Learner, good: Snapshot, times: int) -> None:
     learner.warnings.append(
         f"The loss was not finite; training went on with learning rate {learner.learning_rate:g}."
     )
+
+
+def is_flat(losses: Sequence[LossPoint]) -> bool:
+    """Tell whether the last quarter of a round is hardly better than the second."""
+    quarter = len(losses) // 4
+    if quarter < 2:
+        return False
+    totals = [p.total for p in losses]
+    second = statistics.fmean(totals[quarter : 2 * quarter])
+    last = statistics.fmean(totals[-quarter:])
+    return second - last < _FLAT * max(abs(second), 0.05)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -10,10 +9,11 @@ import torch
 
 from napari_cas.engine import checkpoint
 from napari_cas.engine.anchor import hold_on, start_from_discriminant
+from napari_cas.engine.composites import how_many, make_composites
 from napari_cas.engine.crops import CropSampler
-from napari_cas.engine.device import is_out_of_memory, resolve_device
+from napari_cas.engine.device import SMALLEST, is_out_of_memory, resolve_device, sizes_of
 from napari_cas.engine.features import FeatureCache
-from napari_cas.engine.fit import Learner, fit
+from napari_cas.engine.fit import Learner, fit, is_flat
 from napari_cas.engine.mixed import sentence
 from napari_cas.engine.painting import (
     PaintedTile,
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from napari_cas.config import Config
+    from napari_cas.engine.composites import Composites
     from napari_cas.engine.discriminant import Discriminant
     from napari_cas.engine.mixed import Mixed
     from napari_cas.engine.sources import Source
@@ -46,10 +47,8 @@ if TYPE_CHECKING:
 STEPS_PER_ROUND = 100
 _FEWEST_STEPS = 5
 _SURVEY = 4
-_SMALLEST = 128
 _PREDICTED = 1 << 28
 _STILL = 0.005
-_FLAT = 0.02
 _ENOUGH, _ALONE = 400, 600
 """Steps of the quick network on the same paint, of several planes and of a single one. Varied
 copies have long come in by then. On a single plane, where nothing holds the perceptron, textures
@@ -106,7 +105,7 @@ class Trainer:
         self._mixed: tuple[Mixed, ...] = ()
         self._said: set[str] = set()
         self._alike: tuple[Alike, ...] = ()
-        self._starved = ""
+        self._starved, self._alone = "", True
         self._take_sizes()
 
     @classmethod
@@ -161,13 +160,13 @@ class Trainer:
     def reconfigure(self, config: Config) -> None:
         """Go on with other settings for the same network."""
         before, self.config = self.config, config
-        if _sizes(config) != _sizes(before):  # else those that memory suffices for stay
+        if sizes_of(config) != sizes_of(before):  # else those that memory suffices for stay
             self._take_sizes()
         if config.fit.learning_rate != before.fit.learning_rate:
             self.learner.learning_rate = config.fit.learning_rate or self.model.learning_rate
 
     def _take_sizes(self) -> None:
-        self._crop, self._batch, self._tile = _sizes(self.config)
+        self._crop, self._batch, self._tile = sizes_of(self.config)
 
     def _logits(self, inputs: torch.Tensor) -> torch.Tensor:
         if isinstance(self.model, QuickModel):
@@ -247,11 +246,11 @@ class Trainer:
         )
 
     def _has_settled(self, losses: Sequence[LossPoint], moved: float) -> bool:
-        still = moved < _STILL and _is_flat(losses)
+        still = moved < _STILL and is_flat(losses)
         if not isinstance(self.model, QuickModel):
             return still
         steps = self.learner.step - self._since
-        return steps >= _ALONE if self.learner.penalty is None else still and steps >= _ENOUGH
+        return steps >= _ALONE if self._alone else still and steps >= _ENOUGH
 
     def forget_images(self) -> None:
         """Drop what is remembered of images: others may come under their names."""
@@ -268,9 +267,9 @@ class Trainer:
         self.forget_images()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-        if max(self._crop, self._tile) > _SMALLEST:
-            self._crop = max(_SMALLEST // 2, self._crop // 64 * 32)
-            self._tile = max(_SMALLEST, self._tile // 128 * 64)
+        if max(self._crop, self._tile) > SMALLEST:
+            self._crop = max(SMALLEST // 2, self._crop // 64 * 32)
+            self._tile = max(SMALLEST, self._tile // 128 * 64)
         elif self._batch > 1 and not isinstance(self.model, QuickModel):
             self._batch //= 2
         else:
@@ -319,8 +318,27 @@ class Trainer:
         sampler.settle(self._found.group, varied=self._found.varied)
         self._copies = sampler.copies
         self._alike = sampler.alike()
-        self.learner.penalty = hold_on(self.model.head, sampler, self.config.seed)
+        self._alone = sampler.planes == 1
+        # The first answer comes without, for haste.
+        hidden = sampler.copies and not self._found.varied  # by another light or side
+        some = self.learner.step and not self._alone and not hidden
+        made = self._composites(self.model, tiles, sampler) if some else None
+        self.learner.penalty = hold_on(self.model.head, sampler, self.config.seed, made)
         return sampler
+
+    def _composites(
+        self, model: QuickModel, tiles: Sequence[PaintedTile], sampler: PixelSampler
+    ) -> Composites | None:
+        """Return this round's composites."""
+        since = self._since if sampler.digest == self._digest else self.learner.step
+        return make_composites(
+            model,
+            tiles,
+            lambda tile, box: self._predict_once(tile.source, tile.plane, box).probabilities,
+            self.cache,
+            self.config.seed,
+            how_many(-(-(self.learner.step - since) // STEPS_PER_ROUND)),
+        )
 
     def _part_mixed(self, sampler: PixelSampler, head: Head) -> None:
         """Take regions that show two kinds as two, and say so once."""
@@ -358,40 +376,23 @@ class Trainer:
         """Predict a box of a plane, in smaller tiles where memory runs out."""
         check_channels(self.in_channels, source.channels, source.name)
         self.model.eval()
-        # Features stay true while a network learns; what it says does not.
-        cache = self.cache if isinstance(self.model, QuickModel) else self._predicted
         while True:
             try:
-                return predict_box(
-                    self.model,
-                    source,
-                    plane,
-                    box,
-                    self._tile,
-                    cache,
-                    smooth=self.config.predict.follow_edges,
-                    skip_below=self.config.predict.skip_below,
-                )
+                return self._predict_once(source, plane, box)
             except (MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error) or not self._shrink():
                     raise
 
-
-def _sizes(config: Config) -> tuple[int, int, int]:
-    """Return crop, batch and tile size: what memory must suffice for."""
-    tile = config.predict.tile_size
-    if config.model.name == "quick" and config.model.enlarge > 2:
-        # Of usual tiles the network would see 8 million pixels.
-        tile = max(_SMALLEST, tile // 128 * 64)
-    return config.fit.crop_size, config.fit.batch_size, tile
-
-
-def _is_flat(losses: Sequence[LossPoint]) -> bool:
-    """Whether the last quarter of a round is hardly better than the second."""
-    quarter = len(losses) // 4
-    if quarter < 2:
-        return False
-    totals = [p.total for p in losses]
-    second = statistics.fmean(totals[quarter : 2 * quarter])
-    last = statistics.fmean(totals[-quarter:])
-    return second - last < _FLAT * max(abs(second), 0.05)
+    def _predict_once(self, source: Source, plane: Plane, box: Box) -> Prediction:
+        # Features stay true while a network learns; what it says does not.
+        cache = self.cache if isinstance(self.model, QuickModel) else self._predicted
+        return predict_box(
+            self.model,
+            source,
+            plane,
+            box,
+            self._tile,
+            cache,
+            smooth=self.config.predict.follow_edges,
+            skip_below=self.config.predict.skip_below,
+        )

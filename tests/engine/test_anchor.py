@@ -4,6 +4,7 @@ import torch
 
 from napari_cas.config import ModelSpec
 from napari_cas.engine.anchor import Anchor, hold_on, start_from_discriminant
+from napari_cas.engine.composites import Composites, Consistency
 from napari_cas.engine.features import FeatureCache
 from napari_cas.engine.painting import painted_tiles
 from napari_cas.engine.sampling import PixelSampler
@@ -101,7 +102,17 @@ def test_a_head_without_a_map_gets_one_though_the_paint_is_known(model, first):
 def test_only_across_planes_the_perceptron_is_held(model, first):
     assert hold_on(model.head, first, 0) is None
     two = sampler_of(model, strokes(TRUTH), strokes(TRUTH))
-    assert isinstance(hold_on(model.head, two, 0), Anchor)
+    held = hold_on(model.head, two, 0)
+    assert held(3) == Anchor(model.head, two.probes, 0)(3)
+
+
+def test_composites_take_most_of_the_linear_map_s_place(model):
+    two = sampler_of(model, strokes(TRUTH), strokes(TRUTH))
+    model.head.standardise(two.features)
+    made = Composites(two.probes, torch.zeros(len(two.probes), dtype=torch.int64))
+    held = hold_on(model.head, two, 0, made)
+    apart = Anchor(model.head, two.probes, 0, 0.3)(3) + Consistency(model.head, made, 0)(3)
+    assert held(3).item() == pytest.approx(apart.item())
 
 
 def test_at_the_start_nothing_pulls(model, first):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from napari_cas.engine import anchor, discriminant, sampling, trainer
+from napari_cas.engine import anchor, composites, discriminant, sampling, trainer
 from napari_cas.models import quick
 from training import bench_ablation
 from training.bench_ablation import VARIANTS, describe, measure
@@ -33,13 +33,14 @@ def two_stripes(monkeypatch):
         "held on one plane, too",
         "every pixel painted",
         "cross-entropy, true names, varied copies",
+        "cross-entropy, true names, composites",
     ],
 )
 def test_each_variant_learns_two_areas_and_leaves_nothing_behind(two_stripes, variant):
     assert measure("rwtd", variant, 0, 1) > 0.7
     assert trainer.start_from_discriminant is anchor.start_from_discriminant
     assert trainer.hold_on is anchor.hold_on
-    assert trainer._is_flat.__module__ == "napari_cas.engine.trainer"
+    assert trainer.make_composites is composites.make_composites
     assert sampling.group_alike.__module__ == "napari_cas.engine.alike"
 
 
