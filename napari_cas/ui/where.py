@@ -163,21 +163,6 @@ def canvas_size(viewer: ViewerModel) -> NDArray[np.float64]:
     return np.asarray(size[-2:], dtype=np.float64)
 
 
-def bare_brush(viewer: ViewerModel) -> None:
-    """Take away the box that napari 0.9 draws under the circle that shows the brush.
-
-    Parameters
-    ----------
-    viewer : ViewerModel
-        Once a brush was in the hand, the box stays: a black spot on what is being painted. Where
-        no layer is left in sight it is drawn first, from memory of those that were removed, which
-        ends the process.
-    """
-    overlays = getattr(getattr(viewer, "canvas", None), "overlays", {})
-    if "_brush_circle" in overlays:
-        overlays["_brush_circle"].box = False
-
-
 def seen(viewer: ViewerModel, frame: Frame) -> Box:
     """Return the box of pixels that the camera sees, also beyond the plane.
 

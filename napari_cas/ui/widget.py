@@ -20,7 +20,6 @@ from napari_cas.ui.intents import Intents
 from napari_cas.ui.keys import KeyBindings
 from napari_cas.ui.layers import LayerAdapter
 from napari_cas.ui.panel import Panel
-from napari_cas.ui.where import bare_brush
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -69,7 +68,6 @@ class AnnotationWidget(QWidget):
         if executor is None:
             self.intents.recall_machine()
         self._follow_theme()
-        bare_brush(self.viewer)
         threading.Thread(target=_import_ahead, name="napari-cas imports", daemon=True).start()
         _panels.add(self)
         # Should Qt delete the panel without any of the events below, no process may be left behind.

@@ -173,16 +173,6 @@ def test_what_is_being_exported_is_written_before_the_window_ends_the_process(
     assert not list(validate(tmp_path / "out.zarr"))
 
 
-def test_no_box_is_drawn_under_the_brush(widget, model_viewer):
-    overlays = getattr(getattr(model_viewer, "canvas", None), "overlays", {})
-    brush = overlays.get("_brush_circle")
-    if brush is None:
-        pytest.skip("this napari draws the brush otherwise")
-    # Whether what the box is drawn from still exists depends on the machine: it is never drawn.
-    assert not brush.box
-    assert type(brush)().box
-
-
 SECOND_VIEWER = """
 import sys, time
 import napari
