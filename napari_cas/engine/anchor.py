@@ -47,6 +47,9 @@ def start_from_discriminant(head: Head, sampler: PixelSampler, *, known: bool) -
     varied = None
     if sampler.copies:
         varied = head.standardised(sampler.varied), sampler.varied_count
+    coarse = None
+    if sampler.planes == 1:
+        coarse = Coarse(sampler.deepest, head.standardised(sampler.probes))
     found = discriminate(
         head.standardised(sampler.features),
         sampler.count,
@@ -55,7 +58,7 @@ def start_from_discriminant(head: Head, sampler: PixelSampler, *, known: bool) -
         sampler.neighbours * head.scale,
         len(head.linear_bias),
         varied,
-        Coarse(sampler.deepest, head.standardised(sampler.probes)),
+        coarse,
     )
     if known and bool(head.linear_weight.any()):
         return found

@@ -31,7 +31,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from napari_cas.engine.device import generator
 from napari_cas.engine.sources import neighbours
-from napari_cas.engine.variations import Variation
+from napari_cas.engine.variations import Variation, from_side
 from napari_cas.models.pyramid import gather, indices
 from napari_cas.protocol import Box
 
@@ -259,8 +259,7 @@ class _View(NamedTuple):
     def of(self, array: NDArray[Any]) -> NDArray[Any]:
         """Return it of a patch (C, h, w)."""
         part = array[:, self.y : self.y + self.side, self.x : self.x + self.side]
-        seen = part[..., ::-1] if self.mirrored else part
-        return np.rot90(seen, self.turns, axes=(1, 2))
+        return from_side(part, self.turns, mirrored=self.mirrored)
 
 
 def _light(channels: int, rng: np.random.Generator) -> Variation:

@@ -11,7 +11,7 @@ What it is worth: ``python -m training bench ablation``, the table in docs/loss.
 from __future__ import annotations
 
 import zlib
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -74,9 +74,8 @@ class Variation(NamedTuple):
         """Return the copy (C, h', w') of an image (C, h, w) on the 0–255 scale."""
         unit = image / 255.0
         light = np.sign(unit) * np.abs(unit) ** self.gamma * self.gain[:, None, None] + self.offset
-        seen = light[..., ::-1] if self.mirrored else light
-        turned = np.rot90(seen, self.turns, axes=(1, 2))
-        return np.asarray(np.clip(turned * 255.0, *RANGE), np.float32)
+        seen = from_side(light, self.turns, mirrored=self.mirrored)
+        return np.asarray(np.clip(seen * 255.0, *RANGE), np.float32)
 
     def move(
         self, y: NDArray[np.intp], x: NDArray[np.intp], shape: tuple[int, int]
@@ -88,6 +87,11 @@ class Variation(NamedTuple):
         for _ in range(self.turns):
             y, x, height, width = width - 1 - x, y, width, height
         return y, x
+
+
+def from_side(array: NDArray[Any], turns: int, *, mirrored: bool) -> NDArray[Any]:
+    """Return an array (C, h, w), mirrored if asked for and then turned so many quarters."""
+    return np.rot90(array[..., ::-1] if mirrored else array, turns, axes=(1, 2))
 
 
 def shared_out(tiles: int, planes: int, copies: int) -> list[tuple[int, int]]:

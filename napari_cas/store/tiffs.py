@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import weakref
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import zarr
 
@@ -18,10 +18,14 @@ from napari_cas.store.pictures import jpeg_error
 from napari_cas.store.rasters import known_pixels, marker
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     import numpy as np
     from numpy.typing import NDArray
+    from tifffile import TiffFile
+
+_Answer = TypeVar("_Answer")
 
 LAZY_BYTES = 256 << 20
 """TIFF files with more pixels than this stay on disk."""
@@ -127,15 +131,13 @@ def opacity_of(path: str | Path) -> tuple[int, int] | None:
     tuple of int, or None
         None where the file names no opacity, or cannot be read.
     """
-    import tifffile
 
-    try:
-        with tifffile.TiffFile(path) as file:
-            series = file.series[0]
-            index = _alpha(series)
-            return None if index is None else (index, int(series.keyframe.samplesperpixel))
-    except Exception:  # tifffile raises whatever the damage leads to; the pixels are here already
-        return None
+    def ask(file: TiffFile) -> tuple[int, int] | None:
+        series = file.series[0]
+        index = _alpha(series)
+        return None if index is None else (index, int(series.keyframe.samplesperpixel))
+
+    return _of_header(path, ask, None)
 
 
 def palette_of(path: str | Path) -> NDArray[np.uint8] | None:
@@ -152,13 +154,7 @@ def palette_of(path: str | Path) -> NDArray[np.uint8] | None:
         As :func:`napari_cas.store.palettes.palette` returns it; None, too, where the file cannot be
         read.
     """
-    import tifffile
-
-    try:
-        with tifffile.TiffFile(path) as file:
-            return palette(file, file.series[0])
-    except Exception:  # tifffile raises whatever the damage leads to; the pixels are here already
-        return None
+    return _of_header(path, lambda file: palette(file, file.series[0]), None)
 
 
 def said_of_axes(path: str | Path, shape: tuple[int, ...]) -> tuple[str, tuple[str, ...]]:
@@ -179,21 +175,31 @@ def said_of_axes(path: str | Path, shape: tuple[int, ...]) -> tuple[str, tuple[s
     names : tuple of str
         One for each channel, or none.
     """
+    nothing: tuple[str, tuple[str, ...]] = "", ()
+
+    def ask(file: TiffFile) -> tuple[str, tuple[str, ...]]:
+        # Of the others no axis has a name, and each of their pages would have to be looked at.
+        if not any(getattr(file, f"is_{kind}") for kind in _NAMING):
+            return nothing
+        series = file.series[0]
+        axes = series.axes.lower().replace("s", "c")
+        known = set(axes) <= set("tczyx") and len(set(axes)) == len(axes)
+        if tuple(series.shape) != shape or not known:
+            return nothing
+        return axes, _tiff_metadata(file)[2]
+
+    return _of_header(path, ask, nothing)
+
+
+def _of_header(path: str | Path, ask: Callable[[TiffFile], _Answer], otherwise: _Answer) -> _Answer:
+    """Return what an open TIFF answers, or something else where the file cannot be read."""
     import tifffile
 
     try:
         with tifffile.TiffFile(path) as file:
-            # Of the others no axis has a name, and each of their pages would have to be looked at.
-            if not any(getattr(file, f"is_{kind}") for kind in _NAMING):
-                return "", ()
-            series = file.series[0]
-            axes = series.axes.lower().replace("s", "c")
-            known = set(axes) <= set("tczyx") and len(set(axes)) == len(axes)
-            if tuple(series.shape) != shape or not known:
-                return "", ()
-            return axes, _tiff_metadata(file)[2]
+            return ask(file)
     except Exception:  # tifffile raises whatever the damage leads to; the pixels are here already
-        return "", ()
+        return otherwise
 
 
 def _check_claim(claimed: int, path: Path) -> None:
