@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from napari_cas.engine.anchor import Anchor
     from napari_cas.engine.appearances import Painted as Regions
     from napari_cas.engine.discriminant import Discriminant
     from napari_cas.engine.sampling import PixelSampler
@@ -66,8 +65,11 @@ def _random_start(head: Head, sampler: PixelSampler, **_: object) -> Discriminan
 
     if not head.out.weight.any():
         nn.init.xavier_normal_(head.out.weight)
-    channel = sampler.group * 0
-    return Discriminant(head.linear_weight, head.linear_bias, channel, sampler.group, varied=True)
+    weight, bias = head.linear_weight, head.linear_bias
+    nothing = weight.new_zeros(0)
+    return Discriminant(
+        weight, bias, sampler.group * 0, sampler.group, varied=True, centre=nothing, noise=nothing
+    )
 
 
 def _believe(painted: Regions, *_: object) -> Tensor:
@@ -94,13 +96,6 @@ def _one_step(learner: Any, batch: Any, loss: LossConfig, _: int) -> Iterator[Lo
 def _one_side(net: Callable[[Tensor], Sequence[Tensor]], rgb: Tensor) -> Sequence[Tensor]:
     """Look at the image as it is, and not turned by half as well."""
     return net(rgb)
-
-
-def _always_hold(head: Head, sampler: PixelSampler, seed: int, *_: object) -> Anchor:
-    """Hold the perceptron where nobody painted, on a single plane as well."""
-    from napari_cas.engine.anchor import Anchor
-
-    return Anchor(head, sampler.probes, seed)
 
 
 def _copies_by_name(images: Images, painted: Painted, others: Images, seed: int) -> Learnt:
@@ -134,7 +129,8 @@ class Variant(NamedTuple):
 EQ_1 = LossConfig(discriminator="squared", uniformer="squared", alpha=0.1)
 _FROM_RANDOM = {
     f"{_TRAINER}.start_from_discriminant": _random_start,
-    f"{_TRAINER}.hold_on": _nothing,
+    f"{_TRAINER}.learn_borders": _nothing,
+    f"{_TRAINER}.Anchor": _nothing,
 }
 _FIRST = Config(fit=FitConfig(max_rounds=1))
 _ONE_STEP = {f"{_TRAINER}.fit": _one_step}
@@ -146,14 +142,11 @@ VARIANTS: Mapping[str, Variant] = {
     "the first answer, deepest features believed": Variant(_FIRST, _ONE_STEP | _BELIEVED),
     "deepest features believed": Variant(replaced=_BELIEVED),
     "4 rounds": Variant(Config(fit=FitConfig(max_rounds=4))),
-    "all 12 rounds": Variant(
-        replaced={f"{_TRAINER}._ENOUGH": float("inf"), f"{_TRAINER}._ALONE": float("inf")}
-    ),
+    "all 12 rounds": Variant(replaced={f"{_TRAINER}._ENOUGH": float("inf")}),
     "looked at from one side": Variant(replaced={f"{_QUICK}.from_two_sides": _one_side}),
     "no varied copies": Variant(replaced={f"{_TRAINER}.COPIES": 0}),
     "no composites": Variant(replaced={f"{_TRAINER}.make_composites": _nothing}),
-    "held on one plane, too": Variant(replaced={f"{_TRAINER}.hold_on": _always_hold}),
-    "never held": Variant(replaced={f"{_TRAINER}.hold_on": _nothing}),
+    "never held": Variant(replaced={f"{_TRAINER}.Anchor": _nothing}),
     "no closed form": Variant(Config(fit=FitConfig(learning_rate=RATE)), _FROM_RANDOM),
     "no closed form, loss of Eq. 1": Variant(
         Config(loss=EQ_1, fit=FitConfig(learning_rate=RATE)), _FROM_RANDOM

@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
+    from torch import Tensor
 
     from napari_cas.config import Enlargement
-    from napari_cas.engine.composites import Consistency
+    from napari_cas.engine.composites import Composites
     from napari_cas.engine.painting import PaintedTile
     from napari_cas.engine.sources import ArraySource
     from napari_cas.engine.trainer import Trainer
@@ -44,6 +45,9 @@ Method: TypeAlias = "Callable[[Images, Painted, Images, int], Learnt]"
 
 RATE = 1e-2
 """Step size that suits cross-entropy from a random start best, of 1e-3, 2e-3, 1e-2."""
+
+_COMPOSED = 512
+"""Pixels of composites in each step of cross-entropy."""
 
 STEPS, ROUNDS = 100, 6
 """Optimiser steps of cross-entropy: rounds of as many steps, each with its own cooling, as ours."""
@@ -114,17 +118,17 @@ def _train_by_name(
     model.head.standardise(torch.cat([sampler.features, sampler.probes]))
     optimiser = trainer.learner.optimiser
     model.train()
-    penalty = None
+    made = None
     for step in range(STEPS * ROUNDS):
         if composites and step and not step % STEPS:
-            penalty = _consistency(trainer, tiles, step // STEPS)
+            made = _composites(trainer, tiles, step // STEPS)
         batch = sampler.batch(step)
         # The batch numbers its regions afresh, from their numbers in the sampler, plus one.
         ids = sampler.ids.to(batch.inputs.device)[batch.regions.ids - 1]
         names = ids[batch.regions.index[0].long()] - 1
         loss = nnf.cross_entropy(model.head(batch.inputs), names)
-        if penalty is not None:
-            loss = loss + penalty(step)
+        if made is not None:
+            loss = loss + _consistency(trainer, made, step)
         optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         cooling = 0.55 + 0.45 * math.cos(math.pi * (step % STEPS) / STEPS)
@@ -134,17 +138,29 @@ def _train_by_name(
     model.eval()
 
 
-def _consistency(trainer: Trainer, tiles: Sequence[PaintedTile], rounds: int) -> Consistency | None:
-    """Return the penalty of composites, as ours has it."""
-    from napari_cas.engine.composites import Consistency, how_many, make_composites
-
-    model, seed = _quick(trainer), trainer.config.seed
+def _composites(trainer: Trainer, tiles: Sequence[PaintedTile], rounds: int) -> Composites | None:
+    """Make composites, as ours does."""
+    from napari_cas.engine.composites import how_many, make_composites
 
     def predict(tile: PaintedTile, box: Box) -> NDArray[np.float32]:
         return trainer.predict(tile.source, tile.plane, box).probabilities
 
-    made = make_composites(model, tiles, predict, trainer.cache, seed, how_many(rounds))
-    return None if made is None else Consistency(model.head, made, seed)
+    seed = trainer.config.seed
+    return make_composites(_quick(trainer), tiles, predict, trainer.cache, seed, how_many(rounds))
+
+
+def _consistency(trainer: Trainer, composites: Composites, step: int) -> Tensor:
+    """Return the penalty for calling a pixel of a composite otherwise than where it comes from."""
+    import torch
+    from torch.nn import functional as nnf
+
+    from napari_cas.engine.device import generator
+
+    rng = generator(trainer.config.seed, step)
+    chosen = torch.randint(len(composites.channel), (_COMPOSED,), generator=rng)
+    chosen = chosen.to(composites.features.device)
+    logits = _quick(trainer).head(composites.features[chosen])
+    return nnf.cross_entropy(logits, composites.channel.to(logits.device)[chosen])
 
 
 def _quick(trainer: Trainer) -> QuickModel:

@@ -10,18 +10,14 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from napari_cas.engine.coarse import Coarse
-from napari_cas.engine.composites import Consistency
 from napari_cas.engine.device import generator
-from napari_cas.engine.discriminant import Discriminant, discriminate
+from napari_cas.engine.discriminant import Discriminant, discriminate, with_borders
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from napari_cas.engine.composites import Composites
     from napari_cas.engine.sampling import PixelSampler
     from napari_cas.models.quick import Head
 
-_WEIGHT, _BESIDE_COMPOSITES = 1.0, 0.3
 _PIXELS = 512
 
 
@@ -84,52 +80,46 @@ def _as_before(head: Head, sampler: PixelSampler, channel: Tensor) -> Tensor:
     return torch.from_numpy(columns)
 
 
-def hold_on(
-    head: Head, sampler: PixelSampler, seed: int, composites: Composites | None = None
-) -> Penalties | None:
-    """Return what keeps the perceptron from spoiling pixels that nobody painted.
-
-    What separates strokes of one plane better there mostly does so beside them, too: there the
-    linear map does not hold the perceptron. Across images it fits each image's own light.
-    docs/loss.md has figures.
+@torch.no_grad()
+def learn_borders(
+    head: Head, sampler: PixelSampler, found: Discriminant, composites: Composites
+) -> None:
+    """Set the head's linear map to what separates the painted regions beside borders, too.
 
     Parameters
     ----------
     head : Head
-        Whose linear map is final.
+        Changed in place. Appearances keep the channels in which the head puts them now.
     sampler : PixelSampler
-        What is painted.
-    seed : int
-        Seed of the draws.
-    composites : Composites, optional
-        This round's (:mod:`napari_cas.engine.composites`).
+        Settled: what `found` was found from.
+    found : Discriminant
+        As found from the paint.
+    composites : Composites
+        This round's.
     """
-    parts: list[Anchor | Consistency] = []
-    if sampler.planes > 1:
-        weight = _WEIGHT if composites is None else _BESIDE_COMPOSITES
-        parts.append(Anchor(head, sampler.probes, seed, weight))
-    if composites is not None:
-        parts.append(Consistency(head, composites, seed))
-    return Penalties(parts) if parts else None
-
-
-class Penalties:
-    """The sum of some penalties."""
-
-    def __init__(self, parts: Sequence[Anchor | Consistency]) -> None:
-        self._parts = parts
-
-    def __call__(self, step: int) -> Tensor:
-        """Return the penalty of one step."""
-        return torch.stack([part(step) for part in self._parts]).sum()
+    order = _as_before(head, sampler, found.channel)
+    kind = torch.argsort(order)[composites.channel]
+    known = kind < len(found.centre)
+    if not known.any():
+        return
+    weight, bias = with_borders(
+        found,
+        head.standardised(sampler.varied),
+        sampler.varied_count,
+        head.standardised(composites.features[known.to(composites.features.device)]),
+        kind[known],
+    )
+    head.linear_weight[order[: len(weight)]] = weight
+    head.linear_bias[order[: len(bias)]] = bias
 
 
 class Anchor:
     """Penalty for leaving the linear map at pixels that nobody painted.
 
     Cross-entropy between its probabilities and the head's at random pixels: the perceptron may say
-    more about painted pixels than the linear map, at no price elsewhere. Whether that is worth it
-    is measured by ``python -m training bench ablation``; see docs/loss.md.
+    more about painted pixels than the linear map, at no price elsewhere. Free, it would fit each
+    image's own light, and a single image's strokes. Whether that is worth it is measured by
+    ``python -m training bench ablation``; see docs/loss.md.
 
     Parameters
     ----------
@@ -139,12 +129,10 @@ class Anchor:
         (Q, D) features of random pixels.
     seed : int
         Seed of the draws.
-    weight : float
-        Factor.
     """
 
-    def __init__(self, head: Head, probes: Tensor, seed: int, weight: float = _WEIGHT) -> None:
-        self._head, self._probes, self._seed, self._weight = head, probes, seed, weight
+    def __init__(self, head: Head, probes: Tensor, seed: int) -> None:
+        self._head, self._probes, self._seed = head, probes, seed
         with torch.no_grad():
             self._target = torch.softmax(head.linear(probes), dim=1)
 
@@ -154,4 +142,4 @@ class Anchor:
         chosen = torch.randint(len(self._probes), (_PIXELS,), generator=rng)
         chosen = chosen.to(self._probes.device)
         logits = self._head(self._probes[chosen])
-        return self._weight * F.cross_entropy(logits, self._target[chosen])
+        return F.cross_entropy(logits, self._target[chosen])

@@ -2,12 +2,11 @@
 
 Strokes lie inside of things. What the network's coarse levels say beside a border, where what is on
 either side blends, they never teach. So pieces of painted tiles are cut out along random lines and
-pasted onto others (CutMix [1]_, as consistency for segmentation [2]_). What is on either side of
-such a border is no secret: the network says it, looking at the tiles as they are, and learns to say
-the same of the composite, in another light and from another side as well. Only what it is sure of
-is learnt, half of it beside the new borders.
-
-On a single painted plane there are none: what is wrong on it would be learnt as its own proof.
+pasted onto others (CutMix [1]_, which French et al. [2]_ use for segmentation), in another light
+and from another side. What is on either side of such a border is no secret: the network says it,
+looking at the tiles as they are. How far pixels of the composite are off their kind then joins the
+noise of Fisher's discriminant (:func:`napari_cas.engine.discriminant.with_borders`). Only what the
+network is sure of counts, half of it beside the new borders.
 
 No name is needed: what it says are channels. What it is worth: ``python -m training bench
 ablation``, docs/loss.md, "Borders".
@@ -27,9 +26,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import torch
 from scipy import ndimage
-from torch.nn import functional as F  # noqa: N812
 
-from napari_cas.engine.device import generator
 from napari_cas.engine.sources import neighbours
 from napari_cas.engine.variations import Variation, from_side
 from napari_cas.models.pyramid import gather, indices
@@ -44,16 +41,15 @@ if TYPE_CHECKING:
     from napari_cas.engine.features import FeatureCache
     from napari_cas.engine.painting import PaintedTile
     from napari_cas.models.pyramid import Pyramid
-    from napari_cas.models.quick import Head, QuickModel
+    from napari_cas.models.quick import QuickModel
     from napari_cas.protocol import Plane
 
 _PER_ROUND, _MOST = 8, 40
 _PATCHES = 16
 _SIDE, _SMALLEST = 256, 32
-_PIXELS = 1500
+_PIXELS = 400
 _NEAR = 12
 _SURE = 0.9
-_STEP = 512
 _SCALES = (4.0, 40.0)
 _EXPOSURE = 0.5
 """Deviation of the logarithm of a gain that all channels share. Varied copies of the paint vary
@@ -294,29 +290,3 @@ def _places(
     anywhere = rng.integers(inside.size, size=_PIXELS // 2)
     y, x = np.unravel_index(np.concatenate([near, anywhere]), inside.shape)
     return y, x
-
-
-class Consistency:
-    """Penalty for calling a pixel of a composite otherwise than where it comes from.
-
-    Parameters
-    ----------
-    head : Head
-        What learns.
-    composites : Composites
-        Of this round.
-    seed : int
-        Seed of the draws.
-    """
-
-    def __init__(self, head: Head, composites: Composites, seed: int) -> None:
-        self._head, self._seed = head, seed
-        self._features = composites.features
-        self._channel = composites.channel.to(composites.features.device)
-
-    def __call__(self, step: int) -> Tensor:
-        """Return the penalty of one step."""
-        rng = generator(self._seed, step)
-        chosen = torch.randint(len(self._channel), (_STEP,), generator=rng)
-        chosen = chosen.to(self._channel.device)
-        return F.cross_entropy(self._head(self._features[chosen]), self._channel[chosen])

@@ -69,6 +69,9 @@ class Discriminant(NamedTuple):
         (R,) int64: the number that regions of one plane share which are taken as one, from 0.
     varied : bool
         Whether it was found from varied copies.
+    centre, noise : Tensor
+        (K, D) and (D, D), float64: what it was found from, the appearances' mean features and the
+        noise around them.
     """
 
     weight: Tensor
@@ -76,6 +79,8 @@ class Discriminant(NamedTuple):
     channel: Tensor
     group: Tensor
     varied: bool
+    centre: Tensor
+    noise: Tensor
 
 
 class _Found(NamedTuple):
@@ -129,13 +134,51 @@ def discriminate(
         lost = (_judge(found, features, count) - _judge(other, features, count)).nanmean()
         use = not lost > _HIDDEN
         found = other if use else found
-    if coarse is None or bool((plane != plane[0]).any()):
-        weight, bias = _solve(found, channels)
-    else:
-        weight, bias = _as_borne_out(found, channels, coarse)
+    if coarse is not None and bool((plane == plane[0]).all()):
+        found = _as_borne_out(found, channels, coarse)
+    weight, bias = _solve(found, channels)
     device = features.device
-    channel = found.appearances.number[found.group]
-    return Discriminant(weight.to(device), bias.to(device), channel, found.group, use)
+    number, noise = found.appearances
+    centre = centres(found.painted.means, number)
+    return Discriminant(
+        weight.to(device), bias.to(device), number[found.group], found.group, use, centre, noise
+    )
+
+
+def with_borders(
+    found: Discriminant, features: Tensor, count: Tensor, beside: Tensor, kind: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Find the linear map that tells the same regions apart beside borders, too.
+
+    How far pixels of composites are off their kind's centre joins the noise.
+
+    Parameters
+    ----------
+    found : Discriminant
+        Of the painted regions.
+    features, count : Tensor
+        What it was found from: (P, D) standardised features of painted pixels, sorted by region,
+        and the (R,) pixels of each.
+    beside : Tensor
+        (Q, D) standardised features of pixels of composites; Q > 0.
+    kind : Tensor
+        (Q,) int64: the appearance of each, as numbered in `found.channel`.
+
+    Returns
+    -------
+    Tensor
+        Weight (K, D) of the K appearances, float32, on the device of `features`.
+    Tensor
+        Their bias (K,).
+    """
+    off = beside.cpu().double().clamp(-OUTSIDE, OUTSIDE) - found.centre[kind]
+    # By the root of its pixels: alike, what is rare and often wrong would count too much; by its
+    # pixels, it would not count at all.
+    share = torch.bincount(kind).double().rsqrt()[kind]
+    noise = found.noise + off.T @ (off * (share / share.sum())[:, None])
+    some, region = _few_per_group(features, count, torch.arange(len(count)))
+    weight, bias = _scaled(found.centre, noise, some, found.channel[region])
+    return weight.float().to(features.device), bias.float().to(features.device)
 
 
 def _find(
@@ -180,25 +223,35 @@ def planes_of(group: Tensor, plane: Tensor) -> Tensor:
     return found
 
 
-def _as_borne_out(found: _Found, channels: int, coarse: Coarse) -> tuple[Tensor, Tensor]:
-    """Return the map that believes the deepest features as far as the whole plane bears out."""
+def _as_borne_out(found: _Found, channels: int, coarse: Coarse) -> _Found:
+    """Doubt the deepest features as far as the whole plane bears out."""
     number, noise = found.appearances
     noises = [doubted(noise, coarse.deepest, doubt) for doubt in DOUBTS]
-    maps = [_solve(found._replace(appearances=Appearances(number, n)), channels) for n in noises]
+    tried = [found._replace(appearances=Appearances(number, n)) for n in noises]
     unpainted = coarse.unpainted.cpu()
     values = unpainted[:, coarse.deepest].clamp(-OUTSIDE, OUTSIDE)
-    return maps[most_explained(values, [unpainted @ w.T + b for w, b in maps])]
+    maps = [_solve(one, channels) for one in tried]
+    return tried[most_explained(values, [unpainted @ w.T + b for w, b in maps])]
 
 
 def _solve(found: _Found, channels: int) -> tuple[Tensor, Tensor]:
     """Return weight (M, D) and bias (M,) of the linear map between the centres of appearances."""
     painted, (appearance, noise), _ = found
-    weight, bias = linear(centres(painted.means, appearance), noise)
-    heat = temperature(painted.features @ weight.T + bias, appearance[painted.region])
+    centre = centres(painted.means, appearance)
+    weight, bias = _scaled(centre, noise, painted.features, appearance[painted.region])
     full = torch.zeros(channels, weight.shape[1])
     low = torch.full((channels,), _UNUSED)
-    full[: len(weight)], low[: len(weight)] = (weight * heat).float(), (bias * heat).float()
+    full[: len(weight)], low[: len(weight)] = weight.float(), bias.float()
     return full, low
+
+
+def _scaled(
+    centre: Tensor, noise: Tensor, features: Tensor, appearance: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return the map between centres (K, D) that is as sure as painted pixels bear out."""
+    weight, bias = linear(centre, noise)
+    heat = temperature(features @ weight.T + bias, appearance)
+    return weight * heat, bias * heat
 
 
 def _few_per_group(features: Tensor, count: Tensor, group: Tensor) -> tuple[Tensor, Tensor]:

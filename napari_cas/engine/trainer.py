@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 
 from napari_cas.engine import checkpoint
-from napari_cas.engine.anchor import hold_on, start_from_discriminant
+from napari_cas.engine.anchor import Anchor, learn_borders, start_from_discriminant
 from napari_cas.engine.composites import how_many, make_composites
 from napari_cas.engine.crops import CropSampler
 from napari_cas.engine.device import SMALLEST, is_out_of_memory, resolve_device, sizes_of
@@ -49,10 +49,9 @@ _FEWEST_STEPS = 5
 _SURVEY = 4
 _PREDICTED = 1 << 28
 _STILL = 0.005
-_ENOUGH, _ALONE = 400, 600
-"""Steps of the quick network on the same paint, of several planes and of a single one. Varied
-copies have long come in by then. On a single plane, where nothing holds the perceptron, textures
-get better for as long, and natural images no more than a little worse."""
+_ENOUGH = 400
+"""Steps of the quick network on the same paint, at least: varied copies have come in by then, and
+most composites."""
 
 
 class RoundResult(NamedTuple):
@@ -105,7 +104,7 @@ class Trainer:
         self._mixed: tuple[Mixed, ...] = ()
         self._said: set[str] = set()
         self._alike: tuple[Alike, ...] = ()
-        self._starved, self._alone = "", True
+        self._starved = ""
         self._take_sizes()
 
     @classmethod
@@ -247,10 +246,8 @@ class Trainer:
 
     def _has_settled(self, losses: Sequence[LossPoint], moved: float) -> bool:
         still = moved < _STILL and is_flat(losses)
-        if not isinstance(self.model, QuickModel):
-            return still
         steps = self.learner.step - self._since
-        return steps >= _ALONE if self._alone else still and steps >= _ENOUGH
+        return still and (steps >= _ENOUGH or not isinstance(self.model, QuickModel))
 
     def forget_images(self) -> None:
         """Drop what is remembered of images: others may come under their names."""
@@ -318,12 +315,13 @@ class Trainer:
         sampler.settle(self._found.group, varied=self._found.varied)
         self._copies = sampler.copies
         self._alike = sampler.alike()
-        self._alone = sampler.planes == 1
         # The first answer comes without, for haste.
         hidden = sampler.copies and not self._found.varied  # by another light or side
-        some = self.learner.step and not self._alone and not hidden
-        made = self._composites(self.model, tiles, sampler) if some else None
-        self.learner.penalty = hold_on(self.model.head, sampler, self.config.seed, made)
+        if self.learner.step and not hidden:
+            made = self._composites(self.model, tiles, sampler)
+            if made is not None:
+                learn_borders(self.model.head, sampler, self._found, made)
+        self.learner.penalty = Anchor(self.model.head, sampler.probes, self.config.seed)
         return sampler
 
     def _composites(

@@ -3,8 +3,8 @@ import pytest
 import torch
 
 from napari_cas.config import ModelSpec
-from napari_cas.engine.anchor import Anchor, hold_on, start_from_discriminant
-from napari_cas.engine.composites import Composites, Consistency
+from napari_cas.engine.anchor import Anchor, learn_borders, start_from_discriminant
+from napari_cas.engine.composites import Composites
 from napari_cas.engine.features import FeatureCache
 from napari_cas.engine.painting import painted_tiles
 from napari_cas.engine.sampling import PixelSampler
@@ -99,20 +99,50 @@ def test_a_head_without_a_map_gets_one_though_the_paint_is_known(model, first):
     assert model.head.linear_weight.any()
 
 
-def test_only_across_planes_the_perceptron_is_held(model, first):
-    assert hold_on(model.head, first, 0) is None
-    two = sampler_of(model, strokes(TRUTH), strokes(TRUTH))
-    held = hold_on(model.head, two, 0)
-    assert held(3) == Anchor(model.head, two.probes, 0)(3)
+@pytest.fixture
+def two(model):
+    """Return a sampler of two painted images, and what was found from them, in the model's head."""
+    sampler = sampler_of(model, strokes(TRUTH), strokes(TRUTH))
+    model.head.standardise(sampler.features)
+    return sampler, start_from_discriminant(model.head, sampler, known=False)
 
 
-def test_composites_take_most_of_the_linear_map_s_place(model):
-    two = sampler_of(model, strokes(TRUTH), strokes(TRUTH))
-    model.head.standardise(two.features)
-    made = Composites(two.probes, torch.zeros(len(two.probes), dtype=torch.int64))
-    held = hold_on(model.head, two, 0, made)
-    apart = Anchor(model.head, two.probes, 0, 0.3)(3) + Consistency(model.head, made, 0)(3)
-    assert held(3).item() == pytest.approx(apart.item())
+def composed(model, sampler, off):
+    """Return painted pixels, each feature `off` by so much at random, in the channels they have."""
+    noise = torch.randn(sampler.features.shape, generator=torch.Generator().manual_seed(0))
+    channel = model.head(sampler.features).argmax(1)
+    return Composites(sampler.features + off * noise / model.head.scale, channel)
+
+
+@torch.no_grad()
+def test_composites_change_the_map_and_leave_kinds_in_their_channels(model, two):
+    for buffer in (model.head.linear_weight, model.head.linear_bias):
+        buffer.copy_(buffer.roll(1, 0).flip(0))
+    before, weight = labels_of(model, 5), model.head.linear_weight.clone()
+    off = torch.zeros(weight.shape[1])
+    off[: weight.shape[1] // 2] = 3
+    learn_borders(model.head, *two, composed(model, two[0], off))
+    assert (labels_of(model, 5) == before).mean() > 0.95
+    after = model.head.linear_weight
+    assert (weight.square().sum(1) > 0).equal(after.square().sum(1) > 0)
+    half = [w[:, off > 0].square().sum() / w.square().sum() for w in (weight, after)]
+    assert half[1] < 0.5 * half[0]
+
+
+@torch.no_grad()
+def test_channels_that_nothing_painted_shows_say_nothing(model, two):
+    unused = int((model.head.linear_weight.square().sum(1) == 0).nonzero()[0])
+    made = composed(model, two[0], torch.ones(1))
+    before = model.head.linear_weight.clone()
+    learn_borders(model.head, *two, made._replace(channel=made.channel * 0 + unused))
+    assert torch.equal(model.head.linear_weight, before)
+    some = made.channel.clone()
+    some[::2] = unused
+    learn_borders(model.head, *two, made._replace(channel=some))
+    mixed = model.head.linear_weight.clone()
+    rest = Composites(made.features[1::2], made.channel[1::2])
+    learn_borders(model.head, *two, rest)
+    torch.testing.assert_close(model.head.linear_weight, mixed)
 
 
 def test_at_the_start_nothing_pulls(model, first):

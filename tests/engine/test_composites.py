@@ -5,8 +5,6 @@ import torch
 from napari_cas.config import Config, FitConfig, ModelSpec
 from napari_cas.engine import composites, trainer
 from napari_cas.engine.composites import (
-    Composites,
-    Consistency,
     cut_patches,
     how_many,
     make_composites,
@@ -61,7 +59,7 @@ def test_pixels_of_composites_are_called_what_they_are_where_they_come_from(mode
     image, step = ramp()
     made = make_composites(model, [tile_of(image)], says(step), FeatureCache(), 0, 6)
     assert made.features.shape == (len(made.channel), sum(model.head.widths))
-    assert len(made.channel) == 6 * 1500  # all is sure
+    assert len(made.channel) == 6 * 400  # all is sure
     # What a pixel looks like is among its finest features, wherever it was turned to.
     finest = made.features[:, : model.head.widths[0]].double()
     together = torch.corrcoef(torch.cat([finest, made.channel[:, None]], 1).T)[-1, :-1]
@@ -92,7 +90,7 @@ def test_light_differs_from_one_composite_to_the_next_but_not_within(model):
     image, step = ramp()
     made = make_composites(model, [tile_of(image)], says(step), FeatureCache(), 0, 6)
     finest = made.features[:, 0].double()
-    means = [float(part.mean()) for part in finest.split(1500)]
+    means = [float(part.mean()) for part in finest.split(400)]
     assert np.std(means) > 0.05
 
 
@@ -172,24 +170,6 @@ def test_masks_take_a_quarter_to_three_quarters_in_large_and_small_areas():
     assert max(borders) > 4 * min(borders) > 0
 
 
-def test_saying_otherwise_costs_and_pulls_back(model):
-    image, step = ramp()
-    made = make_composites(model, [tile_of(image)], says(step), FeatureCache(), 0, 2)
-    head = create_model(ModelSpec(channels=CHANNELS), in_channels=3).head
-    head.standardise(made.features)
-    penalty = Consistency(head, made, 0)
-    optimiser = torch.optim.AdamW(head.parameters(), lr=1e-2)
-    before = penalty(0).item()
-    assert before == pytest.approx(np.log(CHANNELS), abs=1e-4)
-    for k in range(60):
-        optimiser.zero_grad()
-        penalty(k).backward()
-        optimiser.step()
-    assert penalty(0).item() < 0.2 * before
-    assert penalty(1).item() != penalty(2).item()
-    assert penalty(1).item() == Consistency(head, made, 0)(1).item()
-
-
 def test_composites_come_after_the_first_answer_and_more_with_each_round(monkeypatch):
     counts = []
 
@@ -216,15 +196,8 @@ def test_composites_come_after_the_first_answer_and_more_with_each_round(monkeyp
     alone = Trainer(config, 3)
     for _ in range(2):
         alone.train(sources[:1])
-    assert len(counts) == 4
+    assert counts[4:] == [8]  # on a single plane, too
 
 
 def test_there_is_a_limit():
     assert [how_many(rounds) for rounds in (0, 1, 2, 5, 100)] == [8, 8, 16, 40, 40]
-
-
-def test_composites_are_pixels_with_channels(model):
-    image, step = ramp()
-    made = make_composites(model, [tile_of(image)], says(step), FeatureCache(), 0, 1)
-    assert isinstance(made, Composites)
-    assert made.channel.dtype == torch.int64

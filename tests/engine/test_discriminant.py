@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from napari_cas.engine.discriminant import OUTSIDE, discriminate
+from napari_cas.engine.discriminant import OUTSIDE, discriminate, with_borders
 
 D, PER = 12, 80
 NONE = torch.zeros(0, D)
@@ -214,3 +214,68 @@ def test_strokes_of_a_pixel_or_two(per, neighbours):
     found = learn(features, plane, neighbours=beside if neighbours else NONE, channels=4)
     assert found.weight.isfinite().all()
     assert labels(found, features[:, 0]).tolist() == found.channel.tolist()
+
+
+def beside(features, kind, blended, seed=3):
+    """Return pixels (Q, D) of kinds (Q,), of which some features are mixed with other kinds'."""
+    generator = torch.Generator().manual_seed(seed)
+    centres = torch.stack([features[kind == k].mean((0, 1)) for k in range(int(kind.max()) + 1)])
+    which = torch.randint(len(centres), (900,), generator=generator)
+    pixels = centres[which] + 0.3 * torch.randn(900, D, generator=generator)
+    share = torch.rand(900, 1, generator=generator)
+    other = centres[torch.randint(len(centres), (900,), generator=generator)]
+    pixels[:, blended] = share * pixels[:, blended] + (1 - share) * other[:, blended]
+    return pixels, which
+
+
+def learn_borders(found, features, pixels, kind):
+    count = torch.full((len(features),), features.shape[1])
+    weight, bias = with_borders(found, features.reshape(-1, D), count, pixels, kind)
+    return found._replace(weight=weight, bias=bias)
+
+
+@pytest.fixture(scope="module")
+def bordered():
+    """Kinds that differ in two more features, which blend beside borders; and what is learnt."""
+    features, kind, plane = images(6)
+    features[..., 4:6] = 2 * features[..., :2]
+    found = learn(features, plane)
+    channel = torch.stack([found.channel[kind == k][0] for k in range(3)])
+    pixels, which = beside(features, kind, slice(4, 6))
+    return features, found, pixels, channel[which]
+
+
+def test_what_blends_beside_borders_has_less_weight(bordered):
+    features, found, pixels, kind = bordered
+    after = learn_borders(found, features, pixels, kind)
+    share = [
+        f.weight[:, 4:6].square().sum() / f.weight[:, :2].square().sum() for f in (found, after)
+    ]
+    assert share[1] < 0.5 * share[0]
+    right = [(labels(f, pixels) == kind).float().mean() for f in (found, after)]
+    assert right[1] > right[0] + 0.03
+    painted = found.channel[:, None]
+    assert (labels(after, features) == painted).float().mean() > 0.9
+
+
+def test_as_many_more_pixels_of_the_same_say_the_same(bordered):
+    features, found, pixels, kind = bordered
+    once = learn_borders(found, features, pixels, kind)
+    twice = learn_borders(found, features, pixels.repeat(2, 1), kind.repeat(2))
+    torch.testing.assert_close(once.weight, twice.weight)
+
+
+def test_rare_kinds_count_by_the_root_of_their_pixels(bordered):
+    features, found, _, _ = bordered
+    # Each of two kinds is off in a feature of its own, one of them at a hundredth of the pixels.
+    kind = torch.tensor([0] * 1000 + [1] * 10)
+    off = torch.zeros(len(kind), D)
+    off[kind == 0, 7], off[kind == 1, 8] = 1.0, 1.0
+    more = learn_borders(found, features, found.centre[kind].float() + off, kind)
+    root = torch.tensor([10.0, 1.0], dtype=torch.float64) / 11
+    expected = found.noise.clone()
+    expected[7, 7] += root[0]
+    expected[8, 8] += root[1]
+    solved = torch.linalg.solve(expected, (found.centre - found.centre.mean(0)).T).T
+    got = more.weight.double()
+    assert torch.allclose(got / got.norm(), solved / solved.norm(), atol=1e-5)

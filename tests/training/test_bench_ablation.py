@@ -17,8 +17,7 @@ def two_stripes(monkeypatch):
     image = rng.normal(90, 10, (64, 96, 3)) + 60.0 * (truth[..., None] == 2)
     item = Labelled("stripes", image.clip(0, 255).astype(np.uint8), truth)
     monkeypatch.setattr(bench_ablation, "singles", lambda *_: iter([item]))
-    for limit in ("_ENOUGH", "_ALONE"):
-        monkeypatch.setattr(trainer, limit, 100)  # a round
+    monkeypatch.setattr(trainer, "_ENOUGH", 100)  # a round
 
 
 @pytest.mark.parametrize(
@@ -30,7 +29,8 @@ def two_stripes(monkeypatch):
         "looked at from one side",
         "alike regions told apart",
         "twins told apart",
-        "held on one plane, too",
+        "never held",
+        "no composites",
         "every pixel painted",
         "cross-entropy, true names, varied copies",
         "cross-entropy, true names, composites",
@@ -39,7 +39,8 @@ def two_stripes(monkeypatch):
 def test_each_variant_learns_two_areas_and_leaves_nothing_behind(two_stripes, variant):
     assert measure("rwtd", variant, 0, 1) > 0.7
     assert trainer.start_from_discriminant is anchor.start_from_discriminant
-    assert trainer.hold_on is anchor.hold_on
+    assert trainer.learn_borders is anchor.learn_borders
+    assert trainer.Anchor is anchor.Anchor
     assert trainer.make_composites is composites.make_composites
     assert sampling.group_alike.__module__ == "napari_cas.engine.alike"
 
