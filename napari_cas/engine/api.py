@@ -11,7 +11,7 @@ import numpy as np
 from napari_cas.config import Config
 from napari_cas.engine.checks import as_image, as_regions, refuse_constant
 from napari_cas.engine.device import set_threads
-from napari_cas.engine.sources import ArraySource, Nickname, shown
+from napari_cas.engine.sources import ArraySource
 from napari_cas.engine.trainer import RoundResult, Trainer
 from napari_cas.errors import (
     CheckpointError,
@@ -163,10 +163,11 @@ def fine_tune(
     sources = _sources(images, regions)
     set_threads()
     trainer = Trainer(config, sources[0].channels if sources else 3)
+    titles = {source.name: source.title for source in sources}
     for done in range(1, config.fit.max_rounds + 1):
         result = trainer.train(sources)
         if progress is not None:
-            alike = tuple(a._replace(image=shown(a.image)) for a in result.alike)
+            alike = tuple(a._replace(image=titles[a.image]) for a in result.alike)
             progress(done, config.fit.max_rounds, result._replace(alike=alike))
         if result.converged:
             break
@@ -194,7 +195,7 @@ def _sources(images: Iterable[ArrayLike], regions: Iterable[ArrayLike]) -> list[
         pixels, name = as_image(_numbers(image, f"images[{i}]"), f"images[{i}]"), f"regions[{i}]"
         refuse_constant(pixels, f"images[{i}]")
         ids = as_regions(_numbers(painted, name, hidden=0), pixels.shape[1:], name)
-        source = ArraySource(Nickname.of(f"{i:06d}", f"images[{i}]"), pixels, ids)
+        source = ArraySource(f"{i:06d}", pixels, ids, title=f"images[{i}]")
         wanted = sources[0].channels if sources else source.channels
         if source.channels != wanted:
             todo = "Convert them to the same kind, or learn from each kind apart."

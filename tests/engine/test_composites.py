@@ -5,7 +5,6 @@ import torch
 from napari_cas.config import Config, FitConfig, ModelSpec
 from napari_cas.engine import composites, trainer
 from napari_cas.engine.composites import (
-    Composites,
     Consistency,
     cut_patches,
     how_many,
@@ -221,10 +220,3 @@ def test_composites_come_after_the_first_answer_and_more_with_each_round(monkeyp
 
 def test_there_is_a_limit():
     assert [how_many(rounds) for rounds in (0, 1, 2, 5, 100)] == [8, 8, 16, 40, 40]
-
-
-def test_composites_are_pixels_with_channels(model):
-    image, step = ramp()
-    made = make_composites(model, [tile_of(image)], says(step), FeatureCache(), 0, 1)
-    assert isinstance(made, Composites)
-    assert made.channel.dtype == torch.int64
