@@ -9,6 +9,7 @@ from napari_cas.cli import files, job, learning, opening, options, outputs
 from napari_cas.config import Config
 from napari_cas.errors import InputError, ProjectFormatError, StorageError
 from napari_cas.store import Project
+from napari_cas.store.root import local_path
 
 if TYPE_CHECKING:
     import argparse
@@ -55,9 +56,10 @@ def _on_files(arguments: argparse.Namespace, console: Console) -> int:
         raise InputError("A map of regions belongs to no image", got=", ".join(left[:5]))
     files.check_axes(arguments.axes)
     config = options.apply(Config(), arguments)
-    where = Path(arguments.project or arguments.output).resolve()
-    if not arguments.project:
-        where = job.unfinished(where)
+    if arguments.project:
+        where = local_path(arguments.project)
+    else:
+        where = job.unfinished(Path(arguments.output).resolve())
     fresh = not arguments.project or not where.exists()  # else others may have added to it
     made = job.begin(
         where, job.key_of_files(pairs, config, arguments.axes), ours=not arguments.project
