@@ -24,6 +24,10 @@ TERMINATED = 143
 """Exit code after SIGTERM, by which batch systems and service managers end a command."""
 
 
+_GOING_ON = (["fine-tune"], ["predict"])
+"""Commands that find what they had finished."""
+
+
 class Terminated(KeyboardInterrupt):
     """SIGTERM has come: whatever Ctrl-C ends tidily, it ends, too."""
 
@@ -52,10 +56,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except CASError as error:
         return _fail(error, error.exit_code, as_json=as_json)
     except KeyboardInterrupt as stopped:
-        word, code = "Interrupted", INTERRUPTED
-        if isinstance(stopped, Terminated):
-            word, code = "Terminated", TERMINATED
-        return _fail(CASError(f"{word}; what was finished is kept"), code, as_json=as_json)
+        code = TERMINATED if isinstance(stopped, Terminated) else INTERRUPTED
+        return _fail(_stopped(code, words), code, as_json=as_json)
     except BrokenPipeError:
         # The reader has gone (`| head`): not our error, and nothing more can be said.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -115,6 +117,15 @@ def _fail(error: CASError, code: int, *, as_json: bool) -> int:
         with suppress(OSError):  # the error may be that nothing can be written there
             print(json.dumps({"error": fields, "exit_code": code}, indent=2), flush=True)
     return code
+
+
+def _stopped(code: int, words: list[str]) -> CASError:
+    """Return what is said when somebody has ended a command."""
+    what = "Terminated" if code == TERMINATED else "Interrupted"
+    if words[:1] not in _GOING_ON:
+        return CASError(what)
+    todo = "Typed again, the same command goes on from there."
+    return CASError(f"{what}; what was finished is kept", todo=todo)
 
 
 def _refused(error: OSError) -> CASError:

@@ -33,7 +33,9 @@ def test_ctrl_c_while_the_program_starts_is_no_traceback(monkeypatch, capsys):
     assert main(["info", "p.zarr", "--json"]) == 130
     out, err = capsys.readouterr()
     assert "Interrupted" in json.loads(out)["error"]["what"]
-    assert err.startswith("napari-cas: Interrupted")
+    assert err == "napari-cas: Interrupted.\n"
+    assert main(["predict", "p.zarr"]) == 130
+    assert capsys.readouterr().err.endswith("Typed again, the same command goes on from there.\n")
 
 
 def test_what_takes_long_to_import_waits_until_errors_are_caught():
