@@ -125,12 +125,13 @@ def refuse_constant(image: NDArray[np.generic], name: str) -> None:
     Raises
     ------
     ImageError
-        If it has only one value beside those that are not a number.
+        If each channel has only one value beside those that are not a number.
     """
-    known = numbers(image)
-    if known.min() == known.max():
+    known = [values for values in map(numbers, image) if values.size]
+    if all(values.min() == values.max() for values in known):
+        got = ", ".join(dict.fromkeys(str(values.flat[0]) for values in known))
         raise ImageError(
-            f"{name} is constant", expected="pixels that differ", got=f"{known.flat[0]} everywhere"
+            f"{name} is constant", expected="pixels that differ", got=f"{got} everywhere"
         )
 
 
