@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_cas.errors import CASError
+from napari_cas.store.files import storing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -104,24 +105,34 @@ def build_parser(words: Sequence[str]) -> tuple[argparse.ArgumentParser, Command
 def main(words: Sequence[str] | None = None) -> int:
     """Run a command; return 0, the exit code of a :class:`CASError`, or 130 if interrupted."""
     words = sys.argv[1:] if words is None else words
+    try:
+        return _run(words)
+    except CASError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        kept = " Finished runs are kept: typed again, it goes on." if "table" in words[:1] else ""
+        print(f"Interrupted.{kept}", file=sys.stderr)
+        return 130
+
+
+def _run(words: Sequence[str]) -> int:
     parser, command = build_parser(words)
     args = parser.parse_args(words)
     if command is None:  # options between the words of a command
         parser.error("name the command first, then its options")
     module = import_module(command.module)
-    try:
-        result: dict[str, Any] = module.run(args)
-    except CASError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        return 130
+    if args.out is not None:  # now: a run may take hours
+        with storing(args.out):
+            args.out.parent.mkdir(parents=True, exist_ok=True)
+            args.out.touch()
+    result: dict[str, Any] = module.run(args)
     text = json.dumps(result, indent=2, ensure_ascii=False)
-    if args.out is not None:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(text + "\n", encoding="utf-8")
     describe = getattr(module, "describe", None)
     print(text if args.json or describe is None else describe(result))
+    if args.out is not None:
+        with storing(args.out):
+            args.out.write_text(text + "\n", encoding="utf-8")
     return 0
 
 

@@ -9,6 +9,7 @@ from napari_cas.cli import files, job, learning, opening, options, outputs
 from napari_cas.config import Config
 from napari_cas.errors import InputError, ProjectFormatError, StorageError
 from napari_cas.store import Project
+from napari_cas.store.root import local_path
 
 if TYPE_CHECKING:
     import argparse
@@ -38,26 +39,14 @@ def fine_tune(arguments: argparse.Namespace, console: Console) -> int:
 
 def _on_files(arguments: argparse.Namespace, console: Console) -> int:
     """Fine-tune on image files and their region maps."""
-    paths = arguments.paths
     opening.refuse("is for a project that has a model", anew=arguments.anew)
-    if not arguments.regions:
-        files.refuse_url(paths, "An image by URL is learnt from with --regions.")
-        raise InputError(
-            "What has been painted? These are images and no project",
-            expected="--regions with one map an image",
-        )
-    if not arguments.output and not arguments.project:
-        raise InputError("Where does the model go?", expected="--output DIR or --project DIR")
-    maps = files.find_images(arguments.regions)
-    pairs = files.pair(files.find_images(paths), maps)
-    left = sorted({*maps} - {regions for _, regions in pairs})
-    if left:
-        raise InputError("A map of regions belongs to no image", got=", ".join(left[:5]))
+    pairs = _pairs(arguments)
     files.check_axes(arguments.axes)
     config = options.apply(Config(), arguments)
-    where = Path(arguments.project or arguments.output).resolve()
-    if not arguments.project:
-        where = job.unfinished(where)
+    if arguments.project:
+        where = local_path(arguments.project)
+    else:
+        where = job.unfinished(Path(arguments.output).resolve())
     fresh = not arguments.project or not where.exists()  # else others may have added to it
     made = job.begin(
         where, job.key_of_files(pairs, config, arguments.axes), ours=not arguments.project
@@ -77,6 +66,24 @@ def _on_files(arguments: argparse.Namespace, console: Console) -> int:
     if not arguments.project:
         job.remove(where)
     return 0
+
+
+def _pairs(arguments: argparse.Namespace) -> list[tuple[str, str]]:
+    """Return image files with their maps of regions; raise where something is missing or left."""
+    if not arguments.regions:
+        files.refuse_url(arguments.paths, "An image by URL is learnt from with --regions.")
+        raise InputError(
+            "What has been painted? These are images and no project",
+            expected="--regions with one map an image",
+        )
+    if not arguments.output and not arguments.project:
+        raise InputError("Where does the model go?", expected="--output DIR or --project DIR")
+    maps = files.find_images(arguments.regions)
+    pairs = files.pair(files.find_images(arguments.paths), maps)
+    left = sorted({*maps} - {regions for _, regions in pairs})
+    if left:
+        raise InputError("A map of regions belongs to no image", got=", ".join(left[:5]))
+    return pairs
 
 
 def export(arguments: argparse.Namespace, console: Console) -> int:

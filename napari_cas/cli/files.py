@@ -220,19 +220,21 @@ def refuse_constant(image: NewImage) -> None:
     """
     source = Source(as_array(image.data), image.axes)
     no_data = image.no_data if source.dtype.kind in "iu" else None
-    seen: set[float] = set()
+    seen: dict[int, set[float]] = {}
     for _, block in source.blocks():
-        values = with_data(block, source.canonical.find("c"), no_data)
-        known = values[~np.isnan(values)] if values.dtype.kind == "f" else values
-        if known.size:
-            seen |= {float(known.min()), float(known.max())}
-        if len(seen) > 1:  # as a rule, at once
-            return
+        for channel, values in enumerate(with_data(block, source.canonical.find("c"), no_data)):
+            known = values[~np.isnan(values)] if values.dtype.kind == "f" else values
+            if known.size:
+                own = seen.setdefault(channel, set())
+                own |= {float(known.min()), float(known.max())}
+                if len(own) > 1:  # as a rule, at once
+                    return
     if seen:  # else it has no data, which whoever takes it says
+        got = ", ".join(dict.fromkeys(f"{min(own):g}" for own in seen.values()))
         raise ImageError(
             f"{image.name} is constant, so nothing in it can be told apart",
             expected="at least two different values",
-            got=f"{seen.pop():g} everywhere",
+            got=f"{got} everywhere",
         )
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_cas.errors import InputError, ProjectFormatError, StorageError
-from napari_cas.store.files import read_json, storing, write_json
+from napari_cas.store.files import read_json, refuse_url, storing, write_json
 from napari_cas.store.models import check_model_folder
 
 if TYPE_CHECKING:
@@ -32,10 +32,11 @@ def check_folder(path: str | Path) -> Path:
     Raises
     ------
     InputError
-        A file is in the way.
+        A file is in the way, or this is a URL.
     StorageError
         The file system will refuse.
     """
+    refuse_url(path, "A result")
     folder = Path(path).resolve()
     there = folder
     with storing(folder):

@@ -31,8 +31,8 @@ examples:
   napari-cas predict --model model new/*.png --output labels
 
 exit codes: 0 done; 1 validate found problems; 2 something given cannot be used;
-3 the worker failed; 4 a bug of ours; 130 interrupted; 143 ended by SIGTERM. With --json,
-what was wrong is on stdout as JSON, too.
+3 the worker failed; 4 a bug of ours; 130 interrupted; 141 nobody reads the output;
+143 ended by SIGTERM. With --json, what was wrong is on stdout as JSON, too.
 'napari-cas COMMAND --help' says more about each."""
 
 

@@ -20,6 +20,7 @@ from napari_cas.errors import (
 )
 from napari_cas.session.projects import free_name
 from napari_cas.store.files import safe_name
+from napari_cas.store.root import local_path
 
 if TYPE_CHECKING:
     import argparse
@@ -81,7 +82,7 @@ def _files(arguments: argparse.Namespace, console: Console) -> int:
     images = files.find_images(arguments.paths)
     output = outputs.check_folder(arguments.output)
     config = options.apply(Config(), arguments)
-    where = Path(arguments.project).resolve() if arguments.project else job.unfinished(output)
+    where = local_path(arguments.project) if arguments.project else job.unfinished(output)
     files.check_axes(arguments.axes)
     key = job.key_of_prediction(images, arguments.model, config, arguments.axes)
     ours = not arguments.project

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from napari_cas.config import Config
-from napari_cas.engine.checks import as_image, as_regions, refuse_constant
+from napari_cas.engine.checks import as_array, as_image, as_list, as_regions, refuse_constant
 from napari_cas.engine.device import set_threads
-from napari_cas.engine.sources import ArraySource, Nickname, shown
+from napari_cas.engine.sources import ArraySource
 from napari_cas.engine.trainer import RoundResult, Trainer
 from napari_cas.errors import (
     CheckpointError,
@@ -21,14 +21,14 @@ from napari_cas.errors import (
     StorageError,
 )
 from napari_cas.protocol import Box
+from napari_cas.store.files import refuse_url
 from napari_cas.store.models import export_model, import_model
 from napari_cas.store.naming import Naming
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Mapping
 
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import ArrayLike
 
     from napari_cas.engine.predict import Prediction
 
@@ -46,17 +46,23 @@ class Model:
         self._naming = naming or Naming()
 
     @property
-    def names(self) -> dict[int, str]:
+    def names(self) -> Mapping[int, str]:
         """Names of labels of predictions, as given in the window or here; saved with the model.
 
-        Assigning raises `InputError` where a label or a name cannot be used. `predict` tells labels
-        of one name apart all the same, for its labels are those of its probabilities.
+        Assign all at once. `InputError` is raised where a label or a name cannot be used. `predict`
+        tells labels of one name apart all the same, for its labels are those of its probabilities.
         """
-        return dict(self._naming.names)
+        return MappingProxyType(self._naming.names)  # of a copy, names[1] = … would be lost
 
     @names.setter
     def names(self, names: Mapping[int, str]) -> None:
-        self._naming.set(names)
+        naming = Naming()
+        naming.set(names)
+        if (last := max(naming.names, default=0)) > self.channels:
+            raise InputError(
+                "No label of this model", expected=f"1 to {self.channels}", got=str(last)
+            )
+        self._naming = naming
 
     @property
     def config(self) -> Config:
@@ -70,7 +76,7 @@ class Model:
 
     def predict(self, image: ArrayLike) -> Prediction:
         """Segment an image; see :func:`predict`."""
-        source = ArraySource("image", as_image(_numbers(image, "image"), "image"))
+        source = ArraySource("image", as_image(as_array(image, "image"), "image"))
         wanted = self._trainer.in_channels
         if source.channels != wanted:
             than, todo = "those the model learnt from", "Use a model of its kind, or convert it."
@@ -95,7 +101,7 @@ class Model:
         """
         tensors, record = self._trainer.save()
         try:
-            export_model(Path(path), tensors, {**record, "names": self._naming.as_json()})
+            export_model(_folder(path), tensors, {**record, "names": self._naming.as_json()})
         except StorageError as error:
             raise CheckpointError(
                 f"The model could not be saved: {error.what}",
@@ -115,7 +121,7 @@ class Model:
         WeightsError
             If the pretrained weights that it builds upon are missing.
         """
-        tensors, record = import_model(Path(path))
+        tensors, record = import_model(_folder(path))
         set_threads()
         return cls(Trainer.restore(tensors, record), Naming(record.get("names")))
 
@@ -160,13 +166,16 @@ def fine_tune(
             got=type(config).__name__,
             todo="Config.model_validate makes one of a dictionary.",
         )
+    if progress is not None and not callable(progress):
+        raise InputError("progress cannot be called", expected="a function", got=repr(progress))
     sources = _sources(images, regions)
     set_threads()
     trainer = Trainer(config, sources[0].channels if sources else 3)
+    titles = {source.name: source.title for source in sources}
     for done in range(1, config.fit.max_rounds + 1):
         result = trainer.train(sources)
         if progress is not None:
-            alike = tuple(a._replace(image=shown(a.image)) for a in result.alike)
+            alike = tuple(a._replace(image=titles[a.image]) for a in result.alike)
             progress(done, config.fit.max_rounds, result._replace(alike=alike))
         if result.converged:
             break
@@ -175,58 +184,31 @@ def fine_tune(
 
 def _sources(images: Iterable[ArrayLike], regions: Iterable[ArrayLike]) -> list[ArraySource]:
     """Return images with their regions, checked."""
-    if getattr(regions, "ndim", None) == 2:  # its rows would be taken for maps
-        raise InputError(
-            "regions is one map",
-            expected="a list of maps, one for each image",
-            got=f"an array of shape {regions.shape}",  # type: ignore[attr-defined]
-            todo="Write fine_tune([image], [regions]).",
-        )
-    images, regions = list(images), list(regions)
+    flat = getattr(images, "ndim", None) == 3  # one image with channels, or planes of a stack
+    images, regions = as_list(images, "images"), as_list(regions, "regions")
     if len(images) != len(regions):
         raise InputError(
             "Images and regions do not pair up",
             expected=f"{len(images)} region maps",
             got=str(len(regions)),
+            todo="Of one image, write fine_tune([image], [regions])." if flat else "",
         )
     sources: list[ArraySource] = []
     for i, (image, painted) in enumerate(zip(images, regions, strict=True)):
-        pixels, name = as_image(_numbers(image, f"images[{i}]"), f"images[{i}]"), f"regions[{i}]"
-        refuse_constant(pixels, f"images[{i}]")
-        ids = as_regions(_numbers(painted, name, hidden=0), pixels.shape[1:], name)
-        source = ArraySource(Nickname.of(f"{i:06d}", f"images[{i}]"), pixels, ids)
+        title, name = f"images[{i}]", f"regions[{i}]"
+        pixels = as_image(as_array(image, title), title)
+        refuse_constant(pixels, title)
+        channels, *size = pixels.shape
+        ids = as_regions(as_array(painted, name, hidden=0), tuple(size), name, channels)
+        source = ArraySource(f"{i:06d}", pixels, ids, title=title)
         wanted = sources[0].channels if sources else source.channels
         if source.channels != wanted:
             todo = "Convert them to the same kind, or learn from each kind apart."
             raise ImageError.of_channels(
-                f"images[{i}]", "images[0]", wanted=wanted, got=source.channels, todo=todo
+                title, "images[0]", wanted=wanted, got=source.channels, todo=todo
             )
         sources.append(source)
     return sources
-
-
-def _numbers(given: ArrayLike, name: str, hidden: float = np.nan) -> NDArray[np.generic]:
-    """Return an array, with `hidden` where a masked one is masked.
-
-    Raises
-    ------
-    InputError
-        It is a path, or no array at all.
-    """
-    if isinstance(given, str | Path):
-        raise InputError(
-            f"{name} is not an array",
-            expected="pixels",
-            got=f"{str(given)!r}",
-            todo="Read the file first, for example by imageio.v3.imread.",
-        )
-    if isinstance(given, np.ma.MaskedArray) and np.ma.is_masked(given):
-        kind = np.result_type(given.dtype, np.float32 if np.isnan(hidden) else given.dtype)
-        return np.where(np.ma.getmaskarray(given), kind.type(hidden), given.data.astype(kind))
-    try:
-        return np.asarray(given)
-    except ValueError as error:  # rows of different lengths
-        raise InputError(f"{name} is not an array", expected="rows of one length") from error
 
 
 def predict(model: Model, image: ArrayLike) -> Prediction:
@@ -262,3 +244,21 @@ def predict(model: Model, image: ArrayLike) -> Prediction:
 def load(path: str | os.PathLike[str]) -> Model:
     """Read a model that :meth:`Model.save` wrote."""
     return Model.load(path)
+
+
+def _folder(path: str | os.PathLike[str]) -> Path:
+    """Return a path as such, whoever has written it in whichever way.
+
+    Raises
+    ------
+    InputError
+        If it is none.
+    """
+    try:
+        text = os.fsdecode(path)
+    except TypeError as error:
+        raise InputError("path is not a path", expected="a folder", got=repr(path)) from error
+    if "\0" in text:
+        raise InputError("path is not a path", expected="no null character", got=repr(text))
+    refuse_url(text, "A model")
+    return Path(text)

@@ -2,17 +2,81 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from napari_cas.engine.preprocess import numbers
-from napari_cas.errors import ImageError, RegionError
+from napari_cas.errors import ImageError, InputError, RegionError
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 _MOST_CHANNELS = 64
+_READ_FIRST = "Read the file first, for example by imageio.v3.imread."
+
+
+def as_list(given: Any, name: str) -> list[ArrayLike]:  # noqa: ANN401
+    """Return a list of arrays that has one for each image.
+
+    Raises
+    ------
+    InputError
+        If it is one array, a path, a dictionary, or nothing that has items.
+    """
+    shape = getattr(given, "shape", ())
+    got, todo = type(given).__name__, ""
+    if len(shape) == 2:  # its rows would be taken for images
+        got, todo = f"one array of shape {tuple(shape)}", "Write fine_tune([image], [regions])."
+    elif isinstance(given, str | os.PathLike):
+        got, todo = repr(os.fspath(given)), _READ_FIRST
+    elif isinstance(given, Mapping):
+        todo = f"Write list({name}.values())."
+    elif _has_items(given):
+        return list(given)
+    raise InputError(
+        f"{name} cannot be used",
+        expected="a list of arrays, one for each image",
+        got=got,
+        todo=todo,
+    )
+
+
+def _has_items(given: Any) -> bool:  # noqa: ANN401
+    """Return whether this can be gone through; arrays of some libraries are no `Iterable`."""
+    try:
+        iter(given)
+    except TypeError:
+        return False
+    return True
+
+
+def as_array(given: ArrayLike, name: str, hidden: float = np.nan) -> NDArray[np.generic]:
+    """Return an array, with `hidden` where a masked one is masked.
+
+    Raises
+    ------
+    InputError
+        If it is a path, or nothing that NumPy can make an array of.
+    """
+    if isinstance(given, str | os.PathLike):
+        got = repr(os.fspath(given))
+        raise InputError(f"{name} is not an array", expected="pixels", got=got, todo=_READ_FIRST)
+    if isinstance(given, np.ma.MaskedArray) and np.ma.is_masked(given):
+        kind = np.result_type(given.dtype, np.float32 if np.isnan(hidden) else given.dtype)
+        return np.where(np.ma.getmaskarray(given), kind.type(hidden), given.data.astype(kind))
+    try:
+        return np.asarray(given.detach().cpu() if isinstance(given, torch.Tensor) else given)
+    except Exception as error:  # whatever the library raises whose array it is
+        ragged = isinstance(error, ValueError) and isinstance(given, list | tuple)
+        raise InputError(
+            f"{name} is not an array",
+            expected="rows of one length" if ragged else "what numpy.asarray takes",
+            got=None if ragged else f"{type(given).__name__} ({error})",
+        ) from error
 
 
 def as_image(image: ArrayLike, name: str) -> NDArray[np.generic]:
@@ -61,17 +125,20 @@ def refuse_constant(image: NDArray[np.generic], name: str) -> None:
     Raises
     ------
     ImageError
-        If it has only one value beside those that are not a number.
+        If each channel has only one value beside those that are not a number.
     """
-    known = numbers(image)
-    if known.min() == known.max():
+    known = [values for values in map(numbers, image) if values.size]
+    if all(values.min() == values.max() for values in known):
+        got = ", ".join(dict.fromkeys(str(values.flat[0]) for values in known))
         raise ImageError(
-            f"{name} is constant", expected="pixels that differ", got=f"{known.flat[0]} everywhere"
+            f"{name} is constant", expected="pixels that differ", got=f"{got} everywhere"
         )
 
 
-def as_regions(regions: ArrayLike, size: tuple[int, ...], name: str) -> NDArray[np.integer]:
-    """Return region ids (Y, X) that fit an image of `size`.
+def as_regions(
+    regions: ArrayLike, size: tuple[int, ...], name: str, channels: int = 1
+) -> NDArray[np.integer]:
+    """Return region ids (Y, X) that fit an image of `size`, which has so many channels.
 
     Raises
     ------
@@ -80,15 +147,22 @@ def as_regions(regions: ArrayLike, size: tuple[int, ...], name: str) -> NDArray[
     """
     array = np.asarray(regions)
     if array.shape != size:
+        first = array.shape == (*size[1:], channels)  # the image's, if its first axis is channels
         raise RegionError(
-            f"{name} does not fit its image", expected=f"shape {size}", got=f"{array.shape}"
+            f"{name} does not fit its image",
+            expected=f"shape {size}",
+            got=f"{array.shape}",
+            todo="Channels come last: numpy.moveaxis(image, 0, -1)." if first else "",
         )
     if array.dtype.kind not in "bui":
+        gaps = array.dtype.kind == "f" and bool(np.isnan(array).any())
         raise RegionError(
             f"{name} has the wrong dtype",
             expected="integers",
-            got=str(array.dtype),
-            todo="Round and convert it, for example with .astype(int).",
+            got=f"{array.dtype}{' with NaN' if gaps else ''}",
+            todo="Convert it, for example with numpy.nan_to_num(…).astype(int)."
+            if gaps
+            else "Round and convert it, for example with .astype(int).",
         )
     if array.dtype.kind == "b":
         array = array.astype(np.uint8)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 
-from napari_cas.engine.sources import shown
 from napari_cas.engine.tiling import grid, overlapping
 from napari_cas.errors import RegionError
 from napari_cas.protocol import Plane
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from napari_cas.protocol import Box
 
 Region: TypeAlias = tuple[str, Plane, int]
-"""Image, plane and painted id."""
+"""Title of an image, plane and painted id: what sentences name."""
 
 _MOST_NAMED = 3
 
@@ -84,6 +83,7 @@ def check_regions(tiles: Sequence[PaintedTile], off_data: Sequence[Region] = ())
 
 def regions_off_data(tiles: Sequence[PaintedTile], sources: Sequence[Source]) -> list[Region]:
     """Return regions that are painted only where there are no data, and therefore do not count."""
+    titles = {source.name: source.title for source in sources}
     off = {
         (source.name, plane, id_)
         for source in sources
@@ -91,13 +91,13 @@ def regions_off_data(tiles: Sequence[PaintedTile], sources: Sequence[Source]) ->
         for id_ in source.off_data(plane, box).tolist()
     }
     seen = {(t.source.name, t.plane, id_) for t in tiles for id_ in np.unique(t.regions).tolist()}
-    return sorted(off - seen)
+    return [(titles[name], plane, id_) for name, plane, id_ in sorted(off - seen)]
 
 
 def name_regions(regions: Sequence[Region]) -> str:
     """Return how a sentence about some regions begins, naming the first of them."""
     named = [
-        f"{id_} of {shown(image)}" + (f", plane {', '.join(map(str, plane))}" if plane else "")
+        f"{id_} of {image}" + (f", plane {', '.join(map(str, plane))}" if plane else "")
         for image, plane, id_ in regions[:_MOST_NAMED]
     ]
     rest = "; …" if len(regions) > _MOST_NAMED else ""

@@ -137,6 +137,7 @@ class PixelSampler:
         self.deepest = model.deepest
         self.mixed: tuple[tuple[str, Plane, int], ...] = ()
         self._names = tuple(names)
+        self._titles = {t.source.name: t.source.title for t in tiles}
         self.digest = digest_of(tiles)
 
     def batch(self, step: int) -> Batch:
@@ -175,10 +176,11 @@ class PixelSampler:
         """Take regions that show two kinds as two from now on."""
         if not mixed:
             return
+        regions = [region for found in mixed for region in found.regions]
+        planes = [self._names[int(self.plane[region])] for region in regions]
         self.mixed = tuple(
-            (*self._names[int(self.plane[region])], int(self.ids[region]))
-            for found in mixed
-            for region in found.regions
+            (self._titles[name], plane, int(self.ids[region]))
+            for region, (name, plane) in zip(regions, planes, strict=True)
         )
         part = _parts(head.standardised(self.features), self.count, mixed)
         known = part.unique()  # type: ignore[no-untyped-call]

@@ -11,7 +11,6 @@ from napari_cas.protocol import Box, Plane
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import Self
 
     from numpy.typing import NDArray
 
@@ -25,7 +24,7 @@ class Image(Protocol):
 
     @property
     def name(self) -> str:
-        """Name, unique among the sources of one fit."""
+        """Name, unique among the sources of one fit: seeds and caches depend on it."""
 
     @property
     def channels(self) -> int:
@@ -48,6 +47,10 @@ class Image(Protocol):
 
 class Source(Image, Protocol):
     """An image of which something may be painted."""
+
+    @property
+    def title(self) -> str:
+        """What sentences for people call it; nothing that is learnt depends on it."""
 
     def painted(self) -> Iterator[tuple[Plane, Box]]:
         """Yield boxes outside of which nothing is painted."""
@@ -95,45 +98,30 @@ def read_stacked(source: Image, plane: Plane, box: Box, reach: int) -> Array:
     return np.concatenate([found[min(max(i, min(found)), max(found))] for i in around])
 
 
-class Nickname(str):
-    """A name under which an image is worked with, while people call it otherwise.
-
-    What is random about an image depends on its name. Images of a list are numbered, and what they
-    teach must not change with how a sentence names them.
-    """
-
-    shown: str
-
-    @classmethod
-    def of(cls, name: str, shown: str) -> Self:
-        """Return `name`, which :func:`shown` calls `shown`."""
-        made = cls(name)
-        made.shown = shown
-        return made
-
-
-def shown(name: str) -> str:
-    """Return what people call the image of this name."""
-    return name.shown if isinstance(name, Nickname) else name
-
-
 class ArraySource:
     """An image in memory, already checked.
 
     Parameters
     ----------
     name : str
-        Any name.
+        Any name: what is random about the image depends on it.
     image : ndarray
         (C, Y, X), any real dtype; NaN where there are no data.
     regions : ndarray, optional
         (Y, X) of integers, 0 where unpainted.
+    title : str, optional
+        What sentences call it; by default its name.
     """
 
     def __init__(
-        self, name: str, image: NDArray[np.generic], regions: NDArray[np.generic] | None = None
+        self,
+        name: str,
+        image: NDArray[np.generic],
+        regions: NDArray[np.generic] | None = None,
+        title: str | None = None,
     ) -> None:
         self.name = name
+        self.title = name if title is None else title
         self._image = image
         self._regions = regions
         self.channels = image.shape[0]
@@ -178,7 +166,7 @@ class EntrySource:
 
     def __init__(self, entry: ImageEntry) -> None:
         self._entry = entry
-        self.name = entry.name
+        self.name = self.title = entry.name
         self.channels = entry.n_channels
         self.depth = entry.planes_shape[-1] if entry.planes_shape else 1
         self.size = entry.plane_size

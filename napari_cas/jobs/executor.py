@@ -8,14 +8,17 @@ sessions never share or resize each other's worker.
 
 from __future__ import annotations
 
+import signal
 import threading
 from concurrent.futures import Future
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol, Self, cast
 
 from napari_cas.errors import CASError, WorkerDiedError, WorkerError
 from napari_cas.jobs import remote
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import TracebackType
 
     from loky import ProcessPoolExecutor
@@ -99,7 +102,7 @@ class LocalExecutor:
         """Hand the job to the pool, or to a new pool if the old one's worker has died."""
         from loky.process_executor import BrokenProcessPool, ShutdownExecutorError
 
-        with self._lock:
+        with self._lock, _deaf_children():
             for _ in range(2):
                 if self._pool is None:
                     self._pool = self._start()
@@ -131,6 +134,27 @@ class LocalExecutor:
                 "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE"),
             },
         )
+
+
+@contextmanager
+def _deaf_children() -> Iterator[None]:
+    """Let processes that begin here not hear Ctrl-C, which reaches all of a terminal's.
+
+    A worker ignores it, but only once its interpreter has started; before, it would die with a
+    traceback. Whoever called hears it still: a signal that one thread blocks goes to another, or
+    comes later.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    from multiprocessing import resource_tracker
+
+    resource_tracker.ensure_running()  # it unblocks the signal as it starts: now, not below
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 _RESTART = "Try again; if it happens again, look for a message of the system about memory."

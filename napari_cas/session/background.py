@@ -58,8 +58,10 @@ def start(
         future.set_result(result)
 
     def fail(error: BaseException) -> None:
-        failed(error)
-        future.set_exception(error)
+        try:
+            failed(error)
+        finally:  # or whoever waits would wait for ever
+            future.set_exception(error)
 
     def run() -> None:
         try:
@@ -82,10 +84,14 @@ class BackgroundSession(Session):
 
     _closings = 0
     """How often the session was closed: what a thread brings after that is not wanted any more."""
+    _made: tuple[Project, ...] = ()
+    """Projects that threads have made, on their way here."""
 
     def close(self) -> None:
         """Save and close the project and end the worker process, as `Session.close` does."""
         self._closings += 1
+        for project in self._made:  # or nobody could paint in it before this process ends
+            project.close()
         super().close()
 
     def create_project_later(
@@ -111,11 +117,13 @@ class BackgroundSession(Session):
 
         def make() -> Project:
             project = projects.create(path, images, said.append, self._progress_later)
-            if closings != self._closings:
-                project.close()  # or nobody could paint in it before this process ends
+            self._made = (*self._made, project)
+            if closings != self._closings:  # while it was made
+                project.close()
             return project
 
         def adopt(project: Project) -> None:
+            self._made = tuple(other for other in self._made if other is not project)
             if closings != self._closings:
                 return
             if before is not None:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_cas.errors import RegionError
+from napari_cas.errors import CASError, RegionError
+from napari_cas.store.sampling import with_data
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,19 +28,30 @@ def trainable(project: Project) -> bool:
 def check(project: Project) -> None:
     """Make sure that there is something to tell apart.
 
-    Reads painted chunks only, and stops at the first plane with two regions.
+    Reads painted chunks only, and as a rule stops at the first plane with two regions.
 
     Raises
     ------
     RegionError
-        Nothing is painted, or no plane has more than one region.
+        Nothing is painted, no plane has more than one region, or where some has, the image is of
+        one value.
     """
-    most = 0
+    most, constant = 0, ""
     for name in project.images:
-        for ids in regions_by_plane(project.image(name)):
-            most = max(most, ids)
-            if most > 1:
-                return
+        entry = project.image(name)
+        most_here = 0
+        for most_here in regions_by_plane(entry):
+            if most_here > 1:
+                break
+        most = max(most, most_here)
+        if most_here > 1 and not is_constant(entry):
+            return
+        constant = name if most_here > 1 else constant
+    if constant:
+        raise RegionError(
+            f"Image {constant!r} is constant where it is painted: nothing there can be told apart",
+            todo="Paint on an image that shows something.",
+        )
     if most == 0:
         raise RegionError(
             "Nothing is painted yet",
@@ -49,6 +61,28 @@ def check(project: Project) -> None:
         "Only one region is painted, and telling apart takes two",
         todo="Start a new region and paint over an area on the same plane that looks different.",
     )
+
+
+def is_constant(entry: ImageEntry) -> bool:
+    """Return whether each channel has one value in all chunks that are painted, beside no data.
+
+    Pixels are looked at only if the range of the image's values is as narrow as that of a constant.
+    """
+    ends = zip(entry.intensity.low, entry.intensity.high, strict=True)
+    if any(high > max(low + 1.0, float(np.nextafter(low, np.inf))) for low, high in ends):
+        return False
+    least, most = np.inf, -np.inf
+    for plane, box in entry.regions.painted_chunks():
+        try:
+            pixels = entry.read(plane, box)
+        except CASError:
+            return False  # the worker says what is wrong with it
+        known = with_data(pixels, 0, entry.intensity.no_data).reshape(len(pixels), -1).astype(float)
+        least = np.fmin(least, np.fmin.reduce(known, axis=1, initial=np.inf))
+        most = np.fmax(most, np.fmax.reduce(known, axis=1, initial=-np.inf))
+        if np.any(least < most):
+            return False
+    return True
 
 
 def regions_by_plane(entry: ImageEntry) -> Iterator[int]:

@@ -44,7 +44,7 @@ class Work:
         self.worker: WorkerInfo | None = None
         self.reports: deque[RoundReport] = deque(maxlen=1000)
         self.alike: tuple[Alike, ...] = ()
-        self._given, self._own = executor, None if executor is None else executor
+        self._given = self._own = executor
         self._chain: RoundChain | None = None
         self._trains = False
         self._tiles: TileQueue | None = None
@@ -234,7 +234,7 @@ class Work:
         self._plane_due = completed and (trained or self._plane_due or huge)
         if self._again:
             self.train_again()
-        elif completed:
+        elif completed or (outcome is Outcome.CANCELLED and self.all_due):  # asked for since
             self._go_on()
         self.update_state()  # not before: between two kinds of work nobody is ready
 
@@ -303,13 +303,8 @@ class Work:
         project, checkpoint = self._session.project, self.checkpoint
         if project is None or checkpoint is None:
             return
-        request = TilesRequest(
-            str(project.path),
-            self._session.config,
-            checkpoint,
-            (),
-            probabilities=self._session.probabilities,
-        )
+        soft = self._session.probabilities
+        request = TilesRequest(str(project.path), self._session.config, checkpoint, (), soft)
         self._asked = asked
         self._tiles = TileQueue(
             self.executor,
@@ -346,11 +341,13 @@ class Work:
             self._session.messaged.emit(Message.of(error))
         if outcome is Outcome.DONE:
             self.all_due = False
-        later = self._again or error is not None
+        again = self._again or (outcome is Outcome.CANCELLED and self.all_due)  # asked for since
         if self._again:
             self.train_again()
+        elif again:
+            self.predict_all(self._images)
         self.update_state()
-        if self._asked and not later:
+        if self._asked and not again and error is None:
             self._session.predicted_all.emit(outcome is Outcome.DONE)
 
     def _refresh(self, tiles: Iterable[Tile]) -> None:

@@ -24,6 +24,7 @@ from napari_cas.store.colors import image_label_colors
 from napari_cas.store.files import (
     read_group,
     refuse_devices,
+    refuse_url,
     replace_directory,
     storing,
     temporary,
@@ -108,13 +109,14 @@ def export(
     Raises
     ------
     InputError
-        If there is nothing to export.
+        If there is nothing to export, or `path` is a URL.
     ProjectError
         If something is at `path` already, if it is to be replaced and is not a data set, or if an
         image is unknown.
     StorageError
         If the file system refuses; nothing is left behind.
     """
+    refuse_url(path, "A data set")
     target = Path(path).resolve()
     entries = [project.image(name) for name in (images if images is not None else project.images)]
     parts = [part for part in PARTS if part in include]

@@ -13,7 +13,7 @@ import stat
 import time
 from typing import TYPE_CHECKING, Any
 
-from napari_cas.errors import ProjectError, ProjectFormatError, StorageError
+from napari_cas.errors import InputError, ProjectError, ProjectFormatError, StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -32,8 +32,10 @@ _TODO = {
     errno.EROFS: "The file system is read-only: choose a place that can be written.",
     errno.EACCES: "Ask for write permission, or choose another place.",
     errno.EPERM: "Ask for write permission, or choose another place.",
+    errno.ENAMETOOLONG: "Choose a shorter name.",
 }
 _FULL = {errno.ENOSPC: "space", errno.EDQUOT: "quota"}
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:[/\\]")  # a drive's letter is one
 _RESERVED = re.compile(r"(?i)^(con|prn|aux|nul|com\d|lpt\d)(\.|$)")
 
 
@@ -51,10 +53,46 @@ def storage_error(error: OSError, path: Path, *, kept: bool = False) -> StorageE
     """
     reason = error.strerror or type(error).__name__
     todo = _TODO.get(error.errno or 0, "Check that the disk is there and writable.")
+    if error.errno in (errno.ENOTDIR, errno.EEXIST) and (file := _file_in(path)) is not None:
+        reason, todo = f"{file} is a file, not a folder", "Choose another place."
     if kept and error.errno in _FULL:
         room = _FULL[error.errno]
         todo = f"Free some {room}; nothing is lost, it stays in memory and is saved again."
     return StorageError(f"Could not write {path} ({reason})", todo=todo)
+
+
+def _file_in(path: Path) -> Path | None:
+    """Return the part of a path that is a file where a folder is needed, if one is."""
+    return next((p for p in (path, *path.parents) if p.exists() and not p.is_dir()), None)
+
+
+def is_url(path: str | Path) -> bool:
+    """Return whether this names something elsewhere, even after it was made a Path."""
+    return _URL.match(str(path)) is not None
+
+
+def refuse_url(path: str | Path, what: str) -> None:
+    """Check that something is to be read from, or written to, a folder of a file system.
+
+    Parameters
+    ----------
+    path : str or Path
+        What was given.
+    what : str
+        What it is, as the beginning of a sentence.
+
+    Raises
+    ------
+    InputError
+        It is a URL, for which a folder of a strange name would be made.
+    """
+    if is_url(path):
+        raise InputError(
+            f"{what} must be in a folder of a file system",
+            expected="a path",
+            got=str(path),
+            todo="Choose a folder, and copy from or to it.",
+        )
 
 
 @contextlib.contextmanager

@@ -253,13 +253,7 @@ def write_image(
             for path, shape in zip(paths, shapes, strict=True)
         ]
         tally = _Tally(source.canonical.find("c"), no_data)
-        for where, block in source.blocks():
-            with np.errstate(over="ignore", invalid="ignore"):
-                stored = block.astype(source.dtype, copy=False)
-            tally.add(stored)
-            if stored.any():
-                levels[0][where] = stored
-            total.step()
+        _copy(source, levels[0], tally, total.step)
         tally.check()
         pyramid.build(levels, pyramid.halve_mean, total.step)
         whole = tally.low, tally.high
@@ -274,6 +268,17 @@ def write_image(
     ome["omero"] = metadata.omero(names, intensity.low, intensity.high, limits)
     own = {"intensity": intensity.as_json()}
     write_group(folder, {"ome": ome, "napari-cas": own})
+
+
+def _copy(source: Source, level: zarr.Array[Any], tally: _Tally, step: Callable[[], None]) -> None:
+    """Write all blocks that are not empty, and count what is in them."""
+    for where, block in source.blocks():
+        with np.errstate(over="ignore", invalid="ignore"):
+            stored = block.astype(source.dtype, copy=False)
+        tally.add(stored)
+        if stored.any():
+            level[where] = stored
+        step()
 
 
 @dataclass

@@ -149,11 +149,10 @@ def import_model(folder: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]
         record = read_json(folder / RECORD)
         data = read_file(folder / WEIGHTS)
     except (OSError, ProjectFormatError) as error:
-        missing = _missing(folder)
         raise CheckpointError(
             f"No readable model at {folder}",
             expected=f"a folder with {WEIGHTS} and {RECORD}",
-            got=f"no {' and no '.join(missing)}" if missing else str(error).rstrip("."),
+            got=_instead(folder) or str(error).rstrip("."),
             todo="Choose the folder of a saved model.",
         ) from error
     inner = record.get("record", record)  # a project keeps it one level deeper
@@ -169,12 +168,16 @@ def _whole(folder: Path) -> Path:
     return aside if aside.is_dir() and not folder.exists() else folder
 
 
-def _missing(folder: Path) -> list[str]:
-    """Return what a model's folder lacks; nothing where that cannot be seen."""
+def _instead(folder: Path) -> str:
+    """Return what is in a model's place, or what its folder lacks; "" where that is not seen."""
     try:
-        return [name for name in (WEIGHTS, RECORD) if not (folder / name).exists()]
+        if not folder.is_dir():
+            return "a file" if folder.exists() else "no such folder"
+        missing = [name for name in (WEIGHTS, RECORD) if not (folder / name).exists()]
+        project = " but a project" if missing and (folder / "models").is_dir() else ""
     except OSError:
-        return []
+        return ""
+    return f"no {' and no '.join(missing)}{project}" if missing else ""
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ from napari_cas.store import models
 from napari_cas.store.files import (
     TEMPORARY,
     check_name,
+    is_url,
     read_group,
     read_json,
     safe_name,
@@ -218,7 +219,7 @@ def local_path(path: str | Path) -> Path:
         `path` is a URL. Painting relies on locks and on files that are replaced in one step, which
         object stores lack.
     """
-    if "://" in str(path):
+    if is_url(path):
         raise ProjectError(
             "A project must be in a folder of a file system",
             expected="a path",
@@ -227,6 +228,13 @@ def local_path(path: str | Path) -> Path:
             "are and be referred to by URL.",
         )
     return Path(path).resolve()
+
+
+def _instead(path: Path) -> str:
+    """Return what is at a path at which there is no project."""
+    if path.is_dir():
+        return "no zarr.json"
+    return "a file" if path.exists() else "no such directory"
 
 
 def check_format(path: Path) -> dict[str, Any]:
@@ -248,11 +256,7 @@ def check_format(path: Path) -> dict[str, Any]:
         raise ProjectFormatError(
             f"{path} is not a project",
             expected="a directory made by napari-cas",
-            got="no zarr.json"
-            if path.is_dir()
-            else "a file"
-            if path.exists()
-            else "no such directory",
+            got=_instead(path),
             todo="If it was moved or renamed, open it where it is now.",
         )
     own = read_group(path).get("napari-cas")

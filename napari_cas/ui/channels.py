@@ -28,6 +28,7 @@ _DARK, _BRIGHT = 1 / 8, 1.5
 """As parts of what napari draws as full colour: below or above, a picture is all black or white."""
 
 BANDS = "channel by channel, as its values are no colours"
+PALETTE = "in the colours of its palette"
 
 
 def colour_table(color: str) -> str | Colormap:
@@ -46,21 +47,23 @@ def colour_table(color: str) -> str | Colormap:
     return Colormap([[0, 0, 0, 1], [*rgb, 1]], name=f"#{color}")
 
 
-def no_colours(layer: Image, entry: ImageEntry) -> str:
-    """Return how an image is to be shown instead if napari takes it for a picture in vain, or "".
+def other_colours(layer: Image, axes: str, entry: ImageEntry) -> str:
+    """Return how an image is to be shown instead if its layer's colours are not its own, or "".
 
     Whatever has a last axis of 3 or 4 is a picture to napari, without contrast limits: a raster of
-    12 bits in 16 is black in it, and its fourth band its opacity.
+    12 bits in 16 is black in it, and its fourth band its opacity. Of a palette it shows the places.
 
     Parameters
     ----------
     layer : Image
         The annotator's.
+    axes : str
+        What the dimensions of its pixels mean, if that is known.
     entry : ImageEntry
         The image that it shows.
     """
     if not layer.rgb:
-        return ""
+        return PALETTE if axes and "c" not in axes and entry.n_channels > 1 else ""
     full = 1.0 if entry.dtype.kind == "f" else float(np.iinfo(entry.dtype).max)
     brightest = max(entry.intensity.high) / full
     wide = entry.dtype.itemsize > 1  # of 8 bits, our own layer would be as dark

@@ -16,7 +16,7 @@ import psygnal
 from napari.layers import Image
 
 from napari_cas.ui import display
-from napari_cas.ui.channels import keep_looks, no_colours, show_bands
+from napari_cas.ui.channels import keep_looks, other_colours, show_bands
 from napari_cas.ui.looks import resemble
 from napari_cas.ui.placing import misfit, plane_shown
 from napari_cas.ui.where import camera, canvas_size
@@ -117,7 +117,7 @@ class Sight:
         """Take layers out of the list that do not fit; return what plane was looked at, if any."""
         layers = self._present(self._pixels.get(entry.name, ()))
         axes = self._axes.get(entry.name, "")
-        reasons = (misfit(a, axes, entry) or no_colours(a, entry) for a in layers)
+        reasons = (misfit(a, axes, entry) or other_colours(a, axes, entry) for a in layers)
         shown = next(filter(None, reasons), "")
         if not shown:
             return ()

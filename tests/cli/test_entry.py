@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from napari_cas.cli import commands, main
+from napari_cas.errors import StorageError
+from napari_cas.session import Message, Session
 
 
 def python(*words, **environment):
@@ -33,7 +35,9 @@ def test_ctrl_c_while_the_program_starts_is_no_traceback(monkeypatch, capsys):
     assert main(["info", "p.zarr", "--json"]) == 130
     out, err = capsys.readouterr()
     assert "Interrupted" in json.loads(out)["error"]["what"]
-    assert err.startswith("napari-cas: Interrupted")
+    assert err == "napari-cas: Interrupted.\n"
+    assert main(["predict", "p.zarr"]) == 130
+    assert capsys.readouterr().err.endswith("Typed again, the same command goes on from there.\n")
 
 
 def test_what_takes_long_to_import_waits_until_errors_are_caught():
@@ -78,6 +82,35 @@ def test_an_encoding_that_lacks_a_sign_ends_nothing():
     done = python("-m", "napari_cas", "--help", PYTHONIOENCODING="ascii")
     assert done.returncode == 0, done.stderr
     assert "\\u2192" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("command", "raised", "code", "words"),
+    [
+        ("fine_tune", BrokenPipeError(32, "Broken pipe"), 141, "reads the output any more; what"),
+        ("info", BrokenPipeError(32, "Broken pipe"), 0, ""),
+        ("info", OSError(28, "No space left on device"), 2, "No space left"),
+        ("info", StorageError("Could not write note"), 2, "Could not write note"),
+    ],
+)
+def test_what_a_listener_raises_is_no_bug(monkeypatch, capfd, command, raised, code, words):
+    """A session's signals wrap what is raised while they are heard."""
+
+    def listens(arguments, console):
+        session = Session()
+        session.messaged.connect(fail)
+        session.messaged.emit(Message("info", "Hear."))
+
+    def fail(message):
+        raise raised
+
+    monkeypatch.setattr(commands, command, listens)
+    with Path(os.devnull).open("w") as nowhere:
+        monkeypatch.setattr(sys, "stdout", nowhere)
+        assert main([command.replace("_", "-"), "p.zarr"]) == code
+    err = capfd.readouterr().err
+    assert words in err
+    assert "Traceback" not in err
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has it")

@@ -136,6 +136,14 @@ def test_constant_images_are_refused_but_for_what_holds_no_data(axes):
     files.refuse_constant(NewImage("a", np.full_like(gappy, np.nan), axes))  # no data: said later
 
 
+def test_a_picture_of_one_colour_is_constant():
+    colour = np.full((40, 50, 3), (255, 0, 9), np.uint8)
+    with pytest.raises(ImageError, match=r"a is constant.*got 255, 0, 9 everywhere"):
+        files.refuse_constant(NewImage("a", colour, "yxc"))
+    colour[20, 20, 1] = 1
+    files.refuse_constant(NewImage("a", colour, "yxc"))
+
+
 def test_a_map_is_painted(entry, tmp_path):
     regions = np.zeros((20, 30), np.uint8)
     regions[2:5, 2:5], regions[10:12, 3:9] = 1, 7

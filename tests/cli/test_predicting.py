@@ -147,7 +147,27 @@ def test_outputs_that_cannot_be_written_are_refused_before_the_work(here, tmp_pa
         out, err = capsys.readouterr()
         assert "cannot be a folder" in err or "not a folder for a model" in err
         assert "worker" not in out + err
+    for words in (
+        [*learn[:-1], "--project", inside],
+        ["predict", "--model", "model", "a.png", "--output", "o", "--project", inside],
+    ):
+        assert main(words) == 2
+        assert f"{tmp_path / 'file.png'} is a file, not a folder" in capsys.readouterr().err
     assert sorted(p.name for p in tmp_path.iterdir()) == ["file.png", "mine"]
+
+
+def test_results_do_not_go_to_a_folder_called_as_a_url(here, tmp_path, capsys):
+    learn, ask = ["fine-tune", "a.png", "--regions", "regions.png"], ["predict", "a.png"]
+    before = sorted(here.iterdir())
+    for words in (
+        [*learn, "--output", "s3://there/m"],
+        [*learn, "--project", "s3://there/p.zarr"],
+        [*ask, "--model", "model", "--output", "s3://there/o"],
+        [*ask, "--model", "model", "--output", str(tmp_path), "--project", "s3://there/p.zarr"],
+    ):
+        assert main(words) == 2
+        assert "in a folder of a file system" in capsys.readouterr().err
+    assert sorted(here.iterdir()) == before
 
 
 def test_a_late_write_error_says_where_the_work_is_and_goes_on(here, tmp_path, monkeypatch, capsys):

@@ -2,6 +2,8 @@ import json
 
 import numpy as np
 import pytest
+import torch
+import zarr
 
 import napari_cas
 import napari_cas.engine.trainer
@@ -194,6 +196,39 @@ def _with(array, value):
         ),
         pytest.param(["a.png"], [PAINTED], InputError, "Read the file first", id="a path"),
         pytest.param([[[1, 2], [3]]], [PAINTED], InputError, "rows of one length", id="ragged"),
+        pytest.param(
+            IMAGE, [PAINTED], InputError, r"Of one image, write fine_tune\(\[", id="one 3-D"
+        ),
+        pytest.param(
+            IMAGE[..., 0],
+            [PAINTED],
+            InputError,
+            r"images cannot be used: .* got one array of shape \(64, 96\)",
+            id="one of 2-D",
+        ),
+        pytest.param(None, [PAINTED], InputError, "got NoneType", id="nothing"),
+        pytest.param("a.png", ["b"], InputError, "got 'a.png'. Read the file", id="one path"),
+        pytest.param({"a": IMAGE}, [PAINTED], InputError, r"list\(images\.values\(\)\)", id="dict"),
+        pytest.param(
+            [torch.tensor(IMAGE).to_sparse()], [PAINTED], InputError, "asarray takes", id="sparse"
+        ),
+        pytest.param(
+            [torch.zeros(9, 9, device="meta")], [PAINTED], InputError, r"\(.*no data", id="meta"
+        ),
+        pytest.param(
+            [np.moveaxis(IMAGE, 2, 0)[:, :, :50]],
+            [PAINTED[:, :50]],
+            RegionError,
+            r"Channels come last: numpy\.moveaxis",
+            id="c first, narrow",
+        ),
+        pytest.param(
+            [IMAGE],
+            [np.where(PAINTED, PAINTED, np.nan)],
+            RegionError,
+            r"float64 with NaN\. .*nan_to_num",
+            id="NaN regions",
+        ),
     ],
 )
 def test_what_cannot_be_used_is_said_with_its_place(images, regions, error, words):
@@ -234,6 +269,47 @@ def test_arguments_of_other_kinds_are_said(model, tmp_path):
         predict("cells-model", IMAGE)
     with pytest.raises(ConfigError, match=r"got dict\. Config\.model_validate"):
         fine_tune([IMAGE], [PAINTED], {"seed": 1})
+    with pytest.raises(InputError, match="progress cannot be called: expected a function, got 7"):
+        fine_tune([IMAGE], [PAINTED], CHEAP, progress=7)
+
+
+@pytest.mark.parametrize("path", [None, 7, ["m"], "a\0b"])
+def test_a_path_that_is_none_is_said(model, path):
+    for use in (load, model.save):
+        with pytest.raises(InputError, match="path is not a path"):
+            use(path)
+
+
+def test_a_url_is_no_folder(model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for use in (load, model.save):
+        with pytest.raises(InputError, match=r"in a folder of a file system.*got s3://there/m"):
+            use("s3://there/m")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_stack_of_another_library_is_a_list_of_its_planes():
+    stacks = [np.stack([IMAGE, IMAGE[::-1]]), np.stack([PAINTED, PAINTED[::-1]])]
+    one, other = (
+        fine_tune(*stack, CHEAP).predict(IMAGE).probabilities
+        for stack in (stacks, map(zarr.array, stacks))
+    )
+    assert np.array_equal(one, other)
+
+
+@pytest.mark.parametrize(
+    "turned",
+    [
+        pytest.param(lambda a: torch.tensor(a), id="torch"),
+        pytest.param(lambda a: torch.tensor(a / 1.0, requires_grad=True), id="requires gradients"),
+        pytest.param(lambda a: zarr.array(a), id="zarr"),
+        pytest.param(lambda a: a.astype(">u2"), id="big-endian"),
+        pytest.param(lambda a: a.tolist(), id="lists"),
+    ],
+)
+def test_arrays_of_other_libraries_are_taken(model, turned):
+    found = predict(model, turned(IMAGE)).labels
+    assert np.array_equal(found, predict(model, IMAGE).labels)
 
 
 def test_masked_pixels_hold_no_data(model):
@@ -296,6 +372,11 @@ def test_names_are_saved_with_the_model(model, tmp_path):
     assert again.names == {1: "sky", 2: "leaf"}
     with pytest.raises(InputError, match="1 to 254"):
         again.names = {0: "nothing"}
+    beyond = {2: "leaf", model.channels + 1: "no channel"}
+    with pytest.raises(InputError, match=f"expected 1 to {model.channels}, got"):
+        again.names = beyond
+    with pytest.raises(TypeError):
+        again.names[1] = "lost without a word"
     again.save(tmp_path / "m")
     assert load(tmp_path / "m").names == {1: "sky", 2: "leaf"}
     model.names = {}
@@ -369,6 +450,14 @@ def test_a_folder_that_is_not_there_or_cannot_be_written_is_said(model, tmp_path
     with pytest.raises(CASError, match="could not be saved") as caught:
         model.save(tmp_path / "file")
     assert ".." not in str(caught.value)
+    with pytest.raises(CASError, match="file is a file, not a folder"):
+        model.save(tmp_path / "file" / "below")
+    for place, words in (("file", "got a file"), ("nothing", "got no such folder")):
+        with pytest.raises(CheckpointError, match=words):
+            load(tmp_path / place)
+    (tmp_path / "project" / "models").mkdir(parents=True)
+    with pytest.raises(CheckpointError, match=r"no model\.json but a project"):
+        load(tmp_path / "project")
 
 
 def test_the_package_offers_it_by_name():

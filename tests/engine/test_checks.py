@@ -37,6 +37,8 @@ def test_constant_images_can_be_used_but_not_learnt_from():
     for image, words in (
         (np.where(GOOD < 3, np.nan, 7), "constant.*7.0 everywhere"),
         (np.full((4, 4), 7), "constant.*7 everywhere"),
+        (np.full((4, 4, 3), (255, 0, 9), np.uint8), "constant.*got 255, 0, 9 everywhere"),
+        (np.full((4, 4, 3), (7, np.nan, 7)), "constant.*got 7.0 everywhere"),
     ):
         used = as_image(image, "images[0]")
         with pytest.raises(ImageError, match=words):

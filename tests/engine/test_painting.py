@@ -8,7 +8,7 @@ from napari_cas.engine.painting import (
     painted_tiles,
     regions_off_data,
 )
-from napari_cas.engine.sources import ArraySource, Nickname
+from napari_cas.engine.sources import ArraySource
 from napari_cas.errors import RegionError
 
 from .conftest import painted, source
@@ -57,7 +57,10 @@ def test_some_regions_are_named():
     assert many == "Regions 1 of a; 2 of a; 3 of a; …"
 
 
-def test_a_region_is_named_by_what_people_call_its_image():
-    called = Nickname.of("000001", "images[1]")
-    assert name_regions([(called, (), 7)]) == "Region 7 of images[1]"
-    assert called == "000001"
+def test_a_region_is_named_by_the_title_of_its_image_in_the_order_of_names():
+    image = np.random.default_rng(0).random((1, 200, 300))
+    image[:, 5:30], image[:, 100:102] = np.nan, np.nan
+    sources = [ArraySource(f"{i:02d}", image, painted(), title=f"images[{i}]") for i in (2, 10)]
+    found = regions_off_data(painted_tiles(sources, 64), sources)
+    assert found == [("images[2]", (), 7), ("images[10]", (), 7)]
+    assert name_regions(found) == "Regions 7 of images[2]; 7 of images[10]"

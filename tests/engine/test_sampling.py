@@ -138,7 +138,9 @@ def test_crops_larger_than_the_image_are_padded_and_pads_are_not_painted():
 
 @pytest.mark.parametrize("copies", [0, 2])
 def test_parted_regions_keep_their_pixels_plane_and_id(model, copies):
-    tiles = painted_tiles([source(painted(), n, k) for k, n in enumerate("ab")], 512)
+    sources = [source(painted(), n, k) for k, n in enumerate("ab")]
+    sources[0].title = "images[0]"
+    tiles = painted_tiles(sources, 512)
     model.head.standardise(PixelSampler(model, tiles, FeatureCache(), 0).features)
     sampler = PixelSampler(model, tiles, FeatureCache(), 0, copies)
     before, count = sampler.features.clone(), sampler.count.clone()
@@ -152,7 +154,7 @@ def test_parted_regions_keep_their_pixels_plane_and_id(model, copies):
     assert sampler.plane.tolist() == [plane[0], plane[1], *plane[1:]]
     assert sampler.count[1] == (own[:, 0] <= middle).sum()
     assert sampler.count[[1, 2]].sum() == count[1]
-    assert sampler.mixed == (("a", (), ids[1]),)
+    assert sampler.mixed == (("images[0]", (), ids[1]),)  # what sentences name
     assert not sampler.alike()
     # Nothing is lost, and all other regions stay as they were.
     assert torch.equal(sampler.features[int(count[:2].sum()) :], before[int(count[:2].sum()) :])

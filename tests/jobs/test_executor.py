@@ -1,5 +1,6 @@
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -188,6 +189,26 @@ def test_kill_of_the_parent_leaves_no_orphan(run_script, busy):
     script.kill()
     script.wait()
     wait_until(lambda: all(gone(child.pid) for child in family), seconds=10)
+
+
+def test_ctrl_c_while_the_worker_starts_leaves_it_alone(run_script):
+    script = run_script(
+        """
+        import os, signal, time
+        from napari_cas.jobs import LocalExecutor
+        executor = LocalExecutor()
+        try:
+            job = executor.submit("os:getpid")
+            os.killpg(0, signal.SIGINT)  # as a terminal does: its interpreter still starts
+            time.sleep(60)
+        except KeyboardInterrupt:
+            print(job.result(60) > 0, flush=True)
+        """,
+        start_new_session=True,
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    assert [text.strip() for text in script.communicate(timeout=WAIT)] == ["True", ""]
 
 
 def test_ctrl_c_in_the_terminal_reaches_the_script_not_the_worker(run_script):

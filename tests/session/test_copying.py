@@ -1,14 +1,16 @@
 """How far the copy of a large image is."""
 
+import threading
 from contextlib import closing
 
 import numpy as np
 import pytest
 
 from napari_cas.session import Session, copying
-from napari_cas.session.background import BackgroundSession
+from napari_cas.session.background import BackgroundSession, start
 from napari_cas.session.dispatch import DispatchQueue
 from napari_cas.session.events import NewImage, Progress
+from napari_cas.store import Project
 
 
 @pytest.fixture
@@ -51,6 +53,30 @@ def test_in_a_thread_too_for_a_project_and_for_one_more_image(eager, tmp_path):
     assert first > 6
     assert {step.text for step in steps[first:]} == {"Copying wide-2"}
     assert steps[-1].finished
+
+
+def test_a_project_that_is_made_as_the_session_ends_is_free_for_others(tmp_path):
+    waiting = DispatchQueue()
+    session = BackgroundSession(dispatch=waiting)
+    session.create_project_later(tmp_path / "a.zarr", [large()])
+    made = [thread for thread in threading.enumerate() if thread.name == "napari-cas"]
+    for thread in made:
+        thread.join(60)  # what it has made waits for the owner, who leaves
+    session.close()
+    Project.open(tmp_path / "a.zarr").close()
+    waiting.run_until(lambda: True, 5)
+    assert session.project is None
+
+
+def test_whoever_waits_hears_of_an_error_even_if_telling_of_it_fails():
+    def fail(*_):
+        raise ZeroDivisionError
+
+    waiting = DispatchQueue()
+    future = start(fail, waiting, done=print, failed=fail)
+    with pytest.raises(ZeroDivisionError):
+        waiting.run_until(future.done, 10)
+    assert isinstance(future.exception(0), ZeroDivisionError)
 
 
 def test_a_short_one_is_not_spoken_of(tmp_path):

@@ -229,6 +229,23 @@ def test_predicting_everything_and_not_twice(session, executor, tmp_path):
     again.close()
 
 
+def test_predicting_all_that_is_asked_for_while_stopping_follows(session):
+    session.add_images([NewImage("stack", halves(1, (2, 700, 128)), "zyx")])
+    paint(session)
+    session.fine_tune()
+    finish(session)
+    for count, begin in enumerate((session.predict_all, session.fine_tune), 1):
+        begin()
+        session.cancel()
+        session.predict_all()  # a batch of tiles, or a round, is still under way
+        assert session.state is State.STOPPING
+        finish(session)
+        assert session.heard.predicted_all == [True] * count
+        assert not session.predicting_all
+    session.select_image("stack")
+    assert (predicted(session) > 0).all()
+
+
 def test_going_elsewhere_during_the_last_round_is_followed(session):
     session.add_images([NewImage("stack", halves(1, (3, 128, 128)), "zyx")])
     session.config = Config(fit=FitConfig(round_seconds=0.2, max_rounds=1))

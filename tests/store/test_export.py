@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import zarr
 
-from napari_cas.errors import InputError, ProjectError
+from napari_cas.errors import InputError, ProjectError, StorageError
 from napari_cas.store import Project
 from napari_cas.store.colors import label_color
 from napari_cas.store.export import export
@@ -221,6 +221,16 @@ def test_only_an_export_is_replaced(painted, tmp_path):
 def test_refuses_to_export_nothing(painted, tmp_path, options):
     with pytest.raises(InputError, match="Nothing to export"):
         export(painted, tmp_path / "out.zarr", **options)
+
+
+def test_refuses_a_url_and_names_a_file_in_the_way(painted, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="A data set must be in a folder of a file system"):
+        export(painted, "s3://there/cells.ome.zarr")
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(StorageError, match="file is a file, not a folder"):
+        export(painted, tmp_path / "file" / "cells.ome.zarr")
+    assert {p.name for p in tmp_path.iterdir()} == {"p.zarr", "file"}
 
 
 def test_refuses_to_write_into_the_project(painted):

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import errno
 import os
+from pathlib import Path
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from napari_cas.errors import ProjectFormatError, StorageError
-from napari_cas.store.files import read_json, safe_name, storage_error, storing, write_json
+from napari_cas.errors import InputError, ProjectFormatError, StorageError
+from napari_cas.store.files import (
+    is_url,
+    read_json,
+    refuse_url,
+    safe_name,
+    storage_error,
+    storing,
+    write_json,
+)
 
 
 @given(st.text(max_size=200))
@@ -56,6 +65,30 @@ def test_storage_errors_say_what_to_do(tmp_path):
     for code, todo in ((errno.ENOSPC, "Free some space"), (errno.EACCES, "permission")):
         with pytest.raises(StorageError, match=todo), storing(tmp_path):
             raise OSError(code, "refused")
+
+
+def test_a_file_within_a_path_is_named(tmp_path):
+    file = tmp_path / "a.png"
+    file.write_bytes(b"")
+    for folder in (file, file / "deep" / "er"):
+        words = r"a\.png is a file, not a folder"
+        with pytest.raises(StorageError, match=words) as raised, storing(folder):
+            (folder / "new").mkdir(parents=True)
+        assert "disk" not in raised.value.todo
+    with pytest.raises(StorageError, match="shorter name"), storing(tmp_path / ("a" * 300)):
+        (tmp_path / ("a" * 300)).mkdir()
+
+
+@pytest.mark.parametrize("url", ["s3://a/b", Path("s3://a/b"), "https://a", "file:///a"])
+def test_urls_are_known_as_such(url):
+    assert is_url(url)
+    with pytest.raises(InputError, match="A model must be in a folder"):
+        refuse_url(url, "A model")
+
+
+@pytest.mark.parametrize("path", ["a/b", "/a/b", "c:/a", "c:\\a", "a:b", ""])
+def test_paths_are_no_urls(path):
+    refuse_url(path, "A model")
 
 
 @pytest.mark.parametrize(("code", "room"), [(errno.ENOSPC, "space"), (errno.EDQUOT, "quota")])

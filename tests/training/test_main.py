@@ -14,6 +14,8 @@ from napari_cas.errors import ImageError
 def add_arguments(parser):
     parser.add_argument("--number", type=int, default=1)
 def run(args):
+    if args.number == -130:
+        raise KeyboardInterrupt
     if args.number < 0:
         raise ImageError("Negative", got=str(args.number))
     return {"number": args.number}
@@ -42,6 +44,25 @@ def test_people_get_words_and_machines_json(capsys, tmp_path):
 def test_our_errors_become_a_sentence_and_an_exit_code(capsys):
     assert main(["bench", "echo", "--number", "-1"]) == 2
     assert capsys.readouterr().err == "error: Negative: got -1.\n"
+
+
+@pytest.mark.usefixtures("echo")
+def test_a_file_that_cannot_be_written_is_said_before_the_work(capsys, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    out = tmp_path / "file" / "echo.json"
+    assert main(["bench", "echo", "--out", str(out)]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "file is a file, not a folder" in said.err
+
+
+@pytest.mark.usefixtures("echo")
+def test_ctrl_c_is_said_and_of_a_table_that_it_goes_on(capsys, monkeypatch):
+    assert main(["bench", "echo", "--number", "-130"]) == 130
+    assert capsys.readouterr().err == "Interrupted.\n"
+    monkeypatch.setitem(main_module.COMMANDS, ("table",), Command("echo_command", "echo"))
+    assert main(["table", "--number", "-130"]) == 130
+    assert "typed again, it goes on" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("echo")

@@ -44,6 +44,23 @@ def test_an_opened_project_is_not_hidden_by_what_was_open_before(adapter, model_
     assert zoom == model_viewer.scene.camera.zoom
 
 
+def test_a_map_with_a_palette_is_shown_in_its_colours(adapter, model_viewer, project):
+    places = np.random.default_rng(0).integers(0, 9, (64, 80), np.uint8)
+    table = np.random.default_rng(1).integers(0, 255, (9, 3), np.uint8)
+    entry = project.add_image("map", table[places], "yxc")
+    grey = model_viewer.add_image(places, name="map")
+    adapter.sight.own("map", [grey], "yx")
+    said = []
+    adapter.sight.replaced.connect(said.append)
+    adapter.show(entry, predicted=False)
+    (layer,) = (layer for layer in model_viewer.layers if layer.name == "map")
+    assert layer.rgb
+    np.testing.assert_array_equal(np.asarray(layer.data), table[places])
+    assert said[0].startswith("Image 'map' is shown in the colours of its palette. Your layer")
+    adapter.show(None, predicted=False)
+    assert [layer for layer in model_viewer.layers if layer.name == "map"] == [grey]
+
+
 def test_closing_the_project_shows_the_annotators_images_again(
     adapter, model_viewer, first, second
 ):
