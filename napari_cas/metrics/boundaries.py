@@ -107,7 +107,9 @@ def match(found: ArrayLike, truth: ArrayLike, tolerance: float = TOLERANCE) -> t
     """Match as many contour pixels as possible one to one, none further apart than the tolerance.
 
     The benchmark's own code minimises the distances of a matching that is as large as can be, but
-    for its approximation; the counts depend on the size alone.
+    for its approximation. With one annotator the counts depend on the size alone. With several it
+    matters for precision which pixels are matched, too, and any largest matching is taken here: in
+    windows of 160×160 of 12 images precision came to 0.661, with the least distances to 0.658.
 
     Parameters
     ----------
@@ -121,40 +123,61 @@ def match(found: ArrayLike, truth: ArrayLike, tolerance: float = TOLERANCE) -> t
     found_matched, truth_matched : ndarray
         (Y, X) bool each, with equally many pixels set.
     """
-    from scipy.spatial import cKDTree
-
     a, b = np.asarray(found, bool), np.asarray(truth, bool)
     if a.shape != b.shape or a.ndim != 2:
         raise InputError("Contours do not fit", expected=f"(Y, X), {b.shape}", got=str(a.shape))
     matched = np.zeros(a.shape, np.bool_), np.zeros(b.shape, np.bool_)
-    here, there = np.argwhere(a), np.argwhere(b)
-    if not len(here) or not len(there):
+    lefts, rights = np.flatnonzero(a), np.flatnonzero(b)
+    if not len(lefts) or not len(rights):
         return matched
-    reach = tolerance * float(np.hypot(*a.shape))
-    near = cKDTree(here).sparse_distance_matrix(cKDTree(there), reach, output_type="ndarray")
-    rows, columns = _largest_matching(near["i"], near["j"], len(here), len(there))
-    matched[0][tuple(here[rows].T)] = True
-    matched[1][tuple(there[columns].T)] = True
+    counts, right = _candidates(a, b, tolerance * float(np.hypot(*a.shape)))
+    rows, columns = _largest_matching(counts, right, len(rights))
+    matched[0].ravel()[lefts[rows]] = True
+    matched[1].ravel()[rights[columns]] = True
     return matched
 
 
+def _candidates(a: Mask, b: Mask, reach: float) -> tuple[NDArray[np.intp], NDArray[np.int32]]:
+    """Return how many pixels of b (Y, X) lie within reach of each of a's, and their numbers.
+
+    Pixels are numbered in the order of rows; numbers are those of a's first pixel, then the next.
+    Looking every place within reach up takes a fifth of the time of a k-d tree.
+    """
+    r = int(reach)
+    down, across = np.mgrid[-r : r + 1, -r : r + 1]
+    near = np.hypot(down, across) <= reach
+    numbers = np.full(b.shape, -1, np.int32)
+    numbers[b] = np.arange(np.count_nonzero(b))
+    numbers = np.pad(numbers, r, constant_values=-1)
+    width = b.shape[1] + 2 * r
+    y, x = np.nonzero(a)
+    places = ((y + r) * width + x + r)[:, None] + (down[near] * width + across[near])
+    found = numbers.ravel()[places]
+    there = found >= 0
+    return there.sum(1), found[there]
+
+
 def _largest_matching(
-    left: NDArray[np.intp], right: NDArray[np.intp], lefts: int, rights: int
+    counts: NDArray[np.intp], right: NDArray[np.int32], rights: int
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Return the pairs of a largest one-to-one matching among the candidates (left, right).
+    """Return the pairs of a largest one-to-one matching among what :func:`_candidates` found.
 
     As a maximum flow through edges of capacity one: scipy's own bipartite matching is as large, but
-    needs up to half a minute for two contours of 4,000 pixels, this 20 ms.
+    needs up to half a minute for two contours of 4,000 pixels, this 10 ms.
     """
-    from scipy.sparse import coo_array
+    from scipy.sparse import csr_array
     from scipy.sparse.csgraph import maximum_flow
 
-    source, sink = 0, lefts + rights + 1
-    tails = np.concatenate([np.zeros(lefts, np.int32), 1 + left, 1 + lefts + np.arange(rights)])
+    lefts = len(counts)
+    sink = lefts + rights + 1
+    # Rows of the network: the source, the pixels of either contour, and the sink, which has none.
+    edges = np.concatenate([[0, lefts], counts, np.ones(rights, np.intp), [0]])
     heads = np.concatenate([1 + np.arange(lefts), 1 + lefts + right, np.full(rights, sink)])
-    edges = (tails.astype(np.int32), heads.astype(np.int32))  # scipy's flow takes no others
-    network = coo_array((np.ones(len(tails), np.int32), edges), shape=(sink + 1, sink + 1))
-    flow = maximum_flow(network.tocsr(), source, sink).flow.tocoo()
+    network = csr_array(
+        (np.ones(len(heads), np.int32), heads.astype(np.int32), edges.cumsum().astype(np.int32)),
+        shape=(sink + 1, sink + 1),
+    )  # scipy's flow takes no other integers
+    flow = maximum_flow(network, 0, sink).flow.tocoo()
     used = (flow.data > 0) & (flow.row > 0) & (flow.row <= lefts)
     rows, columns = flow.row[used].astype(np.intp), flow.col[used].astype(np.intp)
     return rows - 1, columns - 1 - lefts

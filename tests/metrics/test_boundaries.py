@@ -69,6 +69,15 @@ def test_the_matching_is_as_large_as_an_assignment_can_make_it(seed):
     assert ours == (~far[rows, columns]).sum()
 
 
+def test_contours_along_the_rim_match_only_within_the_image():
+    rim = np.zeros((9, 12), bool)
+    rim[0], rim[-1], rim[:, 0], rim[:, -1] = True, True, True, True
+    assert match(rim, rim, tolerance=0)[0].sum() == rim.sum()
+    left, right = np.zeros_like(rim), np.zeros_like(rim)
+    left[1:, 0], right[:-1, -1] = True, True  # neighbours in memory, far apart in the image
+    assert not match(right, left, tolerance=2 / np.hypot(9, 12))[0].any()
+
+
 def test_any_annotator_confirms_and_each_must_be_found():
     counts = boundary_counts(line(10) | line(40), [line(10), line(40), line(50)], thin=False)
     assert counts == BoundaryCounts(found_matched=120, found=120, truth_matched=120, truth=180)

@@ -7,7 +7,15 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from training.hierarchy import borders, colours, contrast, descriptors, merged, superpixels
+from training.hierarchy import (
+    basins,
+    borders,
+    colours,
+    contrast,
+    descriptors,
+    merged,
+    superpixels,
+)
 
 
 @pytest.fixture
@@ -95,3 +103,29 @@ def test_contrast_is_where_maps_change_and_adds_up_over_them():
     assert found[:, :10].max() < 1e-3
     assert contrast(3 * step) == pytest.approx(3 * found)
     assert contrast(np.concatenate([step, step])) == pytest.approx(2**0.5 * found)
+
+
+def test_basins_end_where_contrast_is_largest():
+    step = np.zeros((1, 40, 60))
+    step[:, :, 23:] = 1
+    step[:, 17:, 23:] = 2
+    noise = np.random.default_rng(0).normal(0, 0.02, step.shape)
+    parts = basins(contrast(step + noise))
+    assert np.array_equal(np.unique(parts), np.arange(parts.max() + 1))
+    assert parts.max() > 3  # the noise has minima of its own
+    truth = np.unique(step, return_inverse=True)[1].reshape(40, 60)
+    owned = [np.bincount(truth[parts == part]) for part in range(parts.max() + 1)]
+    astray = sum(int(counts.sum() - counts.max()) for counts in owned)
+    assert astray <= 60  # at most a pixel's width along the edges, 77 pixels long
+
+
+def test_a_part_that_basins_draw_is_connected():
+    from skimage.measure import label
+
+    edges = np.random.default_rng(1).random((50, 70))
+    parts = basins(edges)
+    assert label(parts, background=-1, connectivity=2).max() == parts.max() + 1
+
+
+def test_a_constant_image_is_one_basin():
+    assert not basins(np.zeros((6, 8))).any()
