@@ -146,7 +146,16 @@ def _composites(trainer: Trainer, tiles: Sequence[PaintedTile], rounds: int) -> 
         return trainer.predict(tile.source, tile.plane, box).probabilities
 
     seed = trainer.config.seed
-    return make_composites(_quick(trainer), tiles, predict, trainer.cache, seed, how_many(rounds))
+    return make_composites(
+        _quick(trainer),
+        tiles,
+        predict,
+        trainer.cache,
+        seed,
+        how_many(rounds),
+        light=True,
+        side=True,
+    )
 
 
 def _consistency(trainer: Trainer, composites: Composites, step: int) -> Tensor:

@@ -115,6 +115,9 @@ def make_composites(
     cache: FeatureCache,
     seed: int,
     count: int,
+    *,
+    light: bool,
+    side: bool,
 ) -> Composites | None:
     """Make composites of painted tiles.
 
@@ -132,6 +135,9 @@ def make_composites(
         Determines all that is random.
     count : int
         How many; the first ones are always the same.
+    light, side : bool
+        Whether in another light, and whether from other sides: not where they are what tells
+        regions apart.
 
     Returns
     -------
@@ -141,7 +147,9 @@ def make_composites(
     patches = cut_patches(tiles, seed)
     if not patches:
         return None
-    made = [_compose(model, patches, cache, [seed, k]) for k in range(count)]
+    made = [
+        _compose(model, patches, cache, [seed, k], light=light, turned=side) for k in range(count)
+    ]
     used = {i for composite in made for i in composite.patch}
     said = {i: predict(*patches[i]) for i in sorted(used)}
     features, channel = zip(*(_sure(composite, said) for composite in made), strict=True)
@@ -182,21 +190,34 @@ def cut_patches(tiles: Sequence[PaintedTile], seed: int) -> list[Patch]:
 
 
 def _compose(
-    model: QuickModel, patches: Sequence[Patch], cache: FeatureCache, seed: Sequence[int]
+    model: QuickModel,
+    patches: Sequence[Patch],
+    cache: FeatureCache,
+    seed: Sequence[int],
+    *,
+    light: bool,
+    turned: bool,
 ) -> _Composite:
     """Make one composite, or take last round's."""
     rng = np.random.default_rng([*seed])
     one, other = (int(i) for i in rng.integers(len(patches), size=2))
     pair = patches[one], patches[other]
-    key = ("composite", *seed, *((p.tile.source.name, p.tile.plane, p.box) for p in pair))
+    key = (
+        "composite",
+        light,
+        turned,
+        *seed,
+        *((p.tile.source.name, p.tile.plane, p.box) for p in pair),
+    )
     held = cache.get(key, _Composite)
     if held is not None:
         return held._replace(patch=(one, other))
     side = min(p.box.shape[0] for p in pair)
     inside = random_mask((side, side), rng)
     y, x = _places(inside, rng)
-    views = [_View.draw(p.box.shape[0], side, rng) for p in pair]
-    pyramid = _look(model, pair, views, inside, _light(pair[0].tile.source.channels, rng))
+    views = [_View.draw(p.box.shape[0], side, rng, turned=turned) for p in pair]
+    lit = _light(pair[0].tile.source.channels, rng) if light else None
+    pyramid = _look(model, pair, views, inside, lit)
     features = gather(pyramid, *indices(y, x, pyramid[0].device))
     places = (np.arange(p.box.shape[0] ** 2).reshape(1, *p.box.shape) for p in pair)
     origin = np.stack([v.of(at)[0, y, x] for v, at in zip(views, places, strict=True)])
@@ -210,7 +231,7 @@ def _look(
     pair: Sequence[Patch],
     views: Sequence[_View],
     inside: NDArray[np.bool_],
-    light: Variation,
+    light: Variation | None,
 ) -> Pyramid:
     """Return the features of the second of two patches pasted onto the first inside a mask."""
     seen = []
@@ -220,7 +241,9 @@ def _look(
             view.of(patch.tile.source.read(plane, patch.box))
             for view, patch, plane in zip(views, pair, planes, strict=True)
         )
-        image = np.ascontiguousarray(light.apply(np.where(inside, above, below)))
+        image = np.where(inside, above, below)
+        if light is not None:
+            image = np.ascontiguousarray(light.apply(image))
         seen.append(model.features(torch.from_numpy(image)[None].to(model.mixing.device)))
     return model.with_context(seen[0], seen[1:])
 
@@ -247,9 +270,11 @@ class _View(NamedTuple):
     mirrored: bool
 
     @classmethod
-    def draw(cls, whole: int, side: int, rng: np.random.Generator) -> _View:
+    def draw(cls, whole: int, side: int, rng: np.random.Generator, *, turned: bool) -> _View:
         """Draw a square of so many pixels a side from a patch of so many."""
         y, x = (int(rng.integers(whole - side + 1)) for _ in range(2))
+        if not turned:
+            return cls(y, x, side, 0, False)
         return cls(y, x, side, int(rng.integers(4)), bool(rng.integers(2)))
 
     def of(self, array: NDArray[Any]) -> NDArray[Any]:

@@ -315,9 +315,7 @@ class Trainer:
         sampler.settle(self._found.group, varied=self._found.varied)
         self._copies = sampler.copies
         self._alike = sampler.alike()
-        # The first answer comes without, for haste.
-        hidden = sampler.copies and not self._found.varied  # by another light or side
-        if self.learner.step and not hidden:
+        if self.learner.step:  # the first answer comes without, for haste
             made = self._composites(self.model, tiles, sampler)
             if made is not None:
                 learn_borders(self.model.head, sampler, self._found, made)
@@ -329,6 +327,7 @@ class Trainer:
     ) -> Composites | None:
         """Return this round's composites."""
         since = self._since if sampler.digest == self._digest else self.learner.step
+        varied = self._found is not None and self._found.varied
         return make_composites(
             model,
             tiles,
@@ -336,6 +335,9 @@ class Trainer:
             self.cache,
             self.config.seed,
             how_many(-(-(self.learner.step - since) // STEPS_PER_ROUND)),
+            # All regions of a single plane share its light; which side is up may part them.
+            light=varied or sampler.planes == 1,
+            side=varied,
         )
 
     def _part_mixed(self, sampler: PixelSampler, head: Head) -> None:

@@ -5,6 +5,7 @@ import torch
 from napari_cas.config import Config, FitConfig, ModelSpec
 from napari_cas.engine import composites, trainer
 from napari_cas.engine.composites import (
+    _View,
     cut_patches,
     how_many,
     make_composites,
@@ -21,6 +22,7 @@ from napari_cas.protocol import Box
 from .conftest import strokes, two_areas
 
 CHANNELS = 4
+VARIED = {"light": True, "side": True}
 
 
 def tile_of(image, name="a", plane=()):
@@ -57,7 +59,7 @@ def same_light(monkeypatch):
 @pytest.mark.usefixtures("same_light")
 def test_pixels_of_composites_are_called_what_they_are_where_they_come_from(model):
     image, step = ramp()
-    made = make_composites(model, [tile_of(image)], says(step), FeatureCache(), 0, 6)
+    made = make_composites(model, [tile_of(image)], says(step), FeatureCache(), 0, 6, **VARIED)
     assert made.features.shape == (len(made.channel), sum(model.head.widths))
     assert len(made.channel) == 6 * 400  # all is sure
     # What a pixel looks like is among its finest features, wherever it was turned to.
@@ -79,7 +81,7 @@ def test_coarse_features_see_what_was_pasted_beside(model):
         soft[int(tile.source.name) // 100] = 1
         return soft
 
-    made = make_composites(model, tiles, predict, FeatureCache(), 1, 8)
+    made = make_composites(model, tiles, predict, FeatureCache(), 1, 8, **VARIED)
     deep = made.features[made.channel == 0][:, -len(own[60]) :]
     off = (deep - own[60]).norm(dim=1) / (own[200] - own[60]).norm()
     # Many pixels lie beside other things, which their own image never showed.
@@ -88,31 +90,55 @@ def test_coarse_features_see_what_was_pasted_beside(model):
 
 def test_light_differs_from_one_composite_to_the_next_but_not_within(model):
     image, step = ramp()
-    made = make_composites(model, [tile_of(image)], says(step), FeatureCache(), 0, 6)
+    made = make_composites(model, [tile_of(image)], says(step), FeatureCache(), 0, 6, **VARIED)
     finest = made.features[:, 0].double()
     means = [float(part.mean()) for part in finest.split(400)]
     assert np.std(means) > 0.05
 
 
+def test_where_light_may_tell_regions_apart_it_stays(model):
+    image, step = ramp()
+    tiles = [tile_of(image)]
+    together = []
+    for light in (True, False):
+        made = make_composites(
+            model, tiles, says(step), FeatureCache(), 0, 6, light=light, side=True
+        )
+        both = torch.stack([made.features[:, 0].double(), made.channel.double()])
+        together.append(float(torch.corrcoef(both)[0, 1].abs()))
+    assert together[1] > 0.98 > together[0] + 0.05
+
+
+def test_where_sides_may_tell_regions_apart_nothing_is_turned():
+    rng = np.random.default_rng(0)
+    stripes = np.broadcast_to(np.arange(64), (1, 64, 64))
+    upright = [_View.draw(64, 32, rng, turned=False).of(stripes) for _ in range(20)]
+    assert all((np.diff(view[0], axis=1) == 1).all() for view in upright)
+    turned = [_View.draw(64, 32, rng, turned=True).of(stripes) for _ in range(20)]
+    assert not all((np.diff(view[0], axis=1) == 1).all() for view in turned)
+
+
 def test_what_the_network_is_not_sure_of_is_not_learnt(model):
     image, step = ramp()
     cache = FeatureCache()
-    assert make_composites(model, [tile_of(image)], says(step, 0.89), cache, 0, 2) is None
+    assert make_composites(model, [tile_of(image)], says(step, 0.89), cache, 0, 2, **VARIED) is None
     half = np.where(step < 2, step, -1)  # nothing is said of the rest, as where there are no data
-    made = make_composites(model, [tile_of(image)], says(half), cache, 0, 4)
+    made = make_composites(model, [tile_of(image)], says(half), cache, 0, 4, **VARIED)
     assert set(made.channel.tolist()) == {0, 1}
 
 
 def test_what_was_made_is_kept_and_what_is_said_of_it_is_asked_anew(model, monkeypatch):
     image, step = ramp()
     cache = FeatureCache()
-    first = make_composites(model, [tile_of(image)], says(step), cache, 0, 3)
+    first = make_composites(model, [tile_of(image)], says(step), cache, 0, 3, **VARIED)
     monkeypatch.setattr(model, "features", lambda *_: pytest.fail("looked at again"))
-    again = make_composites(model, [tile_of(image)], says((step + 1) % CHANNELS), cache, 0, 3)
+    again = make_composites(
+        model, [tile_of(image)], says((step + 1) % CHANNELS), cache, 0, 3, **VARIED
+    )
     assert torch.equal(first.features, again.features)
     assert torch.equal((first.channel + 1) % CHANNELS, again.channel)
     monkeypatch.undo()
-    other = make_composites(model, [tile_of(image)], says(step), cache, 1, 3)
+    other = make_composites(model, [tile_of(image)], says(step), cache, 1, 3, **VARIED)
     assert not torch.equal(first.features[:100], other.features[:100])
 
 
@@ -131,7 +157,7 @@ def test_neighbouring_planes_are_pasted_alike():
         source.depth = 3
         return PaintedTile(source, (plane,), Box(0, 0, *step.shape), np.ones(step.shape, int))
 
-    made = make_composites(model, [tile(0), tile(1)], says(step), FeatureCache(), 0, 4)
+    made = make_composites(model, [tile(0), tile(1)], says(step), FeatureCache(), 0, 4, **VARIED)
     width = model.head.widths[0] // 2
     own, beside = made.features[:, :width], made.features[:, width : 2 * width]
     assert made.features.shape[1] == sum(model.head.widths)
@@ -157,7 +183,7 @@ def test_few_tiles_give_several_patches_and_many_tiles_one_of_some():
 
 def test_too_small_images_have_no_composites(model):
     tile = tile_of(np.zeros((3, 20, 200)))
-    assert make_composites(model, [tile], lambda *_: None, FeatureCache(), 0, 8) is None
+    assert make_composites(model, [tile], lambda *_: None, FeatureCache(), 0, 8, **VARIED) is None
 
 
 def test_masks_take_a_quarter_to_three_quarters_in_large_and_small_areas():
@@ -171,11 +197,12 @@ def test_masks_take_a_quarter_to_three_quarters_in_large_and_small_areas():
 
 
 def test_composites_come_after_the_first_answer_and_more_with_each_round(monkeypatch):
-    counts = []
+    counts, looks = [], []
 
-    def make(*given):
+    def make(*given, **look):
         counts.append(given[-1])
-        return make_composites(*given)
+        looks.append(look)
+        return make_composites(*given, **look)
 
     monkeypatch.setattr(trainer, "make_composites", make)
     sources = [
@@ -197,6 +224,7 @@ def test_composites_come_after_the_first_answer_and_more_with_each_round(monkeyp
     for _ in range(2):
         alone.train(sources[:1])
     assert counts[4:] == [8]  # on a single plane, too
+    assert looks == [VARIED] * 4 + [{"light": True, "side": False}]
 
 
 def test_there_is_a_limit():

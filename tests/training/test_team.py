@@ -134,7 +134,8 @@ def test_a_table_by_two_processes(tiny_set, tmp_path):
         rows = list(csv.DictReader(opened))
     assert len(rows) == 7
     assert all(0 <= float(row["ECSSD mae"]) <= 1 for row in rows)
-    again = torchrun(tmp_path, code, "table", "6", *words[2:], check=False)
+    folders = words[words.index("--data") :]
+    again = torchrun(tmp_path, code, "table", "6", "--small", *folders, check=False)
     assert again.returncode != 0
     assert "made by one process" in again.stderr
 
