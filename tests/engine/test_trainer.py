@@ -455,3 +455,15 @@ def test_a_whole_network_runs_a_round_and_is_restored():
 def test_tiles_are_smaller_only_for_the_network_that_sees_them_larger(name, tile):
     trainer = Trainer(Config(model=ModelSpec(name=name, weights="none", enlarge=4)), 3)
     assert trainer._tile == tile
+
+
+def test_which_way_stripes_run_stays_what_parts_the_regions_of_a_single_plane(config):
+    # Composites from other sides would show either kind in either direction.
+    y, x = np.mgrid[: TRUTH.shape[0], : TRUTH.shape[1]]
+    noise = np.random.default_rng(0).normal(0, 8, TRUTH.shape)
+    stripes = 110 + 40 * np.sin(0.6 * (x + np.where(TRUTH == 2, y, -y))) + noise
+    painted = ArraySource("stripes", stripes[None].astype(np.float32), strokes(TRUTH))
+    trainer = Trainer(config, 1)
+    for steps in (1, 60, 60):
+        trainer.train([painted], steps=steps)
+    assert agreement(trainer.predict(painted, (), ALL).labels, TRUTH) > 0.9
