@@ -147,6 +147,9 @@ VARIANTS: Mapping[str, Variant] = {
     "no varied copies": Variant(replaced={f"{_TRAINER}.COPIES": 0}),
     "no composites": Variant(replaced={f"{_TRAINER}.make_composites": _nothing}),
     "never held": Variant(replaced={f"{_TRAINER}.Anchor": _nothing}),
+    "no composites, never held": Variant(
+        replaced={f"{_TRAINER}.make_composites": _nothing, f"{_TRAINER}.Anchor": _nothing}
+    ),
     "no closed form": Variant(Config(fit=FitConfig(learning_rate=RATE)), _FROM_RANDOM),
     "no closed form, loss of Eq. 1": Variant(
         Config(loss=EQ_1, fit=FitConfig(learning_rate=RATE)), _FROM_RANDOM

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from napari_cas.models.quick import Head
 
 _PIXELS = 512
+_FEWEST = 50
+"""Kinds of which composites show fewer pixels have no say beside borders."""
 
 
 @torch.no_grad()
@@ -99,7 +101,9 @@ def learn_borders(
     """
     order = _as_before(head, sampler, found.channel)
     kind = torch.argsort(order)[composites.channel]
-    known = kind < len(found.centre)
+    number = torch.bincount(kind, minlength=len(order))
+    number[len(found.centre) :] = 0
+    known = number[kind] >= _FEWEST
     if not known.any():
         return
     weight, bias = with_borders(

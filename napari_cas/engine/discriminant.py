@@ -150,7 +150,7 @@ def with_borders(
 ) -> tuple[Tensor, Tensor]:
     """Find the linear map that tells the same regions apart beside borders, too.
 
-    How far pixels of composites are off their kind's centre joins the noise.
+    How far pixels of composites are off their kind's centre joins the noise, all kinds alike.
 
     Parameters
     ----------
@@ -172,10 +172,9 @@ def with_borders(
         Their bias (K,).
     """
     off = beside.cpu().double().clamp(-OUTSIDE, OUTSIDE) - found.centre[kind]
-    # By the root of its pixels: alike, what is rare and often wrong would count too much; by its
-    # pixels, it would not count at all.
-    share = torch.bincount(kind).double().rsqrt()[kind]
-    noise = found.noise + off.T @ (off * (share / share.sum())[:, None])
+    number = torch.bincount(kind)
+    off /= (number * (number > 0).sum()).double().sqrt()[kind, None]
+    noise = found.noise + off.T @ off
     some, region = _few_per_group(features, count, torch.arange(len(count)))
     weight, bias = _scaled(found.centre, noise, some, found.channel[region])
     return weight.float().to(features.device), bias.float().to(features.device)

@@ -145,6 +145,22 @@ def test_channels_that_nothing_painted_shows_say_nothing(model, two):
     torch.testing.assert_close(model.head.linear_weight, mixed)
 
 
+@torch.no_grad()
+def test_a_few_pixels_of_a_kind_do_not_count(model, two):
+    made = composed(model, two[0], torch.ones(1))
+    one, other = made.channel.unique().tolist()
+    before = model.head.linear_weight.clone()
+    few = (made.channel == one).nonzero()[:49, 0]
+    learn_borders(model.head, *two, Composites(made.features[few], made.channel[few]))
+    assert torch.equal(model.head.linear_weight, before)
+    many = (made.channel == other).nonzero()[:60, 0]
+    learn_borders(model.head, *two, Composites(made.features[many], made.channel[many]))
+    alone = model.head.linear_weight.clone()
+    both = torch.cat([few, many])
+    learn_borders(model.head, *two, Composites(made.features[both], made.channel[both]))
+    torch.testing.assert_close(model.head.linear_weight, alone)
+
+
 def test_at_the_start_nothing_pulls(model, first):
     Anchor(model.head, first.probes, seed=0)(0).backward()
     for parameter in model.head.parameters():
