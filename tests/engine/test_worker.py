@@ -67,7 +67,7 @@ def test_a_round_reports_what_it_did(project, ask):
 
 def test_prediction_and_checkpoint_are_on_disk_when_it_returns(project, ask):
     report = ask()
-    assert agreement(prediction(project), TRUTH) > 0.95
+    assert agreement(prediction(project), TRUTH) > 0.9
     assert not prediction(project, "b").any()
     assert project.models == (report.checkpoint,)
     record = project.load_model(report.checkpoint)[1]
@@ -198,7 +198,7 @@ def test_tiles_are_predicted_one_by_one(project, ask, config, cold):
         cold()
     for one, other in zip(*found, strict=True):
         assert one.all()
-        assert agreement(one, TRUTH) > 0.95
+        assert agreement(one, TRUTH) > 0.9
         assert np.array_equal(one, other)
     with Project.open(project.path, mode="r") as seen:
         assert seen.image("b").predicted_with(start) == {t[1:] for t in tiles[:2]}
