@@ -71,7 +71,7 @@ def _on_files(arguments: argparse.Namespace, console: Console) -> int:
 def _pairs(arguments: argparse.Namespace) -> list[tuple[str, str]]:
     """Return image files with their maps of regions; raise where something is missing or left."""
     if not arguments.regions:
-        files.refuse_url(arguments.paths, "An image by URL is learnt from with --regions.")
+        files.refuse_lone_url(arguments.paths, "An image by URL is learnt from with --regions.")
         raise InputError(
             "What has been painted? These are images and no project",
             expected="--regions with one map an image",

@@ -44,7 +44,7 @@ def is_project(path: str | Path) -> bool:
         return False
 
 
-def refuse_url(paths: Sequence[str], hint: str) -> None:
+def refuse_lone_url(paths: Sequence[str], hint: str) -> None:
     """Say why a project cannot be at a URL, where a lone URL without options must mean one.
 
     Raises

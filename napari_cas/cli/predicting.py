@@ -39,7 +39,9 @@ def predict(arguments: argparse.Namespace, console: Console) -> int:
     if path is not None:
         return _in_project(path, arguments, console)
     if not arguments.model or not arguments.output:
-        files.refuse_url(arguments.paths, "An image by URL is predicted with --model and --output.")
+        files.refuse_lone_url(
+            arguments.paths, "An image by URL is predicted with --model and --output."
+        )
         raise InputError(
             "Which model, and where to? These are images and no project",
             expected="--model DIR and --output DIR for image files",

@@ -13,7 +13,7 @@ import stat
 import time
 from typing import TYPE_CHECKING, Any
 
-from napari_cas.errors import InputError, ProjectError, ProjectFormatError, StorageError
+from napari_cas.errors import CASError, InputError, ProjectError, ProjectFormatError, StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -71,7 +71,13 @@ def is_url(path: str | Path) -> bool:
     return _URL.match(str(path)) is not None
 
 
-def refuse_url(path: str | Path, what: str) -> None:
+def refuse_url(
+    path: str | Path,
+    what: str,
+    *,
+    error: type[CASError] = InputError,
+    todo: str = "Choose a folder, and copy from or to it.",
+) -> None:
     """Check that something is to be read from, or written to, a folder of a file system.
 
     Parameters
@@ -80,18 +86,23 @@ def refuse_url(path: str | Path, what: str) -> None:
         What was given.
     what : str
         What it is, as the beginning of a sentence.
+    error : type, optional
+        What is raised.
+    todo : str, optional
+        What to do instead.
 
     Raises
     ------
-    InputError
-        It is a URL, for which a folder of a strange name would be made.
+    CASError
+        It is a URL, for which a folder of a strange name would be made; an `InputError` unless
+        `error` says otherwise.
     """
     if is_url(path):
-        raise InputError(
+        raise error(
             f"{what} must be in a folder of a file system",
             expected="a path",
             got=str(path),
-            todo="Choose a folder, and copy from or to it.",
+            todo=todo,
         )
 
 

@@ -11,9 +11,9 @@ from napari_cas.store import models
 from napari_cas.store.files import (
     TEMPORARY,
     check_name,
-    is_url,
     read_group,
     read_json,
+    refuse_url,
     safe_name,
     write_group,
     write_json,
@@ -219,14 +219,11 @@ def local_path(path: str | Path) -> Path:
         `path` is a URL. Painting relies on locks and on files that are replaced in one step, which
         object stores lack.
     """
-    if is_url(path):
-        raise ProjectError(
-            "A project must be in a folder of a file system",
-            expected="a path",
-            got=str(path),
-            todo="Put the project on a disk or a shared folder; its images may stay where they "
-            "are and be referred to by URL.",
-        )
+    todo = (
+        "Put the project on a disk or a shared folder; its images may stay where they are and be "
+        "referred to by URL."
+    )
+    refuse_url(path, "A project", error=ProjectError, todo=todo)
     return Path(path).resolve()
 
 
