@@ -47,6 +47,9 @@ COMMANDS: dict[tuple[str, ...], Command] = {
     ("bench", "robustness"): Command(
         "training.bench_robustness", "what strokes that spill, differ in size or lie do"
     ),
+    ("bench", "corrections"): Command(
+        "training.bench_corrections", "what an annotator who corrects gets after each press"
+    ),
     ("bench", "ablation"): Command(
         "training.bench_ablation", "what each part of the label-free learner is worth"
     ),

@@ -12,6 +12,11 @@ The more of a texture is painted, the more its pixels scatter, while its mean st
 seem nearer than strokes in them. So those that are large enough are compared by the means of their
 parts as well, ``‖μi − μj‖² / (tr Vi + tr Vj)`` with the variance V of parts' means: whether they
 differ more from each other than each does from place to place.
+
+Whoever corrects paints where the network is wrong: beside borders, in what is hard to tell. The
+more is corrected, the more two regions scatter and the nearer their means come, until what their
+first strokes said would be lost. So regions of several strokes are compared stroke by stroke, too:
+where a good part of the paint of either has no counterpart in the other, they are two.
 """
 
 from __future__ import annotations
@@ -22,6 +27,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from scipy.cluster.hierarchy import fcluster, linkage
+from scipy.ndimage import label
 from scipy.spatial.distance import squareform
 
 if TYPE_CHECKING:
@@ -33,10 +39,16 @@ NEAR_LOCAL, NEAR_ALL = 0.08, 0.25
 PARTS_LOCAL, PARTS_ALL = 0.3, 0.4
 """Alike: nearer than this by the means of parts, too, in the same features."""
 
+COUNTERPART, MATCHED = 2.0, 0.75
+"""Alike: of one of the two, at least so much of the paint is in strokes to which the other has one
+that is nearer than this multiple of what is near."""
+
 _SIDE = 32
 _PARTS, _FEWEST_PARTS, _FEWEST_IN_PART = 4, 4, 8
 _EXACT = "donot_use_mm_for_euclid_dist"
 _FEWEST_PIXELS = 12
+_GAP = 8
+_MOST_STROKES = 4096
 _MOST_REGIONS = 1500
 
 
@@ -107,6 +119,22 @@ def _parts(features: Tensor, count: Tensor, at: Tensor) -> tuple[Tensor, Tensor]
     return means[kept], torch.bincount(known[kept] // _PARTS**2, minlength=len(count))
 
 
+def _strokes(at: Tensor, count: Tensor) -> Tensor:
+    """Return the (P,) stroke of each pixel, numbered through all regions.
+
+    Pixels less than 8 to 16 pixels apart are of one stroke: large regions give only some of theirs.
+    """
+    stroke, first = [], 0
+    for own in torch.split(at, count.tolist()):
+        y, x = ((own - own.amin(0)) // _GAP).numpy().T
+        grid = np.zeros((y.max() + 1, x.max() + 1), bool)
+        grid[y, x] = True
+        labels, number = label(grid, np.ones((3, 3)))
+        stroke.append(torch.from_numpy(labels[y, x].astype(np.int64) - 1 + first))
+        first += number
+    return torch.cat(stroke)
+
+
 class _Nearness:
     """Distances between regions, in units in which alike ones are nearer than 1."""
 
@@ -122,29 +150,56 @@ class _Nearness:
         unbiased = number / (number - 1).clamp(min=1)
         return _moments(means, number)[1] * unbiased[:, None], number >= _FEWEST_PARTS
 
-    def _ratio(self, own: Tensor, scatter: Tensor, near: tuple[float, float]) -> Tensor:
+    def _ratio(self, means: Tensor, scatter: Tensor, near: tuple[float, float]) -> Tensor:
         """Return (K, K) distances of means in units of scatter and of what is near."""
         ratios = []
         for stop, unit in zip((self._local, scatter.shape[1]), near, strict=True):
-            means, total = self._means[own, :stop], scatter[own, :stop].sum(1)
-            squared = torch.cdist(means, means, compute_mode=_EXACT).square()
+            mean, total = means[:, :stop], scatter[:, :stop].sum(1)
+            squared = torch.cdist(mean, mean, compute_mode=_EXACT).square()
             ratios.append(squared / (total[:, None] + total[None]).clamp(min=1e-6) / unit)
         return torch.maximum(*ratios)
 
     def _by_parts(self, own: Tensor) -> Tensor:
         """Return (K, K) distances by the means of parts, 0 where parts are too few."""
         scatter, enough = self._of_parts
-        ratio = self._ratio(own, scatter, (PARTS_LOCAL, PARTS_ALL))
+        ratio = self._ratio(self._means[own], scatter[own], (PARTS_LOCAL, PARTS_ALL))
         return ratio * (enough[own, None] & enough[None, own])
+
+    def _strokes_of(self, own: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return means and variances (S, D), pixels (S,) and the place in `own` of strokes (S,)."""
+        features, count, at = self._painted
+        chosen = torch.isin(torch.repeat_interleave(torch.arange(len(count)), count), own)
+        stroke = _strokes(at[chosen], count[own])
+        order = torch.argsort(stroke)
+        pixels = torch.bincount(stroke)
+        place = torch.empty_like(pixels)
+        place[stroke] = torch.repeat_interleave(torch.arange(len(own)), count[own])
+        of = features[chosen.to(features.device)][order.to(features.device)]
+        return *_moments(of, pixels), pixels, place
+
+    def _unmatched(self, own: Tensor) -> Tensor:
+        """Return (K, K) bool: pairs that both have much paint like no stroke of the other."""
+        means, scatter, pixels, place = self._strokes_of(own)
+        if len(pixels) == len(own) or len(pixels) > _MOST_STROKES:
+            return torch.zeros(len(own), len(own), dtype=torch.bool)
+        near = self._ratio(means, scatter, (NEAR_LOCAL, NEAR_ALL)) < COUNTERPART
+        large = pixels >= _FEWEST_PIXELS
+        zeros = torch.zeros(len(pixels), len(own))
+        matched = zeros.index_add(1, place, (near & large).float()) > 0
+        weight = (pixels * large)[:, None].float()
+        share = torch.zeros(len(own), len(own)).index_add(0, place, matched * weight)
+        share /= torch.zeros(len(own), 1).index_add(0, place, weight).clamp(min=1)
+        return torch.maximum(share, share.T) < MATCHED
 
     def cluster(self, own: Tensor, count: Tensor, channels: int) -> Tensor:
         """Return group numbers from 0 of the regions `own` of one plane."""
         if not 2 <= len(own) <= _MOST_REGIONS:
             return torch.arange(len(own))
-        distance = self._ratio(own, self._scatter, (NEAR_LOCAL, NEAR_ALL))
+        distance = self._ratio(self._means[own], self._scatter[own], (NEAR_LOCAL, NEAR_ALL))
         near = (distance < 1).fill_diagonal_(fill_value=False)
         if len(own) > channels or bool(near.any()):
             distance = torch.maximum(distance, self._by_parts(own))
+            distance[self._unmatched(own)] += COUNTERPART
         if len(own) <= channels:
             # A handful of pixels says too little about a region to overrule who painted it.
             small = count < _FEWEST_PIXELS

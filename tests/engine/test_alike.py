@@ -78,3 +78,25 @@ def test_parts_grow_with_the_region():
 def test_regions_too_small_for_parts_are_told_apart_by_their_pixels_alone():
     one, other = filled([0.0, 0.3], spread=0.0, side=32)
     assert one == other
+
+
+def of_strokes(one, other, per=100):
+    """Return groups of two regions of strokes around centres, 100 pixels below one another."""
+    features, _ = regions([*one, *other], per)
+    y = torch.arange(len(one) + len(other))[:, None].expand(-1, per).flatten() * 100
+    at = torch.stack([y, torch.arange(per).repeat(len(one) + len(other))], dim=1)
+    count, plane = (
+        torch.tensor([per * len(one), per * len(other)]),
+        torch.zeros(2, dtype=torch.int64),
+    )
+    return group_alike(features, count, plane, at, local=10, channels=8).tolist()
+
+
+def test_corrections_do_not_take_back_what_first_strokes_told_apart():
+    one, other = of_strokes([0.0, -4.0, 4.0], [1.0, -4.0, 4.0])  # the first of each is its own
+    assert one != other
+
+
+def test_regions_whose_strokes_have_counterparts_are_one():
+    one, other = of_strokes([0.0, -4.0, 4.0], [4.0, 0.0, -4.0])
+    assert one == other

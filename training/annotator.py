@@ -1,0 +1,91 @@
+"""A simulated annotator who looks at a segmentation and paints over what is wrong."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from training.scribbles import Scribbles, paint_stroke
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Mask = NDArray[np.bool_]
+
+SMALLEST = 30
+"""Pixels; whoever corrects does not see smaller mistakes."""
+
+
+def read_as_regions(labels: NDArray[np.integer], truth: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Read a segmentation as a person does: each label is the region that has most of it.
+
+    Parameters
+    ----------
+    labels : ndarray
+        (Y, X) integers from 0.
+    truth : ndarray
+        (Y, X) integers: 0 is not known.
+
+    Returns
+    -------
+    ndarray
+        (Y, X) int64, regions of the truth; 0 where a label lies on nothing known.
+    """
+    found, number = np.unique(labels, return_inverse=True)
+    size = int(truth.max()) + 1
+    pairs = number.reshape(-1).astype(np.int64) * size + truth.reshape(-1)
+    shared = np.bincount(pairs, minlength=len(found) * size).reshape(len(found), size)
+    shared[:, 0] = 0
+    return np.asarray(shared.argmax(1)[number].reshape(labels.shape), np.int64)
+
+
+def correct(
+    labels: NDArray[np.integer],
+    truth: NDArray[np.integer],
+    painted: NDArray[np.int32],
+    rng: np.random.Generator,
+    strokes: int = 2,
+) -> Mask:
+    """Paint a stroke into each of the largest wrong places.
+
+    Parameters
+    ----------
+    labels : ndarray
+        (Y, X) integers, a segmentation in any numbers.
+    truth : ndarray
+        (Y, X) integers: 0 is not known.
+    painted : ndarray
+        (Y, X) int32, changed in place: every region of the truth has an id there already.
+    rng : Generator
+        Where strokes go.
+    strokes : int
+        How many, at most; none where nothing large enough is wrong.
+
+    Returns
+    -------
+    ndarray
+        (Y, X) bool: what was painted.
+    """
+    wrong = (read_as_regions(labels, truth) != truth) & (truth > 0)
+    fresh = np.zeros(truth.shape, bool)
+    for region, place in _largest(wrong, truth)[:strokes]:
+        stroke = paint_stroke(place, Scribbles(), rng)
+        ids = painted[(truth == region) & (painted > 0)]
+        painted[stroke] = np.bincount(ids).argmax()
+        fresh |= stroke
+    return fresh
+
+
+def _largest(wrong: Mask, truth: NDArray[np.integer]) -> list[tuple[int, Mask]]:
+    """Return regions and connected places in them that are wrong, the largest first."""
+    from scipy.ndimage import label
+
+    places = []
+    for region in np.unique(truth[wrong]):
+        parts, _ = label(wrong & (truth == region))
+        sizes = np.bincount(parts.ravel())
+        large = [k for k in range(1, len(sizes)) if sizes[k] >= SMALLEST]
+        places += [(int(sizes[k]), int(region), parts == k) for k in large]
+    places.sort(key=lambda place: -place[0])
+    return [place[1:] for place in places]
