@@ -71,6 +71,12 @@ class Learner:
         """All that training changes but the optimiser's own."""
         return [*self.parameters, *self.buffers]
 
+    def begin_again(self, restart: Callable[[], None]) -> None:
+        """Forget what was learnt: `restart` sets all parameters, at random as `seed` says."""
+        with seeded(self.parameters[0].device, self.seed):
+            restart()
+        self.optimiser.state.clear()
+
     def tidy(self) -> None:
         """Leave nothing half made after an error inside a step, such as memory that ran out."""
         self.optimiser.zero_grad(set_to_none=True)

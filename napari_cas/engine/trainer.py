@@ -18,6 +18,7 @@ from napari_cas.engine.mixed import sentence
 from napari_cas.engine.painting import (
     PaintedTile,
     check_regions,
+    digest_of,
     off_data_sentence,
     painted_tiles,
     regions_off_data,
@@ -98,8 +99,7 @@ class Trainer:
             seed=config.seed,
             buffers=() if isinstance(self.model, QuickModel) else tuple(self.model.buffers()),
         )
-        self._digest, self._regions = "", 0
-        self._copies, self._since = 0, 0
+        self._digest, self._regions, self._copies, self._since = "", 0, 0, 0
         self._found: Discriminant | None = None
         self._mixed: tuple[Mixed, ...] = ()
         self._said: set[str] = set()
@@ -216,9 +216,9 @@ class Trainer:
         for tile in tiles:
             check_channels(self.in_channels, tile.source.channels, tile.source.name)
         self._set_mixing(tiles)
-        sampler = self._sampler(tiles)
-        if sampler.digest != self._digest:
+        if digest_of(tiles) != self._digest:
             self._since = self.learner.step
+        sampler = self._sampler(tiles)
         self._digest = sampler.digest
         ready = time.perf_counter()
         before = self._probe(sampler)
@@ -312,6 +312,8 @@ class Trainer:
             sampler.merge_alike(self.model)
             self._part_mixed(sampler, self.model.head)
             self._found = start_from_discriminant(self.model.head, sampler, known=known)
+        if self._since == self.learner.step > 0:  # what was learnt is beside another linear map
+            self.learner.begin_again(self.model.head.restart)
         sampler.settle(self._found.group, varied=self._found.varied)
         self._copies = sampler.copies
         self._alike = sampler.alike()
@@ -326,7 +328,6 @@ class Trainer:
         self, model: QuickModel, tiles: Sequence[PaintedTile], sampler: PixelSampler
     ) -> Composites | None:
         """Return this round's composites."""
-        since = self._since if sampler.digest == self._digest else self.learner.step
         varied = self._found is not None and self._found.varied
         return make_composites(
             model,
@@ -334,7 +335,7 @@ class Trainer:
             lambda tile, box: self._predict_once(tile.source, tile.plane, box).probabilities,
             self.cache,
             self.config.seed,
-            how_many(-(-(self.learner.step - since) // STEPS_PER_ROUND)),
+            how_many(-(-(self.learner.step - self._since) // STEPS_PER_ROUND)),
             # All regions of a single plane share its light; which side is up may part them.
             light=varied or sampler.planes == 1,
             side=varied,

@@ -275,6 +275,12 @@ class Head(nn.Module):
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
 
+    def restart(self) -> None:
+        """Have the perceptron begin again: at random, and with nothing to say."""
+        self.hidden.reset_parameters()
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+
     def standardise(self, features: Tensor) -> None:
         """Take mean and deviation of features (P, D) as the fixed standardisation."""
         deviation, mean = torch.std_mean(features, dim=0, correction=0)

@@ -329,12 +329,24 @@ def test_it_does_not_end_before_so_many_steps_on_the_same_paint(trainer, monkeyp
     assert [trainer.train(more, steps=8).converged for _ in range(2)] == [False, True]
 
 
+def test_the_perceptron_begins_again_where_the_paint_changed(trainer):
+    # What it learnt is beside another linear map, and with the new one might say anything.
+    trainer.train([source()], steps=8)
+    out = trainer.model.head.out.weight
+    torch.nn.init.constant_(out, 7.0)
+    trainer.train([source()], steps=1)
+    assert out.min() > 6
+    trainer.train([source(painted=strokes(TRUTH, (4, 3)))], steps=1)
+    assert out.abs().max() < 0.1
+
+
 def test_it_ends_when_nothing_moves_any_more(config):
     both = [source(), source(1, name="b")]
     trainer = Trainer(config, 3, CACHE)
     found = [trainer.train(both, steps=n).converged for n in (1, 199, 160, 40)]
     assert found == [False, False, False, True]
-    torch.nn.init.normal_(trainer.model.head.out.weight, std=3.0)
+    generator = torch.Generator().manual_seed(0)
+    torch.nn.init.normal_(trainer.model.head.out.weight, std=10.0, generator=generator)
     assert not trainer.train(both, steps=40).converged
 
 
