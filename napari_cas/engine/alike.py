@@ -199,7 +199,9 @@ class _Nearness:
         near = (distance < 1).fill_diagonal_(fill_value=False)
         if len(own) > channels or bool(near.any()):
             distance = torch.maximum(distance, self._by_parts(own))
-            distance[self._unmatched(own)] += COUNTERPART
+            some = (distance < 1).fill_diagonal_(fill_value=False).any(1).nonzero()[:, 0]
+            if len(some):
+                distance[some[:, None], some] += COUNTERPART * self._unmatched(own[some])
         if len(own) <= channels:
             # A handful of pixels says too little about a region to overrule who painted it.
             small = count < _FEWEST_PIXELS

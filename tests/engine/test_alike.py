@@ -100,3 +100,9 @@ def test_corrections_do_not_take_back_what_first_strokes_told_apart():
 def test_regions_whose_strokes_have_counterparts_are_one():
     one, other = of_strokes([0.0, -4.0, 4.0], [4.0, 0.0, -4.0])
     assert one == other
+
+
+def test_many_regions_none_of_which_are_near_share_channels_all_the_same():
+    found = groups([0.0, 4.0, 9.0, 14.0], channels=3)
+    assert len(set(found)) == 3
+    assert found[0] == found[1]
