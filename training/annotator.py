@@ -17,8 +17,10 @@ SMALLEST = 30
 """Pixels; whoever corrects does not see smaller mistakes."""
 
 
-def read_as_regions(labels: NDArray[np.integer], truth: NDArray[np.integer]) -> NDArray[np.int64]:
-    """Read a segmentation as a person does: each label is the region that has most of it.
+def read_as_regions(
+    labels: NDArray[np.integer], truth: NDArray[np.integer], painted: NDArray[np.integer]
+) -> NDArray[np.int64]:
+    """Read a segmentation as who painted it does: a label is the region whose strokes it is on.
 
     Parameters
     ----------
@@ -26,18 +28,25 @@ def read_as_regions(labels: NDArray[np.integer], truth: NDArray[np.integer]) -> 
         (Y, X) integers from 0.
     truth : ndarray
         (Y, X) integers: 0 is not known.
+    painted : ndarray
+        (Y, X) integers: not 0 where there are strokes.
 
     Returns
     -------
     ndarray
-        (Y, X) int64, regions of the truth; 0 where a label lies on nothing known.
+        (Y, X) int64, regions of the truth. Of a label on several regions' strokes, that with the
+        largest share of its strokes there; of one on no strokes, that which has most of it, and 0
+        where that is nothing known.
     """
     found, number = np.unique(labels, return_inverse=True)
-    size = int(truth.max()) + 1
-    pairs = number.reshape(-1).astype(np.int64) * size + truth.reshape(-1)
-    shared = np.bincount(pairs, minlength=len(found) * size).reshape(len(found), size)
-    shared[:, 0] = 0
-    return np.asarray(shared.argmax(1)[number].reshape(labels.shape), np.int64)
+    shape = len(found), int(truth.max()) + 1
+    pairs = (number.reshape(labels.shape), np.asarray(truth, np.int64))
+    everywhere, strokes = np.zeros(shape), np.zeros(shape)
+    np.add.at(everywhere, pairs, truth > 0)
+    np.add.at(strokes, pairs, (truth > 0) & (painted > 0))
+    share = strokes / np.maximum(strokes.sum(0), 1)
+    region = np.where(strokes.any(1), share.argmax(1), everywhere.argmax(1))
+    return np.asarray(region[pairs[0]], np.int64)
 
 
 def correct(
@@ -67,7 +76,7 @@ def correct(
     ndarray
         (Y, X) bool: what was painted.
     """
-    wrong = (read_as_regions(labels, truth) != truth) & (truth > 0)
+    wrong = (read_as_regions(labels, truth, painted) != truth) & (truth > 0)
     fresh = np.zeros(truth.shape, bool)
     for region, place in _largest(wrong, truth)[:strokes]:
         stroke = paint_stroke(place, Scribbles(), rng)

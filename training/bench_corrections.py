@@ -107,7 +107,7 @@ def measure(item: Labelled, method: str, seed: int, presses: int, strokes: int) 
     found = []
     for _ in range(presses + 1):
         labels = segment(painted)
-        right = read_as_regions(labels, truth) == truth
+        right = read_as_regions(labels, truth, painted) == truth
         obeyed = float(right[fresh].mean()) if fresh.any() else 1.0
         found.append(Pressed(adjusted_rand_index(truth, labels), obeyed))
         fresh = correct(labels, truth, painted, rng, strokes)

@@ -15,20 +15,25 @@ def halves():
     return truth, painted
 
 
-def test_labels_are_read_as_the_region_they_cover_most(halves):
-    truth, _ = halves
-    labels = np.where(truth == 1, 5, 3)
-    labels[:, 28:30] = 3
-    found = read_as_regions(labels, truth)
+def test_labels_are_read_as_the_region_whose_strokes_they_are_on(halves):
+    truth, painted = halves
+    labels = np.full(truth.shape, 5)  # most of it lies in region 1
+    labels[:, 50:] = 3
+    found = read_as_regions(labels, truth, painted)
     assert set(np.unique(found[labels == 5])) == {1}
     assert set(np.unique(found[labels == 3])) == {2}
-    assert (found[:, 28:30] == 2).all()
+    # Both on strokes of region 2 alone: so the second colour is another sign for it.
+    labels[:20, :30] = 3
+    assert set(np.unique(read_as_regions(labels, truth, painted * (truth == 2)))) == {2}
 
 
-def test_a_label_on_nothing_known_is_no_region(halves):
-    truth, _ = halves
+def test_a_label_on_no_strokes_is_read_as_what_it_covers_most(halves):
+    truth, painted = halves
     labels = np.where(truth == 0, 9, truth)
-    assert (read_as_regions(labels, truth)[:2] == 0).all()
+    labels[30:, 20:34] = 7
+    found = read_as_regions(labels, truth, painted)
+    assert set(np.unique(found[labels == 7])) == {1}
+    assert (found[:2] == 0).all()  # on nothing known
 
 
 def test_the_largest_wrong_places_get_strokes_of_their_region(halves):
