@@ -161,10 +161,7 @@ def write(result: dict[str, Any], folder: Path) -> None:
     from training.report import Column, Table
 
     columns = [Column("set", "set", 0), Column("method", "method", 0)]
-    columns += [
-        Column(f"ari {n}", f"press {n}" if n else "first answer", 3)
-        for n in range(result["presses"] + 1)
-    ]
+    columns += [Column(f"ari {n}", f"press {n}", 3) for n in range(result["presses"] + 1)]
     columns += [Column("obeyed", "obeyed", 2), Column("fall", "worst fall", 3)]
     machine = result["machine"]
     notes = [

@@ -51,4 +51,4 @@ def test_the_table_says_what_was_measured(blobs, tmp_path):
     assert describe(result).startswith("any, forest: ")
     text = (tmp_path / "corrections.md").read_text(encoding="utf-8")
     assert "| any | forest |" in text
-    assert "| first answer | press 1 |" in text
+    assert "| press 0 | press 1 |" in text
