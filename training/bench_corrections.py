@@ -78,7 +78,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
     from training.machine import describe_machine
 
-    check_sets(dict.fromkeys(name for name in args.sets))
+    check_sets(args.sets)
     todo = [(name, method) for name in args.sets for method in args.methods]
     rows = []
     for name, method in (progress := tqdm(todo, desc="corrections", unit="experiment")):
