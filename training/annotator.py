@@ -50,7 +50,7 @@ def read_as_regions(
 
 
 def correct(
-    labels: NDArray[np.integer],
+    read: NDArray[np.integer],
     truth: NDArray[np.integer],
     painted: NDArray[np.int32],
     rng: np.random.Generator,
@@ -60,8 +60,8 @@ def correct(
 
     Parameters
     ----------
-    labels : ndarray
-        (Y, X) integers, a segmentation in any numbers.
+    read : ndarray
+        (Y, X) integers, a segmentation as read by :func:`read_as_regions`.
     truth : ndarray
         (Y, X) integers: 0 is not known.
     painted : ndarray
@@ -76,7 +76,7 @@ def correct(
     ndarray
         (Y, X) bool: what was painted.
     """
-    wrong = (read_as_regions(labels, truth, painted) != truth) & (truth > 0)
+    wrong = (read != truth) & (truth > 0)
     fresh = np.zeros(truth.shape, bool)
     for region, place in _largest(wrong, truth)[:strokes]:
         stroke = paint_stroke(place, Scribbles(), rng)

@@ -29,6 +29,7 @@ from training.bench_label_free import (
     shuffled_ids,
     singles,
     split,
+    stroke_seed,
 )
 from training.label_free import RATE, cross_entropy, ours
 from training.options import add_choice, count
@@ -251,7 +252,7 @@ def _measure_across(name: str, variant: Variant, seed: int, test: int, shrink: i
     rng = np.random.default_rng([seed, 1])
     strokes: list[NDArray[np.int32]] = []
     for number, item in enumerate(painted):
-        named = _painted(item, variant, seed * 10_000 + number, shuffle=False)
+        named = _painted(item, variant, stroke_seed(seed, number), shuffle=False)
         strokes.append(named if variant.method else shuffled_ids(named, classes, rng))
     images, targets = [p.image for p in painted], [o.image for o in others]
     return score_labels(_learn(variant, images, strokes, targets, seed), others, classes)["ari"]
@@ -261,7 +262,7 @@ def _measure_single(name: str, variant: Variant, seed: int, test: int, shrink: i
     scores = []
     for number, whole in enumerate(singles(Cell(name, 1, LENGTH, seed), test)):
         item = smaller(whole, shrink)
-        strokes = _painted(item, variant, seed * 10_000 + number, shuffle=True)
+        strokes = _painted(item, variant, stroke_seed(seed, number), shuffle=True)
         labels = _learn(variant, [item.image], [strokes], [item.image], seed)
         scores.append(adjusted_rand_index(item.truth, labels[0]))
     return statistics.fmean(scores)

@@ -18,8 +18,16 @@ import numpy as np
 from napari_cas.config import Config
 from napari_cas.metrics.regions import adjusted_rand_index
 from training.annotator import correct, read_as_regions
-from training.bench_label_free import ALONE, LENGTH, SETS_HELP, Cell, check_sets, singles
-from training.label_free import METHODS
+from training.bench_label_free import (
+    ALONE,
+    LENGTH,
+    SETS_HELP,
+    Cell,
+    check_sets,
+    singles,
+    stroke_seed,
+)
+from training.label_free import METHODS, source_of
 from training.options import add_choice, count
 from training.scribbles import Scribbles, scribble
 
@@ -83,10 +91,9 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     rows = []
     for name, method in (progress := tqdm(todo, desc="corrections", unit="experiment")):
         items = list(singles(Cell(name, 1, LENGTH, args.seed), args.images))
-        seeds = [args.seed * 10_000 + number for number in range(len(items))]
         pressed = [
-            measure(item, method, seed, args.presses, args.strokes)
-            for item, seed in zip(items, seeds, strict=True)
+            measure(item, method, stroke_seed(args.seed, number), args.presses, args.strokes)
+            for number, item in enumerate(items)
         ]
         rows.append({"set": name, "method": method} | summarise(pressed))
         progress.write(_line(rows[-1]), file=sys.stderr)
@@ -107,10 +114,10 @@ def measure(item: Labelled, method: str, seed: int, presses: int, strokes: int) 
     found = []
     for _ in range(presses + 1):
         labels = segment(painted)
-        right = read_as_regions(labels, truth, painted) == truth
-        obeyed = float(right[fresh].mean()) if fresh.any() else 1.0
+        read = read_as_regions(labels, truth, painted)
+        obeyed = float((read == truth)[fresh].mean()) if fresh.any() else 1.0
         found.append(Pressed(adjusted_rand_index(truth, labels), obeyed))
-        fresh = correct(labels, truth, painted, rng, strokes)
+        fresh = correct(read, truth, painted, rng, strokes)
     return found
 
 
@@ -119,19 +126,16 @@ def start(item: Labelled, method: str, seed: int) -> Segment:
     if method != "ours":
         learn = METHODS[method]
         return lambda painted: learn([item.image], [painted], [item.image], seed).labels[0]
-    from napari_cas.engine.checks import as_image, as_regions
     from napari_cas.engine.device import set_threads
-    from napari_cas.engine.sources import ArraySource
     from napari_cas.engine.trainer import Trainer
     from napari_cas.protocol import Box
 
     set_threads()
-    array, config = as_image(item.image, item.name), Config(seed=seed)
-    trainer = Trainer(config, array.shape[0])
+    config = Config(seed=seed)
+    trainer = Trainer(config, 1 if item.image.ndim == 2 else item.image.shape[2])
 
     def press(painted: NDArray[np.int32]) -> NDArray[Any]:
-        regions = as_regions(painted, array.shape[1:], "strokes")
-        source = ArraySource(item.name, array, regions)
+        source = source_of(item.name, item.image, painted)
         for _ in range(config.fit.max_rounds):
             if trainer.train([source]).converged:
                 break

@@ -168,7 +168,9 @@ def measure(cell: Cell, *, test: int, single: int) -> dict[str, Any]:
         return _measure_single(cell, single)
     painted, others, classes = split(cell, test)
     options = Scribbles(length=cell.length, shuffle=False)
-    named = [scribble(p.truth, options, seed=_seed(cell, i)) for i, p in enumerate(painted)]
+    named = [
+        scribble(p.truth, options, seed=stroke_seed(cell.seed, i)) for i, p in enumerate(painted)
+    ]
     rng = np.random.default_rng([cell.seed, 1])
     shuffled = [shuffled_ids(strokes, classes, rng) for strokes in named]
     images, targets = [p.image for p in painted], [o.image for o in others]
@@ -190,7 +192,9 @@ def _measure_single(cell: Cell, count: int) -> dict[str, Any]:
     aris: dict[str, list[float]] = {column: [] for column in COLUMNS}
     pixels = []
     for number, item in enumerate(singles(cell, count)):
-        strokes = scribble(item.truth, Scribbles(length=cell.length), seed=_seed(cell, number))
+        strokes = scribble(
+            item.truth, Scribbles(length=cell.length), seed=stroke_seed(cell.seed, number)
+        )
         pixels.append(np.count_nonzero(strokes))
         for method, learn in METHODS.items():
             labels = learn([item.image], [strokes], [item.image], cell.seed).labels[0]
@@ -268,9 +272,9 @@ def shuffled_ids(
     return np.asarray(names[strokes], np.int32)
 
 
-def _seed(cell: Cell, number: int) -> int:
-    """Return the seed of one image's strokes."""
-    return cell.seed * 10_000 + number
+def stroke_seed(seed: int, number: int) -> int:
+    """Return the seed of one image's strokes, by the experiment's seed and the image's place."""
+    return seed * 10_000 + number
 
 
 def score_labels(

@@ -22,6 +22,7 @@ from training.bench_label_free import (
     score_labels,
     shuffled_ids,
     split,
+    stroke_seed,
 )
 from training.label_free import METHODS
 from training.options import add_choice, count
@@ -143,7 +144,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 def measure(name: str, fault: Fault, seed: int, test: int) -> dict[str, float]:
     """Return the adjusted Rand index by method, of one set, fault and seed."""
     painted, others, classes = split(Cell(name, PAINTED, LENGTH, seed), test)
-    strokes = [fault(item, classes, seed * 10_000 + i) for i, item in enumerate(painted)]
+    strokes = [fault(item, classes, stroke_seed(seed, i)) for i, item in enumerate(painted)]
     rng = np.random.default_rng([seed, 1])
     ids = [shuffled_ids(own, int(own.max()), rng) for own, _ in strokes]
     images, targets = [p.image for p in painted], [o.image for o in others]

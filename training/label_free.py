@@ -222,18 +222,22 @@ def _by_forest(
 
 def _trainer(config: Config, images: Images, painted: Painted) -> tuple[Trainer, list[ArraySource]]:
     """Return a fresh trainer and the painted images as its sources."""
-    from napari_cas.engine.checks import as_image, as_regions
     from napari_cas.engine.device import set_threads
-    from napari_cas.engine.sources import ArraySource
     from napari_cas.engine.trainer import Trainer
 
     set_threads()
-    sources = []
-    for number, (image, strokes) in enumerate(zip(images, painted, strict=True)):
-        array = as_image(image, f"image {number}")
-        regions = as_regions(strokes, array.shape[1:], f"strokes {number}")
-        sources.append(ArraySource(f"{number:06d}", array, regions))
+    pairs = enumerate(zip(images, painted, strict=True))
+    sources = [source_of(f"{number:06d}", *pair) for number, pair in pairs]
     return Trainer(config, sources[0].channels), sources
+
+
+def source_of(name: str, image: NDArray[Any], strokes: NDArray[np.integer[Any]]) -> ArraySource:
+    """Return a painted image as a trainer takes it, checked as the public interface does."""
+    from napari_cas.engine.checks import as_image, as_regions
+    from napari_cas.engine.sources import ArraySource
+
+    array = as_image(image, f"image {name}")
+    return ArraySource(name, array, as_regions(strokes, array.shape[1:], f"strokes {name}"))
 
 
 def _apply(trainer: Trainer, image: NDArray[np.uint8]) -> NDArray[np.integer[Any]]:
