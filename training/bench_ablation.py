@@ -51,7 +51,8 @@ if TYPE_CHECKING:
     from training.data.labelled import Labelled
     from training.label_free import Images, Learnt, Method, Painted
 
-_TRAINER, _QUICK = "napari_cas.engine.trainer", "napari_cas.models.quick"
+_TRAINER, _CLOSED = "napari_cas.engine.trainer", "napari_cas.engine.closed_form"
+_QUICK = "napari_cas.models.quick"
 
 
 def _nothing(*_: object, **__: object) -> None:
@@ -129,9 +130,9 @@ class Variant(NamedTuple):
 
 EQ_1 = LossConfig(discriminator="squared", uniformer="squared", alpha=0.1)
 _FROM_RANDOM = {
-    f"{_TRAINER}.start_from_discriminant": _random_start,
-    f"{_TRAINER}.learn_borders": _nothing,
-    f"{_TRAINER}.Anchor": _nothing,
+    f"{_CLOSED}.start_from_discriminant": _random_start,
+    f"{_CLOSED}.learn_borders": _nothing,
+    f"{_CLOSED}.Anchor": _nothing,
 }
 _FIRST = Config(fit=FitConfig(max_rounds=1))
 _ONE_STEP = {f"{_TRAINER}.fit": _one_step}
@@ -145,11 +146,11 @@ VARIANTS: Mapping[str, Variant] = {
     "4 rounds": Variant(Config(fit=FitConfig(max_rounds=4))),
     "all 12 rounds": Variant(replaced={f"{_TRAINER}._ENOUGH": float("inf")}),
     "looked at from one side": Variant(replaced={f"{_QUICK}.from_two_sides": _one_side}),
-    "no varied copies": Variant(replaced={f"{_TRAINER}.COPIES": 0}),
-    "no composites": Variant(replaced={f"{_TRAINER}.make_composites": _nothing}),
-    "never held": Variant(replaced={f"{_TRAINER}.Anchor": _nothing}),
+    "no varied copies": Variant(replaced={f"{_CLOSED}.COPIES": 0}),
+    "no composites": Variant(replaced={f"{_CLOSED}.make_composites": _nothing}),
+    "never held": Variant(replaced={f"{_CLOSED}.Anchor": _nothing}),
     "no composites, never held": Variant(
-        replaced={f"{_TRAINER}.make_composites": _nothing, f"{_TRAINER}.Anchor": _nothing}
+        replaced={f"{_CLOSED}.make_composites": _nothing, f"{_CLOSED}.Anchor": _nothing}
     ),
     "no closed form": Variant(Config(fit=FitConfig(learning_rate=RATE)), _FROM_RANDOM),
     "no closed form, loss of Eq. 1": Variant(

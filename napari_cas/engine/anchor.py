@@ -11,7 +11,8 @@ from torch.nn import functional as F  # noqa: N812
 
 from napari_cas.engine.coarse import Coarse
 from napari_cas.engine.device import generator
-from napari_cas.engine.discriminant import Discriminant, discriminate, with_borders
+from napari_cas.engine.discriminant import Discriminant, Linked, discriminate, with_borders
+from napari_cas.engine.painting import ACCEPTED
 
 if TYPE_CHECKING:
     from napari_cas.engine.composites import Composites
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from napari_cas.models.quick import Head
 
 _PIXELS = 512
+_SHARES = (1.0, 0.25, 0.06, 0.0)
+"""Of what composites say, the most that leaves corrections what they were said to be: the network
+says what is beside borders, and may be wrong."""
+
 _FEWEST = 50
 """Kinds of which composites show fewer pixels have no say beside borders."""
 
@@ -48,6 +53,9 @@ def start_from_discriminant(head: Head, sampler: PixelSampler, *, known: bool) -
     coarse = None
     if sampler.planes == 1:
         coarse = Coarse(sampler.deepest, head.standardised(sampler.probes))
+    linked = None
+    if bool((sampler.channel >= 0).any()):
+        linked = Linked(sampler.channel, sampler.shares(head))
     found = discriminate(
         head.standardised(sampler.features),
         sampler.count,
@@ -57,15 +65,26 @@ def start_from_discriminant(head: Head, sampler: PixelSampler, *, known: bool) -
         len(head.linear_bias),
         varied,
         coarse,
+        linked,
     )
     if known and bool(head.linear_weight.any()):
         return found
     order = torch.arange(len(head.linear_bias))
     if head.linear_weight.any():
-        order = _as_before(head, sampler, found.channel)
+        order = _order(head, sampler, found)
     head.linear_weight[order] = found.weight
     head.linear_bias[order] = found.bias
     return found
+
+
+def _order(head: Head, sampler: PixelSampler, found: Discriminant) -> Tensor:
+    """Return the (M,) channel of each kind: known, or as before."""
+    if found.order is None:
+        return _as_before(head, sampler, found.channel)
+    size = len(head.linear_bias)
+    rest = torch.ones(size, dtype=torch.bool)
+    rest[found.order] = False
+    return torch.cat([found.order, rest.nonzero()[:, 0]])
 
 
 def _as_before(head: Head, sampler: PixelSampler, channel: Tensor) -> Tensor:
@@ -99,22 +118,33 @@ def learn_borders(
     composites : Composites
         This round's.
     """
-    order = _as_before(head, sampler, found.channel)
+    order = _order(head, sampler, found)
     kind = torch.argsort(order)[composites.channel]
     number = torch.bincount(kind, minlength=len(order))
     number[len(found.centre) :] = 0
     known = number[kind] >= _FEWEST
     if not known.any():
         return
-    weight, bias = with_borders(
-        found,
-        head.standardised(sampler.varied),
-        sampler.varied_count,
-        head.standardised(composites.features[known.to(composites.features.device)]),
-        kind[known],
-    )
-    head.linear_weight[order[: len(weight)]] = weight
-    head.linear_bias[order[: len(bias)]] = bias
+    beside = head.standardised(composites.features[known.to(composites.features.device)])
+    varied = head.standardised(sampler.varied), sampler.varied_count
+    for share in _SHARES:
+        weight, bias = with_borders(found, *varied, beside, kind[known], share)
+        head.linear_weight[order[: len(weight)]] = weight
+        head.linear_bias[order[: len(bias)]] = bias
+        if _obeys(head, sampler):
+            break
+
+
+def _obeys(head: Head, sampler: PixelSampler) -> bool:
+    """Return whether most of each region of a known kind is what the annotator said of it."""
+    told = (sampler.channel >= 0) & (sampler.ids < ACCEPTED)
+    if not bool(told.any()):
+        return True
+    own = torch.repeat_interleave(told, sampler.count)
+    region = torch.repeat_interleave(torch.arange(len(told)), sampler.count)[own]
+    said = head.linear(sampler.features[own.to(sampler.features.device)]).argmax(1).cpu()
+    right = torch.zeros(len(told)).index_add(0, region, (said == sampler.channel[region]).float())
+    return bool((right > sampler.count / 2)[told].all())
 
 
 class Anchor:

@@ -156,7 +156,7 @@ def only(painted: Painted, kept: Tensor) -> Painted:
         painted.features[order[pixel]],
         new[region[pixel]],
         painted.means[kept],
-        _from_zero(painted.plane[kept]),
+        from_zero(painted.plane[kept]),
         painted.noise,
     )
 
@@ -269,7 +269,7 @@ def left_out(painted: Painted, number: Tensor) -> Tensor:
     return mean
 
 
-def _from_zero(numbers: Tensor) -> Tensor:
+def from_zero(numbers: Tensor) -> Tensor:
     """Renumber from 0 without gaps, in order."""
     there = torch.bincount(numbers) > 0
     return (there.cumsum(0) - 1)[numbers]

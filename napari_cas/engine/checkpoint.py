@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from napari_cas.engine.corrected import Corrected
 from napari_cas.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -225,6 +226,18 @@ def progress_in(record: Mapping[str, Any]) -> Progress:
         if not (0 <= progress.step < _MOST_STEPS and 0 < progress.learning_rate < math.inf):
             raise ValueError(f"step {progress.step}, learning rate {progress.learning_rate}")
         return progress
+
+
+def corrected_in(tensors: Mapping[str, NDArray[Any]], record: Mapping[str, Any]) -> Corrected:
+    """Return what is known of planes that are corrected.
+
+    Raises
+    ------
+    CheckpointError
+        If the record is damaged.
+    """
+    with _damage():
+        return Corrected.restored(tensors, record["training"].get("planes"))
 
 
 @contextmanager

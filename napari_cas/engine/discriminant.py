@@ -28,17 +28,21 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
+from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from napari_cas.engine.appearances import (
     Appearances,
     Painted,
+    between_images,
     centres,
     evenly,
     few_planes,
     find_appearances,
+    from_zero,
     left_out_scores,
     linear,
+    shrunk,
     temperature,
 )
 from napari_cas.engine.coarse import DOUBTS, Coarse, doubted, most_explained
@@ -72,6 +76,8 @@ class Discriminant(NamedTuple):
     centre, noise : Tensor
         (K, D) and (D, D), float64: what it was found from, the appearances' mean features and the
         noise around them.
+    order : Tensor or None
+        (K,) int64: the channels that the appearances have to have; None where nothing says so.
     """
 
     weight: Tensor
@@ -81,6 +87,22 @@ class Discriminant(NamedTuple):
     varied: bool
     centre: Tensor
     noise: Tensor
+    order: Tensor | None = None
+
+
+class Linked(NamedTuple):
+    """What is known of kinds beforehand.
+
+    Attributes
+    ----------
+    channel : Tensor
+        (R,) int64: the channel of each region; -1 where only its looks say of which kind it is.
+    before : Tensor
+        (R, M) float64: mean probabilities of each region, before it was learnt.
+    """
+
+    channel: Tensor
+    before: Tensor
 
 
 class _Found(NamedTuple):
@@ -89,6 +111,7 @@ class _Found(NamedTuple):
     painted: Painted
     appearances: Appearances
     group: Tensor
+    order: Tensor | None = None
 
 
 def discriminate(
@@ -100,6 +123,7 @@ def discriminate(
     channels: int,
     varied: tuple[Tensor, Tensor] | None = None,
     coarse: Coarse | None = None,
+    linked: Linked | None = None,
 ) -> Discriminant:
     """Find the linear map that tells regions apart.
 
@@ -121,16 +145,18 @@ def discriminate(
         planes left out, as they are, are then told apart much worse.
     coarse : Coarse, optional
         Which features may tell places apart instead of kinds, where a single plane is painted.
+    linked : Linked, optional
+        Of which channels some regions are. Regions of one group are of one channel, or none is.
 
     Returns
     -------
     Discriminant
         On the device of `features`.
     """
-    found = _find(features, count, plane, group, neighbours, channels)
+    found = _find(features, count, plane, group, neighbours, channels, linked)
     use = False
     if varied is not None:
-        other = _find(*varied, plane, group, neighbours, channels)
+        other = _find(*varied, plane, group, neighbours, channels, linked)
         lost = (_judge(found, features, count) - _judge(other, features, count)).nanmean()
         use = not lost > _HIDDEN
         found = other if use else found
@@ -141,12 +167,24 @@ def discriminate(
     number, noise = found.appearances
     centre = centres(found.painted.means, number)
     return Discriminant(
-        weight.to(device), bias.to(device), number[found.group], found.group, use, centre, noise
+        weight.to(device),
+        bias.to(device),
+        number[found.group],
+        found.group,
+        use,
+        centre,
+        noise,
+        found.order,
     )
 
 
 def with_borders(
-    found: Discriminant, features: Tensor, count: Tensor, beside: Tensor, kind: Tensor
+    found: Discriminant,
+    features: Tensor,
+    count: Tensor,
+    beside: Tensor,
+    kind: Tensor,
+    share: float = 1.0,
 ) -> tuple[Tensor, Tensor]:
     """Find the linear map that tells the same regions apart beside borders, too.
 
@@ -163,6 +201,8 @@ def with_borders(
         (Q, D) standardised features of pixels of composites; Q > 0.
     kind : Tensor
         (Q,) int64: the appearance of each, as numbered in `found.channel`.
+    share : float
+        How much of it counts, 0 to 1.
 
     Returns
     -------
@@ -174,7 +214,7 @@ def with_borders(
     off = beside.cpu().double().clamp(-OUTSIDE, OUTSIDE) - found.centre[kind]
     number = torch.bincount(kind)
     off /= (number * (number > 0).sum()).double().sqrt()[kind, None]
-    noise = found.noise + off.T @ off
+    noise = found.noise + share * off.T @ off
     some, region = _few_per_group(features, count, torch.arange(len(count)))
     weight, bias = _scaled(found.centre, noise, some, found.channel[region])
     return weight.float().to(features.device), bias.float().to(features.device)
@@ -187,8 +227,11 @@ def _find(
     group: Tensor,
     neighbours: Tensor,
     channels: int,
+    linked: Linked | None = None,
 ) -> _Found:
     """Return what regions show, and which are one; parameters as of :func:`discriminate`."""
+    if linked is not None:
+        return _find_linked(features, count, plane, group, neighbours, channels, linked)
     while True:  # with fewer groups each time
         painted = describe(features, count, plane, group, neighbours)
         found = find_appearances(painted, channels)
@@ -196,6 +239,60 @@ def _find(
         if int(joined.max()) + 1 == len(joined):
             return _Found(painted, found, group)
         group = joined[group]
+
+
+def _find_linked(
+    features: Tensor,
+    count: Tensor,
+    plane: Tensor,
+    group: Tensor,
+    neighbours: Tensor,
+    channels: int,
+    linked: Linked,
+) -> _Found:
+    """Return what regions show of which some are of known channels."""
+    free = linked.channel < 0
+    kind, own = torch.zeros(0, dtype=torch.int64), group[free]
+    if bool(free.any()):
+        some = only_regions(features, count, free)
+        found = _find(*some, from_zero(plane[free]), from_zero(own), neighbours, channels)
+        kind, own = found.appearances.number[found.group], found.group
+    order, known = _channels_of(kind, linked)
+    joined, number = torch.empty_like(group), torch.empty_like(group)
+    joined[free], number[free] = own, kind
+    joined[~free] = from_zero(group[~free]) + (int(own.max()) + 1 if len(own) else 0)
+    number[~free] = known
+    painted = describe(features, count, plane, joined, neighbours)
+    of_group = torch.empty(len(painted.means), dtype=torch.int64)
+    of_group[joined] = number
+    noise = shrunk(painted.noise + between_images(painted.means, of_group))
+    return _Found(painted, Appearances(of_group, noise), joined, order)
+
+
+def _channels_of(kind: Tensor, linked: Linked) -> tuple[Tensor, Tensor]:
+    """Return the channel of each kind (K,), and the kinds of the regions that are linked.
+
+    Kinds that the other regions show, `kind`, have the channels in which these were before; linked
+    regions of other channels show further kinds.
+    """
+    free = linked.channel < 0
+    order, channels = torch.zeros(0, dtype=torch.int64), linked.before.shape[1]
+    if len(kind):
+        votes = linked.before.new_zeros(int(kind.max()) + 1, channels)
+        votes.index_add_(0, kind, linked.before[free])
+        order = torch.from_numpy(linear_sum_assignment(votes.numpy(), maximize=True)[1])
+    known = linked.channel[~free]
+    more = known[~torch.isin(known, order)].unique()  # type: ignore[no-untyped-call]
+    order = torch.cat([order, more])
+    of = torch.empty(channels, dtype=torch.int64)
+    of[order] = torch.arange(len(order))
+    return order, of[known]
+
+
+def only_regions(features: Tensor, count: Tensor, kept: Tensor) -> tuple[Tensor, Tensor]:
+    """Return features and count of some regions, `kept` (R,) bool."""
+    chosen = torch.repeat_interleave(kept, count)
+    return features[chosen.to(features.device)], count[kept]
 
 
 def _judge(found: _Found, features: Tensor, count: Tensor) -> Tensor:
@@ -235,7 +332,7 @@ def _as_borne_out(found: _Found, channels: int, coarse: Coarse) -> _Found:
 
 def _solve(found: _Found, channels: int) -> tuple[Tensor, Tensor]:
     """Return weight (M, D) and bias (M,) of the linear map between the centres of appearances."""
-    painted, (appearance, noise), _ = found
+    painted, (appearance, noise), *_ = found
     centre = centres(painted.means, appearance)
     weight, bias = _scaled(centre, noise, painted.features, appearance[painted.region])
     full = torch.zeros(channels, weight.shape[1])

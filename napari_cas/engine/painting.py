@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 Region: TypeAlias = tuple[str, Plane, int]
 """Title of an image, plane and painted id: what sentences name."""
 
+ACCEPTED = 2**40
+"""Ids from here on are not painted: what was predicted there is accepted. Plus the channel."""
+
 _MOST_NAMED = 3
 
 
@@ -51,7 +54,7 @@ def check_regions(tiles: Sequence[PaintedTile], off_data: Sequence[Region] = ())
     Parameters
     ----------
     tiles : sequence of PaintedTile
-        What is painted where there are data.
+        What is painted where there are data, and what is accepted of predictions.
     off_data : sequence of (str, tuple of int, int)
         Regions that do not count, which may be why others are too few.
 
@@ -64,7 +67,7 @@ def check_regions(tiles: Sequence[PaintedTile], off_data: Sequence[Region] = ())
     for t in tiles:
         found = ids.setdefault((t.source.name, t.plane), set())
         found.update(np.unique(t.regions[t.regions != 0]).tolist())
-    total = sum(map(len, ids.values()))
+    total = sum(id_ < ACCEPTED for found in ids.values() for id_ in found)
     why = f" {off_data_sentence(off_data)}" if off_data else ""
     if not total:
         raise RegionError(

@@ -12,11 +12,12 @@ from torch import Tensor
 
 from napari_cas.engine import places
 from napari_cas.engine.alike import group_alike
+from napari_cas.engine.appearances import from_zero
 from napari_cas.engine.device import generator
-from napari_cas.engine.discriminant import OUTSIDE, describe, planes_of
+from napari_cas.engine.discriminant import OUTSIDE, describe, only_regions, planes_of
 from napari_cas.engine.features import FeatureCache, feature_box, tile_features
 from napari_cas.engine.mixed import Mixed, find_mixed, teaching
-from napari_cas.engine.painting import digest_of
+from napari_cas.engine.painting import ACCEPTED, digest_of
 from napari_cas.engine.variations import shared_out, varied_features
 from napari_cas.losses import RegionIndex, index_regions
 from napari_cas.models.pyramid import gather, indices
@@ -25,6 +26,7 @@ from napari_cas.protocol import Alike
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from napari_cas.engine.corrected import Corrected
     from napari_cas.engine.painting import PaintedTile
     from napari_cas.models.quick import Head, QuickModel
     from napari_cas.protocol import Plane
@@ -133,6 +135,7 @@ class PixelSampler:
         self.neighbours = torch.cat([one - other for one, other in halves])
         self.plane, self.ids = regions.plane, regions.ids
         self.group = torch.arange(len(self.count))
+        self.channel = torch.full_like(self.group, -1)
         self.planes = len(names)
         self.deepest = model.deepest
         self.mixed: tuple[tuple[str, Plane, int], ...] = ()
@@ -160,17 +163,82 @@ class PixelSampler:
         head = model.head
         standard = head.standardised(self.features)
         local = sum(head.widths[:_LOCAL_LEVELS])
-        self.group = group_alike(
-            standard, self.count, self.plane, self._at, local=local, channels=model.channels
+        painted = self.ids < ACCEPTED
+        some, count = only_regions(standard, self.count, painted)
+        at, _ = only_regions(self._at, self.count, painted)
+        group = group_alike(
+            some, count, self.plane[painted], at, local=local, channels=model.channels
         )
+        self.group = torch.arange(len(self.ids)) + len(self.ids)
+        self.group[painted] = group
+        self.group = torch.unique(self.group, return_inverse=True)[1]
+
+    def link(self, corrected: Corrected, head: Head) -> None:
+        """Take regions of corrected planes as one that are of one channel, from now on."""
+        places = [(number, name) for number, name in enumerate(self._names) if name in corrected]
+        if not places:
+            return
+        soft = self.shares(head)
+        used = np.zeros(soft.shape[1], bool)
+        used[[*soft.argmax(1).tolist(), *corrected.accepted]] = True
+        for number, place in places:
+            own = (self.plane == number).nonzero()[:, 0]
+            painted = own[self.ids[own] < ACCEPTED]
+            groups = [painted[self.group[painted] == g] for g in set(self.group[painted].tolist())]
+            said = torch.stack([soft[members].mean(0) for members in groups])
+            corrected.guess(place, [self.ids[g].tolist() for g in groups], said.numpy(), used)
+            self.channel[own] = torch.tensor(corrected.channels(place, self.ids[own].tolist()))
+        linked = self.channel >= 0
+        key = self.plane * soft.shape[1] + self.channel
+        group = torch.where(linked, key + int(self.group.max()) + 1, self.group)
+        self.group = torch.unique(group, return_inverse=True)[1]
+
+    @torch.no_grad()
+    def shares(self, head: Head) -> Tensor:
+        """Return (R, M) float64 mean probabilities of each region."""
+        region = torch.repeat_interleave(torch.arange(len(self.count)), self.count)
+        soft = torch.softmax(head(self.features), dim=1).cpu().double()
+        zeros = soft.new_zeros(len(self.count), soft.shape[1])
+        return zeros.index_add(0, region, soft) / self.count[:, None]
+
+    @torch.no_grad()
+    def object(self, corrected: Corrected, head: Head) -> bool:
+        """No longer accept pixels that the head takes for what else is painted on their plane.
+
+        Returns
+        -------
+        bool
+            Whether there are any.
+        """
+        accepted = self.ids >= ACCEPTED
+        if not bool(accepted.any()):
+            return False
+        region = torch.repeat_interleave(torch.arange(len(self.count)), self.count)
+        now = head(self.features).argmax(1).cpu()
+        key = self.plane * head.out.out_features + self.channel
+        said = self.plane[region] * head.out.out_features + now
+        wrong = accepted[region] & (said != key[region]) & torch.isin(said, key[~accepted])
+        at, plane = self._at[wrong].numpy(), self.plane[region[wrong]].numpy()
+        for number in np.unique(plane):
+            corrected.object(self._names[number], at[plane == number])
+        return bool(wrong.any())
 
     def find_mixed(self, head: Head) -> tuple[Mixed, ...]:
         """Return regions that show two kinds, as other planes tell."""
-        if teaching(planes_of(self.group, self.plane)) is None:
+        free = self.channel < 0
+        if not bool(free.any()):
+            return ()
+        group, plane = from_zero(self.group[free]), from_zero(self.plane[free])
+        if teaching(planes_of(group, plane)) is None:
             return ()  # as mostly; describing takes longer
         features, neighbours = head.standardised(self.features), self.neighbours * head.scale
-        painted = describe(features, self.count, self.plane, self.group, neighbours)
-        return find_mixed(painted, self.group)
+        some, count = only_regions(features, self.count, free)
+        painted = describe(some, count, plane, group, neighbours)
+        where = free.nonzero()[:, 0]
+        return tuple(
+            m._replace(regions=tuple(where[list(m.regions)].tolist()))
+            for m in find_mixed(painted, group)
+        )
 
     def part(self, mixed: Sequence[Mixed], head: Head) -> None:
         """Take regions that show two kinds as two from now on."""
@@ -195,7 +263,7 @@ class PixelSampler:
         if not self.copies:
             self.varied, self.varied_count = self.features, self.count
         of, side = known // 2, known % 2
-        self.plane, self.ids = self.plane[of], self.ids[of]
+        self.plane, self.ids, self.channel = self.plane[of], self.ids[of], self.channel[of]
         self.group = torch.unique(2 * self.group[of] + side, return_inverse=True)[1]
 
     def settle(self, group: Tensor, *, varied: bool) -> None:
@@ -209,7 +277,7 @@ class PixelSampler:
         groups = []
         for number in (torch.bincount(self.group) > 1).nonzero()[:, 0]:
             members = (self.group == number).nonzero()[:, 0]
-            ids = sorted(set(self.ids[members].tolist()))
+            ids = sorted(i for i in set(self.ids[members].tolist()) if i < ACCEPTED)
             if len(ids) > 1:  # else parts of one region
                 name, plane = self._names[int(self.plane[members[0]])]
                 groups.append(Alike(name, plane, tuple(ids)))

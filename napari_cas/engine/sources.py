@@ -61,6 +61,12 @@ class Source(Image, Protocol):
     def off_data(self, plane: Plane, box: Box) -> NDArray[np.int64]:
         """Return the ids (N,) that are painted where there are no data."""
 
+    def shown(self, plane: Plane, box: Box) -> NDArray[np.uint8] | None:
+        """Return the labels (h, w) that were predicted and could be seen; None if not known."""
+
+    def corrected(self, plane: Plane, box: Box) -> NDArray[np.uint8] | None:
+        """Return the labels (h, w) painted on the prediction, 0 where none; None if nowhere."""
+
 
 def neighbours(source: Image, plane: Plane, reach: int) -> list[Plane]:
     """Return the planes up to `reach` before and after a plane along the last leading axis."""
@@ -111,6 +117,8 @@ class ArraySource:
         (Y, X) of integers, 0 where unpainted.
     title : str, optional
         What sentences call it; by default its name.
+    corrections : ndarray, optional
+        (Y, X) uint8: labels painted on the prediction, 0 where none.
     """
 
     def __init__(
@@ -119,11 +127,13 @@ class ArraySource:
         image: NDArray[np.generic],
         regions: NDArray[np.generic] | None = None,
         title: str | None = None,
+        corrections: NDArray[np.uint8] | None = None,
     ) -> None:
         self.name = name
         self.title = name if title is None else title
         self._image = image
         self._regions = regions
+        self._corrections = corrections
         self.channels = image.shape[0]
         self.depth = 1
         self.size = (image.shape[1], image.shape[2])
@@ -159,6 +169,14 @@ class ArraySource:
         if gaps is None or self._regions is None:
             return np.zeros(0, np.int64)
         return _ids(self._regions[box.slices][gaps])
+
+    def shown(self, plane: Plane, box: Box) -> NDArray[np.uint8] | None:  # noqa: ARG002
+        """Return None: what was shown is not known."""
+        return None
+
+    def corrected(self, plane: Plane, box: Box) -> NDArray[np.uint8] | None:  # noqa: ARG002
+        """Return the labels (h, w) painted on the prediction, 0 where none; None if nowhere."""
+        return None if self._corrections is None else self._corrections[box.slices]
 
 
 class EntrySource:
@@ -203,6 +221,15 @@ class EntrySource:
         """Return the ids (N,) that are painted where there are no data."""
         gaps = self.no_data(plane, box)
         return np.zeros(0, np.int64) if gaps is None else _ids(self._painting(plane, box)[gaps])
+
+    def shown(self, plane: Plane, box: Box) -> NDArray[np.uint8] | None:
+        """Return the labels (h, w) that were predicted and could be seen."""
+        return np.asarray(self._entry.prediction[(*plane, *box.slices)])
+
+    def corrected(self, plane: Plane, box: Box) -> NDArray[np.uint8] | None:
+        """Return the labels (h, w) painted on the prediction, 0 where none; None if nowhere."""
+        raw = np.asarray(self._entry.corrections[(*plane, *box.slices)])
+        return np.where(raw > 0, raw - np.uint8(1), raw) if raw.any() else None
 
     def _painting(self, plane: Plane, box: Box) -> NDArray[np.int64]:
         return np.asarray(self._entry.regions[(*plane, *box.slices)]).astype(np.int64)

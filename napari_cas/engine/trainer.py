@@ -8,15 +8,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 
 from napari_cas.engine import checkpoint
-from napari_cas.engine.anchor import Anchor, learn_borders, start_from_discriminant
-from napari_cas.engine.composites import how_many, make_composites
+from napari_cas.engine.closed_form import STEPS_PER_ROUND, ClosedForm
 from napari_cas.engine.crops import CropSampler
 from napari_cas.engine.device import SMALLEST, is_out_of_memory, resolve_device, sizes_of
 from napari_cas.engine.features import FeatureCache
 from napari_cas.engine.fit import Learner, fit, is_flat
-from napari_cas.engine.mixed import sentence
 from napari_cas.engine.painting import (
-    PaintedTile,
     check_regions,
     digest_of,
     off_data_sentence,
@@ -25,9 +22,7 @@ from napari_cas.engine.painting import (
 )
 from napari_cas.engine.predict import Prediction, predict_box
 from napari_cas.engine.preprocess import check_channels, principal_mixing
-from napari_cas.engine.sampling import PixelSampler
 from napari_cas.engine.sources import read_stacked
-from napari_cas.engine.variations import COPIES
 from napari_cas.losses import cas_terms
 from napari_cas.models import QuickModel, create_model
 
@@ -37,15 +32,12 @@ if TYPE_CHECKING:
     import numpy as np
 
     from napari_cas.config import Config
-    from napari_cas.engine.composites import Composites
-    from napari_cas.engine.discriminant import Discriminant
-    from napari_cas.engine.mixed import Mixed
+    from napari_cas.engine.painting import PaintedTile
+    from napari_cas.engine.sampling import PixelSampler
     from napari_cas.engine.sources import Source
     from napari_cas.models import SegmentationModel
-    from napari_cas.models.quick import Head
     from napari_cas.protocol import Alike, Box, LossPoint, Plane
 
-STEPS_PER_ROUND = 100
 _FEWEST_STEPS = 5
 _SURVEY = 4
 _PREDICTED = 1 << 28
@@ -99,11 +91,13 @@ class Trainer:
             seed=config.seed,
             buffers=() if isinstance(self.model, QuickModel) else tuple(self.model.buffers()),
         )
-        self._digest, self._regions, self._copies, self._since = "", 0, 0, 0
-        self._found: Discriminant | None = None
-        self._mixed: tuple[Mixed, ...] = ()
+        self._digest, self._regions, self._since = "", 0, 0
+        self._closed: ClosedForm | None = None
+        if isinstance(self.model, QuickModel):
+            self._closed = ClosedForm(
+                self.model, self.learner, self.cache, self._predict_once, config.seed
+            )
         self._said: set[str] = set()
-        self._alike: tuple[Alike, ...] = ()
         self._starved = ""
         self._take_sizes()
 
@@ -135,7 +129,10 @@ class Trainer:
         if (config or saved).fit.learning_rate == saved.fit.learning_rate:
             trainer.learner.learning_rate = progress.learning_rate
         trainer._digest, trainer._regions = progress.digest, progress.regions
-        trainer._copies, trainer._since = progress.copies, progress.since
+        trainer._since = progress.since
+        if trainer._closed is not None:
+            trainer._closed.copies = progress.copies
+            trainer._closed.corrected = checkpoint.corrected_in(tensors, record)
         return trainer
 
     def save(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -146,10 +143,14 @@ class Trainer:
             self._digest,
             self._regions,
             self._since,
-            self._copies,
+            self._closed.copies if self._closed else 0,
         )
         record = checkpoint.record_of(self.config, self.in_channels, progress)
-        return checkpoint.tensors_of(self.model, self.learner), record
+        tensors = checkpoint.tensors_of(self.model, self.learner)
+        if self._closed is not None:
+            accepted, record["training"]["planes"] = self._closed.corrected.saved()
+            tensors |= accepted
+        return tensors, record
 
     @property
     def data_digest(self) -> str:
@@ -208,15 +209,16 @@ class Trainer:
     def _train(
         self, sources: Sequence[Source], steps: int, seconds: float, start: float
     ) -> RoundResult:
-        tiles = painted_tiles(sources, self._tile)
+        tiles: Sequence[PaintedTile] = painted_tiles(sources, self._tile)
         off_data = regions_off_data(tiles, sources)
+        for tile in tiles:
+            check_channels(self.in_channels, tile.source.channels, tile.source.name)
+        tiles, changed = self._look(tiles)
         self._regions = check_regions(tiles, off_data)
         if off_data:
             self._say_once(off_data_sentence(off_data))
-        for tile in tiles:
-            check_channels(self.in_channels, tile.source.channels, tile.source.name)
         self._set_mixing(tiles)
-        if digest_of(tiles) != self._digest:
+        if changed:
             self._since = self.learner.step
         sampler = self._sampler(tiles)
         self._digest = sampler.digest
@@ -241,8 +243,15 @@ class Trainer:
             sampler.digest,
             {"features": ready - start, "fit": time.perf_counter() - ready},
             warnings,
-            self._alike,
+            self._closed.alike if self._closed else (),
         )
+
+    def _look(self, tiles: Sequence[PaintedTile]) -> tuple[Sequence[PaintedTile], bool]:
+        """Return what there is to learn from, and whether it is new."""
+        if self._closed is None:
+            return tiles, digest_of(tiles) != self._digest
+        self.model.eval()
+        return self._closed.look(tiles, self._digest)
 
     def _has_settled(self, losses: Sequence[LossPoint], moved: float) -> bool:
         still = moved < _STILL and is_flat(losses)
@@ -292,7 +301,7 @@ class Trainer:
         self.cache.clear()
 
     def _sampler(self, tiles: Sequence[PaintedTile]) -> PixelSampler | CropSampler:
-        if not isinstance(self.model, QuickModel):
+        if self._closed is None:
             return CropSampler(
                 tiles,
                 self.cache,
@@ -302,61 +311,14 @@ class Trainer:
                 device=self.device,
                 stacked=self.model.stacked,
             )
-        sampler = PixelSampler(self.model, tiles, self.cache, self.config.seed, self._copies_now())
-        if not self.model.head.fitted:
-            self.model.head.standardise(sampler.features)
-        known = (sampler.digest, sampler.copies) == (self._digest, self._copies)
-        if known and self._found is not None:
-            sampler.part(self._mixed, self.model.head)
-        else:
-            sampler.merge_alike(self.model)
-            self._part_mixed(sampler, self.model.head)
-            self._found = start_from_discriminant(self.model.head, sampler, known=known)
-        if self._since == self.learner.step > 0:  # what was learnt is beside another linear map
-            self.learner.begin_again(self.model.head.restart)
-        sampler.settle(self._found.group, varied=self._found.varied)
-        self._copies = sampler.copies
-        self._alike = sampler.alike()
-        if self.learner.step:  # the first answer comes without, for haste
-            made = self._composites(self.model, tiles, sampler)
-            if made is not None:
-                learn_borders(self.model.head, sampler, self._found, made)
-        self.learner.penalty = Anchor(self.model.head, sampler.probes, self.config.seed)
-        return sampler
-
-    def _composites(
-        self, model: QuickModel, tiles: Sequence[PaintedTile], sampler: PixelSampler
-    ) -> Composites | None:
-        """Return this round's composites."""
-        varied = self._found is not None and self._found.varied
-        return make_composites(
-            model,
-            tiles,
-            lambda tile, box: self._predict_once(tile.source, tile.plane, box).probabilities,
-            self.cache,
-            self.config.seed,
-            how_many(-(-(self.learner.step - self._since) // STEPS_PER_ROUND)),
-            # All regions of a single plane share its light; which side is up may part them.
-            light=varied or sampler.planes == 1,
-            side=varied,
-        )
-
-    def _part_mixed(self, sampler: PixelSampler, head: Head) -> None:
-        """Take regions that show two kinds as two, and say so once."""
-        self._mixed = sampler.find_mixed(head)
-        sampler.part(self._mixed, head)
-        if sampler.mixed:
-            self._say_once(sentence(sampler.mixed))
+        rounds = -(-(self.learner.step - self._since) // STEPS_PER_ROUND)
+        return self._closed.sampler(tiles, rounds, self._say_once)
 
     def _say_once(self, text: str) -> None:
         """Tell the annotator with this round's result what was not told before."""
         if text not in self._said:
             self._said.add(text)
             self.learner.warnings.append(text)
-
-    def _copies_now(self) -> int:
-        """Return how many varied copies of the paint are looked at: none at first, for haste."""
-        return min(COPIES, -(-self.learner.step // STEPS_PER_ROUND))
 
     @torch.no_grad()
     def _probe(self, sampler: PixelSampler | CropSampler) -> torch.Tensor:

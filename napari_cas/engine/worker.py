@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from napari_cas.engine.closed_form import STEPS_PER_ROUND
 from napari_cas.engine.device import (
     available_devices,
     is_out_of_memory,
@@ -27,7 +28,7 @@ from napari_cas.engine.features import FeatureCache
 from napari_cas.engine.memory import spare_memory
 from napari_cas.engine.sources import EntrySource, neighbours
 from napari_cas.engine.tiling import grid
-from napari_cas.engine.trainer import STEPS_PER_ROUND, RoundResult, Trainer
+from napari_cas.engine.trainer import RoundResult, Trainer
 from napari_cas.errors import CASError, CheckpointError, WorkerError
 from napari_cas.models import create_model
 from napari_cas.protocol import (

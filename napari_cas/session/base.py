@@ -155,7 +155,8 @@ class SessionBase:
         self._live = live
         self.live_changed.emit(live)
         self._remember()
-        if live and self.image is not None and painted.trainable(self._opened()):
+        learnt = self.checkpoint is not None
+        if live and self.image is not None and painted.trainable(self._opened(), learnt=learnt):
             self._work.train_soon()
 
     # -- waiting (scripts and tests) ------------------------------------------------------------

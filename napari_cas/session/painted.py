@@ -16,19 +16,26 @@ if TYPE_CHECKING:
     from napari_cas.store import ImageEntry, Project
 
 
-def trainable(project: Project) -> bool:
-    """Return whether some plane has at least two regions."""
+def trainable(project: Project, *, learnt: bool = False) -> bool:
+    """Return whether there is something to tell apart; see :func:`check`."""
     try:
-        check(project)
+        check(project, learnt=learnt)
     except RegionError:
         return False
     return True
 
 
-def check(project: Project) -> None:
+def check(project: Project, *, learnt: bool = False) -> None:
     """Make sure that there is something to tell apart.
 
     Reads painted chunks only, and as a rule stops at the first plane with two regions.
+
+    Parameters
+    ----------
+    project : Project
+        What is painted.
+    learnt : bool
+        Whether there is a model: then one region may do, as a correction of what it said.
 
     Raises
     ------
@@ -36,17 +43,17 @@ def check(project: Project) -> None:
         Nothing is painted, no plane has more than one region, or where some has, the image is of
         one value.
     """
-    most, constant = 0, ""
+    most, constant, fewest = 0, "", 1 if learnt else 2
     for name in project.images:
         entry = project.image(name)
         most_here = 0
         for most_here in regions_by_plane(entry):
-            if most_here > 1:
+            if most_here >= fewest:
                 break
         most = max(most, most_here)
-        if most_here > 1 and not is_constant(entry):
+        if most_here >= fewest and not is_constant(entry):
             return
-        constant = name if most_here > 1 else constant
+        constant = name if most_here >= fewest else constant
     if constant:
         raise RegionError(
             f"Image {constant!r} is constant where it is painted: nothing there can be told apart",

@@ -250,7 +250,7 @@ class Session(AnnotatingSession):
             At most so many, instead of what the settings say.
         """
         try:
-            painted.check(self._opened(writing=True))
+            painted.check(self._opened(writing=True), learnt=self.checkpoint is not None)
         except (RegionError, ProjectError) as error:
             self._warn(error)
             return

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 FORMAT = "napari-cas-model"
 FORMAT_VERSION = 1
+OF_PLANES = "accepted."
+"""How names of tensors begin that are of a project's planes, listed as the record's ``planes``."""
 WEIGHTS, RECORD = "weights.safetensors", "model.json"
 _HEADER_LIMIT = 16 << 20
 _KINDS = {
@@ -110,6 +112,7 @@ def export_model(
     """
     directory = directory.resolve()
     check_model_folder(directory)
+    tensors, record = _without_planes(tensors, record)
     with _lossless(directory.name):
         weights, text = _encode(tensors), json.dumps(dict(record), indent=2, allow_nan=False)
     _write_both(directory, weights, text.encode())
@@ -158,7 +161,18 @@ def import_model(folder: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]
     inner = record.get("record", record)  # a project keeps it one level deeper
     if not isinstance(inner, dict):
         raise CheckpointError(f"{folder / RECORD} is not a model's record", expected="an object")
-    return decode_tensors(data, str(folder / WEIGHTS)), inner
+    return _without_planes(decode_tensors(data, str(folder / WEIGHTS)), inner)
+
+
+def _without_planes(
+    tensors: Mapping[str, NDArray[Any]], record: Mapping[str, Any]
+) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """Leave out what a model knows of one project's planes: elsewhere they are others."""
+    kept = {name: value for name, value in tensors.items() if not name.startswith(OF_PLANES)}
+    training = record.get("training")
+    if isinstance(training, dict):
+        return kept, {**record, "training": {**training, "planes": []}}
+    return kept, dict(record)
 
 
 def _whole(folder: Path) -> Path:

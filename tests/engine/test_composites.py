@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from napari_cas.config import Config, FitConfig, ModelSpec
-from napari_cas.engine import composites, trainer
+from napari_cas.engine import closed_form, composites
 from napari_cas.engine.composites import (
     _View,
     cut_patches,
@@ -204,7 +204,7 @@ def test_composites_come_after_the_first_answer_and_more_with_each_round(monkeyp
         looks.append(look)
         return make_composites(*given, **look)
 
-    monkeypatch.setattr(trainer, "make_composites", make)
+    monkeypatch.setattr(closed_form, "make_composites", make)
     sources = [
         ArraySource(str(i), np.moveaxis(two_areas(seed=i)[0], 2, 0), strokes(two_areas()[1]))
         for i in range(2)

@@ -93,6 +93,35 @@ def test_only_painted_chunks_of_a_project_are_named(entry):
     assert source.regions((1,), Box(260, 20, 261, 22)).tolist() == [[70_000, 70_000]]
 
 
+def test_a_project_says_what_was_shown_and_corrected(entry, tmp_path):
+    with Project.open(tmp_path / "p.zarr", mode="worker") as worker:
+        predicted = worker.image("stack").prediction
+        predicted[1, 250:300, 10:200] = 4
+        predicted.flush()
+    entry.prediction.invalidate()
+    source = EntrySource(entry)
+    assert (source.shown((1,), BOX) == 4).all()
+    assert not source.shown((0,), BOX).any()
+    assert source.corrected((1,), BOX) is None
+    entry.prediction_view[1, 255:260, 20:30] = 2
+    entry.prediction_view[1, 262, 20:30] = 0  # erased: not said what it is
+    found = source.corrected((1,), BOX)
+    assert (found[5:10, 10:20] == 2).all()
+    assert np.count_nonzero(found) == 50
+    assert source.corrected((0,), BOX) is None
+
+
+def test_an_array_knows_corrections_if_it_is_told():
+    image = np.moveaxis(STACK[0], 2, 0)
+    assert ArraySource("a", image).shown((), BOX) is None
+    assert ArraySource("a", image).corrected((), BOX) is None
+    said = np.zeros((300, 280), np.uint8)
+    said[260, 20] = 3
+    found = ArraySource("a", image, corrections=said).corrected((), BOX)
+    assert found.shape == BOX.shape
+    assert found[10, 10] == 3
+
+
 def test_a_project_and_an_array_give_the_same_pixels(tmp_path):
     image = RNG.integers(0, 256, (100, 120, 3)).astype(np.uint8)
     with Project.create(tmp_path / "p.zarr") as project:

@@ -108,7 +108,7 @@ def test_the_digest_is_that_of_the_paint(trainer):
 
 def test_varied_copies_come_in_after_the_first_step_where_planes_are_painted(trainer, monkeypatch):
     # Composites change the map as well.
-    monkeypatch.setattr("napari_cas.engine.trainer.make_composites", lambda *_, **__: None)
+    monkeypatch.setattr("napari_cas.engine.closed_form.make_composites", lambda *_, **__: None)
     both = [source(), source(1, name="b")]
     seen = []
     for _ in range(3):

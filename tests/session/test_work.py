@@ -18,6 +18,7 @@ from napari_cas.store import Project
 from napari_cas.store.validate import validate
 
 WAIT = 200
+HALVES = slice(None, 60), slice(68, None)
 QUICK = Config(fit=FitConfig(round_seconds=0.2, max_rounds=3))
 
 
@@ -293,6 +294,36 @@ def test_a_model_goes_from_one_project_to_another(session, executor, tmp_path):
         colours.load_model(saved)
     assert (colours.checkpoint, colours.project.models) == (None, ())
     colours.close()
+
+
+def test_a_model_from_elsewhere_goes_on_from_one_correction(session, executor, tmp_path):
+    paint(session)
+    session.fine_tune()
+    finish(session)
+    saved = session.save_model(tmp_path / "model")
+    other = Session(executor=executor, config=QUICK)
+    heard = Heard(other)
+    other.create_project(tmp_path / "other.zarr", [NewImage("more", halves(3), "yx")])
+    other.load_model(saved)
+    other.predict_view()
+    assert other.run_until_idle(WAIT)
+    labels = predicted(other)
+    left, right = (int(np.bincount(labels[:, part].ravel()).argmax()) for part in HALVES)
+    assert left != right
+    other.image.prediction_view[50:60, 10:40] = right
+    other.corrected((), Box(50, 10, 60, 40))
+    other.fine_tune()
+    assert other.run_until_idle(WAIT)
+    assert not heard.messages
+    assert other.reports[-1].regions == 1
+    labels = predicted(other)
+    assert (labels[50:60, 10:40] == right).all()
+    assert (labels[:, HALVES[1]] == right).mean() > 0.9
+    record = other.project.load_model(other.checkpoint)[1]
+    assert record["training"]["planes"] == [
+        {"image": "more", "plane": [], "channel": {"1": right - 1}}
+    ]
+    other.close()
 
 
 def test_after_a_reset_it_learns_from_the_start(session):

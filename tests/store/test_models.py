@@ -172,6 +172,23 @@ SAVER = """
 
 
 @pytest.mark.skipif(os.name == "nt", reason="SIGKILL is POSIX")
+def test_what_is_known_of_a_projects_planes_stays_there(tmp_path):
+    tensors = {"model.w": np.ones(3, np.float32), "accepted.0": np.ones((2, 4), np.int32)}
+    planes = [{"image": "secret", "plane": [], "channel": {}}]
+    record = {"training": {"step": 3, "planes": planes}}
+    export_model(tmp_path / "out", tensors, record)
+    assert "secret" not in (tmp_path / "out" / "model.json").read_text()
+    write_model(tmp_path / "inside", tensors, record)  # as in a project
+    for folder in ("out", "inside"):
+        found, said = import_model(tmp_path / folder)
+        assert found.keys() == {"model.w"}
+        assert said["training"] == {"step": 3, "planes": []}
+    assert read_model(tmp_path / "inside")[0].keys() == tensors.keys()
+    # One that an earlier version made says nothing of planes; where it comes to, none is known.
+    export_model(tmp_path / "old", {"model.w": tensors["model.w"]}, {"training": {"step": 3}})
+    assert import_model(tmp_path / "old")[1]["training"]["planes"] == []
+
+
 def test_an_exported_model_is_whole_whenever_its_writer_is_killed(tmp_path, run_script):
     for seed in range(5):
         folder = tmp_path / f"m{seed}"

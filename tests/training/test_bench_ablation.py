@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from napari_cas.engine import anchor, composites, discriminant, sampling, trainer
+from napari_cas.engine import anchor, closed_form, composites, discriminant, sampling, trainer
 from napari_cas.models import quick
 from training import bench_ablation
 from training.bench_ablation import VARIANTS, describe, measure
@@ -38,10 +38,10 @@ def two_stripes(monkeypatch):
 )
 def test_each_variant_learns_two_areas_and_leaves_nothing_behind(two_stripes, variant):
     assert measure("rwtd", variant, 0, 1) > 0.7
-    assert trainer.start_from_discriminant is anchor.start_from_discriminant
-    assert trainer.learn_borders is anchor.learn_borders
-    assert trainer.Anchor is anchor.Anchor
-    assert trainer.make_composites is composites.make_composites
+    assert closed_form.start_from_discriminant is anchor.start_from_discriminant
+    assert closed_form.learn_borders is anchor.learn_borders
+    assert closed_form.Anchor is anchor.Anchor
+    assert closed_form.make_composites is composites.make_composites
     assert sampling.group_alike.__module__ == "napari_cas.engine.alike"
 
 
@@ -49,7 +49,7 @@ def test_parts_that_are_left_out_are_named_right():
     for variant in VARIANTS.values():
         for target in variant.replaced:
             module, _, name = target.rpartition(".")
-            modules = {m.__name__: m for m in (trainer, sampling, discriminant, quick)}
+            modules = {m.__name__: m for m in (trainer, closed_form, sampling, discriminant, quick)}
             assert hasattr(modules[module], name)
 
 
