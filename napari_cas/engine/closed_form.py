@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from napari_cas.engine.features import FeatureCache
     from napari_cas.engine.fit import Learner
     from napari_cas.engine.mixed import Mixed
-    from napari_cas.engine.painting import PaintedTile
+    from napari_cas.engine.painting import PaintedTile, Region
     from napari_cas.engine.predict import Prediction
     from napari_cas.engine.sources import Source
     from napari_cas.models import QuickModel
@@ -42,8 +42,10 @@ class ClosedForm:
         Varied copies of painted tiles that the linear map was found from.
     alike : tuple of Alike
         Regions that are taken as one.
+    alone : tuple of (str, tuple of int, int)
+        Image, plane and id of regions that do not count.
     corrected : Corrected
-        What is known of planes that were painted after they had been predicted.
+        What is known of planes that are painted after they were predicted.
 
     Parameters
     ----------
@@ -71,6 +73,7 @@ class ClosedForm:
         self._predict, self._seed = predict, seed
         self.copies = 0
         self.alike: tuple[Alike, ...] = ()
+        self.alone: tuple[Region, ...] = ()
         self.corrected = Corrected()
         self._found: Discriminant | None = None
         self._mixed: tuple[Mixed, ...] = ()
@@ -95,6 +98,7 @@ class ClosedForm:
         learnt = bool(self._model.head.linear_weight.any())
         self.corrected.look(tiles, self._soft if learnt else None, self._seed)
         said = self.corrected.hear(tiles)
+        self.alone = tuple(self.corrected.alone(tiles))
         joined = self.corrected.join(tiles)
         if not said and digest_of(joined) == digest:
             return joined, False
@@ -131,6 +135,7 @@ class ClosedForm:
             if not known and sampler.object(self.corrected, head):
                 sampler = self._draw(self.corrected.join(tiles))
                 found = self._solve(sampler, say, known=False)
+            sampler.note(self.corrected, head)
         sampler.settle(found.group, varied=found.varied)
         self.copies, self._found, self.alike = sampler.copies, found, sampler.alike()
         if self._learner.step:  # the first answer comes without, for haste

@@ -1,27 +1,27 @@
-"""Planes that are painted after they were predicted: what nobody objected to is accepted.
+"""Planes that are painted after they were predicted: what nobody objects to is accepted.
 
-Whoever goes on to the next image sees a segmentation and paints where it is wrong. Taken by
-themselves, such strokes say that a kind looks like what it is hardest to tell from: the more is
-corrected, the worse it becomes. What they leave alone says the rest. So where the network was sure
-of a plane before it was painted first, some of its pixels count as if they had been painted as what
-they were said to be, until the corrections say otherwise.
+Whoever looks at a segmentation paints where it is wrong. Taken by themselves, such strokes say that
+a kind looks like what it is hardest to tell from: the more is corrected, the worse it becomes. What
+they leave alone says the rest. So where the network was sure before a plane was painted again, some
+of its pixels count as if they had been painted as what they were said to be, unless the strokes on
+that plane make the network take them for something else.
 
 Nor is it left to looks which kind a correction is of: it looks like another, else it would not be
-one. What is painted on the prediction says its kind. A region that is painted without saying so is
-of the kind that it looks like most, one kind for each region of its plane; one that is alone there
-is of the kind that it looks like most apart from what was said of it: else, why paint it?
+one. What is painted on the prediction says its kind. Regions that are painted without saying so are
+of the kinds that they look like most, one for each region of their plane. One that is alone on a
+plane is different from nothing: it does not count until there is another, or its kind is said.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from scipy.ndimage import binary_dilation
 from scipy.optimize import linear_sum_assignment
 
-from napari_cas.engine.painting import ACCEPTED
+from napari_cas.engine.painting import ACCEPTED, digest_of
 from napari_cas.protocol import Plane
 from napari_cas.store.models import OF_PLANES
 
@@ -30,13 +30,19 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_cas.engine.painting import PaintedTile
+    from napari_cas.engine.painting import PaintedTile, Region
+
+    Predict: TypeAlias = Callable[[PaintedTile], NDArray[np.float32]]
+    """From a tile to probabilities (M, h, w), 0 where there are no data."""
 
 Place: TypeAlias = tuple[str, Plane]
 """Name of an image, and plane."""
 
 _SURE = 0.9
-_PIXELS = 256
+_PIXELS, _BESIDE = 256, 96
+"""Of each channel and plane, where nothing was painted before it was predicted, and beside strokes
+that were: these say most themselves, and the more is accepted the less is obeyed."""
+
 _INEXACT = 0.02
 _LEAST = 1e-6
 _UNUSED, _TAKEN = 14.0, 1e3
@@ -45,25 +51,34 @@ _UNUSED, _TAKEN = 14.0, 1e3
 
 @dataclass
 class _Plane:
-    """What is known of a plane that is corrected.
+    """What is known of a plane that is painted.
 
     Attributes
     ----------
+    paint : str
+        Digest of what was painted when it was last looked at.
     points : ndarray
         (A, 4) int32: row, column, channel, and whether it counts now, of accepted pixels.
     channel : dict
-        The channel of each painted id.
+        The channel of painted ids, as it was said, guessed or learnt.
+    corrected : bool
+        Whether the paint has changed since the plane was predicted.
+    few : int
+        How many pixels of each channel are accepted, at most.
     """
 
-    points: NDArray[np.int32]
+    paint: str = ""
+    points: NDArray[np.int32] = field(default_factory=lambda: np.zeros((0, 4), np.int32))
     channel: dict[int, int] = field(default_factory=dict)
+    corrected: bool = False
+    few: int = _BESIDE
 
 
 class Corrected:
     """All planes that are painted, and what is known of those that are corrected."""
 
     def __init__(self) -> None:
-        self._planes: dict[Place, _Plane | None] = {}
+        self._planes: dict[Place, _Plane] = {}
         self._forgotten = False
 
     def saved(self) -> tuple[dict[str, NDArray[np.int32]], list[dict[str, Any]]]:
@@ -71,11 +86,12 @@ class Corrected:
         tensors: dict[str, NDArray[np.int32]] = {}
         planes: list[dict[str, Any]] = []
         for (image, plane), known in self._planes.items():
-            channel = None
-            if known is not None:
+            channel = {str(id_): one for id_, one in known.channel.items()}
+            record = {"image": image, "plane": list(plane), "paint": known.paint}
+            if known.corrected:
                 tensors[f"{OF_PLANES}{len(planes)}"] = known.points
-                channel = {str(id_): one for id_, one in known.channel.items()}
-            planes.append({"image": image, "plane": list(plane), "channel": channel})
+            record |= {"corrected": known.corrected, "accepted": known.few}
+            planes.append(record | {"channel": channel})
         return tensors, planes
 
     @classmethod
@@ -86,70 +102,99 @@ class Corrected:
         found = cls()
         found._forgotten = planes is None
         for number, saved in enumerate(planes or ()):
-            place = str(saved["image"]), tuple(int(i) for i in saved["plane"])
-            known = None
-            if saved["channel"] is not None:
-                points = np.array(tensors[f"{OF_PLANES}{number}"], np.int32).reshape(-1, 4)
-                channel = {int(id_): int(one) for id_, one in saved["channel"].items()}
-                known = _Plane(points, channel)
-            found._planes[place] = known
+            known = _Plane(str(saved["paint"]), corrected=bool(saved["corrected"]))
+            known.few = int(saved["accepted"])
+            known.channel = {int(id_): int(one) for id_, one in saved["channel"].items()}
+            if known.corrected:
+                known.points = np.array(tensors[f"{OF_PLANES}{number}"], np.int32).reshape(-1, 4)
+            found._planes[str(saved["image"]), tuple(int(i) for i in saved["plane"])] = known
         return found
 
-    def look(
-        self,
-        tiles: Sequence[PaintedTile],
-        predict: Callable[[PaintedTile], NDArray[np.float32]] | None,
-        seed: int,
-    ) -> None:
-        """Notice which planes are painted for the first time, and what was said of them before.
+    def look(self, tiles: Sequence[PaintedTile], predict: Predict | None, seed: int) -> None:
+        """Notice on which planes the paint has changed, and what was said of them before.
 
         Parameters
         ----------
         tiles : sequence of PaintedTile
             All that is painted.
         predict : callable or None
-            From a tile to probabilities (M, h, w), 0 where there are no data; None before anything
-            is learnt.
+            What the network says of a tile; None before anything is learnt.
         seed : int
             Which pixels are drawn depends on it.
         """
-        places: dict[Place, list[PaintedTile]] = {}
-        for tile in tiles:
-            places.setdefault((tile.source.name, tile.plane), []).append(tile)
         before, self._planes = self._planes, {}
-        for place, own in places.items():
-            if place in before:
-                self._planes[place] = before[place]
-            elif self._forgotten or predict is None or not any(map(_was_seen, own)):
-                self._planes[place] = None
-            else:
-                self._planes[place] = _noticed(own, predict, seed)
+        for place, own in _by_place(tiles).items():
+            found, paint = before.get(place, _Plane()), digest_of(own)
+            if found.paint != paint:
+                found = self._changed(own, found, predict, seed)
+            self._planes[place] = replace(found, paint=paint)
+        self._forget_kinds({one for plane in before.values() for one in plane.channel.values()})
         self._forgotten = False
+
+    def _changed(
+        self, tiles: Sequence[PaintedTile], old: _Plane, predict: Predict | None, seed: int
+    ) -> _Plane:
+        """Return what is known of a plane whose paint has changed."""
+        painted = _ids(tiles)
+        channel = {id_: one for id_, one in old.channel.items() if id_ in painted}
+        unseen = predict is None or not any(map(_was_seen, tiles))
+        if predict is None or unseen or self._forgotten:
+            return replace(old, channel=channel)
+        few = old.few if old.paint else _PIXELS
+        said = [(tile, predict(tile)) for tile in tiles]
+        each = max(1, few // len(tiles))
+        points = [_accepted(tile, soft, each, seed) for tile, soft in said]
+        whole = [_segments(tile.regions, soft.argmax(0)) for tile, soft in said]
+        known = {id_: one for segments in whole for id_, one in segments.items()}
+        return _Plane("", np.concatenate(points), known | channel, corrected=True, few=few)
+
+    def _forget_kinds(self, before: set[int]) -> None:
+        """Accept nothing of kinds of which all strokes are gone."""
+        now = {one for plane in self._planes.values() for one in plane.channel.values()}
+        for plane in self._planes.values():
+            gone = np.isin(plane.points[:, 2], sorted(before - now))
+            plane.points = plane.points[~gone]
 
     def accept_again(self) -> None:
         """Accept all again what was said before, until something objects to it."""
-        for plane in self._corrected():
+        for plane in self._planes.values():
             plane.points[:, 3] = 1
 
-    def _corrected(self) -> list[_Plane]:
-        return [plane for plane in self._planes.values() if plane is not None]
+    def alone(self, tiles: Sequence[PaintedTile]) -> list[Region]:
+        """Return regions that do not count: alone on a plane that is corrected, of no known kind.
+
+        Returns
+        -------
+        list of (str, tuple of int, int)
+            Title of the image, plane and id of each.
+        """
+        found = []
+        for place, own in _by_place(tiles).items():
+            known, ids = self._planes[place], _ids(own)
+            if known.corrected and len(ids) == 1 and not ids & known.channel.keys():
+                found.append((own[0].source.title, own[0].plane, ids.pop()))
+        return found
 
     def join(self, tiles: Sequence[PaintedTile]) -> list[PaintedTile]:
-        """Return tiles where pixels that are accepted now and that nobody painted have ids, too."""
-        return [self._joined(tile) for tile in tiles]
+        """Return tiles that hold what counts: accepted pixels, too, and no regions alone."""
+        alone = {(image, plane) for image, plane, _ in self.alone(tiles)}
+        joined = [self._joined(t, bare=(t.source.title, t.plane) in alone) for t in tiles]
+        return [tile for tile in joined if tile.regions.any()]
 
-    def _joined(self, tile: PaintedTile) -> PaintedTile:
-        plane = self._planes.get((tile.source.name, tile.plane))
-        if plane is None:
+    def _joined(self, tile: PaintedTile, *, bare: bool) -> PaintedTile:
+        plane = self._planes[tile.source.name, tile.plane]
+        if not plane.corrected:
             return tile
         y, x, channel, counts = plane.points.T
         box = tile.box
         here = (counts > 0) & (y >= box.y0) & (y < box.y1) & (x >= box.x0) & (x < box.x1)
         y, x, channel = y[here] - box.y0, x[here] - box.x0, channel[here]
-        regions = np.where(tile.regions < ACCEPTED, tile.regions, 0)
-        bare = regions[y, x] == 0
-        regions[y[bare], x[bare]] = ACCEPTED + channel[bare].astype(np.int64)
-        return tile._replace(regions=regions)
+        regions = np.where(_painted(tile), tile.regions, 0)
+        free = regions[y, x] == 0
+        if bare:
+            regions[:] = 0
+        regions[y[free], x[free]] = ACCEPTED + channel[free].astype(np.int64)
+        return replace(tile, regions=regions)
 
     def hear(self, tiles: Sequence[PaintedTile]) -> bool:
         """Take the kinds of regions from what is painted on the prediction.
@@ -162,7 +207,9 @@ class Corrected:
         votes: dict[tuple[Place, int], NDArray[np.int64]] = {}
         for tile in tiles:
             place = tile.source.name, tile.plane
-            said = tile.source.corrected(tile.plane, tile.box) if self._planes.get(place) else None
+            if not self._planes[place].corrected:
+                continue
+            said = tile.source.corrected(tile.plane, tile.box)
             if said is None:
                 continue
             both = (said > 0) & (tile.regions > 0)
@@ -171,9 +218,9 @@ class Corrected:
                 votes[place, id_] = votes.get((place, id_), np.zeros(256, np.int64)) + seen
         changed = False
         for (place, id_), number in votes.items():
-            plane, channel = self._planes[place], int(number.argmax()) - 1
-            if plane is not None and plane.channel.get(id_) != channel:
-                plane.channel[id_], changed = channel, True
+            known, channel = self._planes[place].channel, int(number.argmax()) - 1
+            if known.get(id_) != channel:
+                known[id_], changed = channel, True
         return changed
 
     def guess(
@@ -196,50 +243,64 @@ class Corrected:
         used : ndarray
             (M,) bool: which channels anything has.
         """
-        plane = self._planes[place]
-        if plane is None:
-            return
-        painted = {id_ for ids in groups for id_ in ids}
-        plane.channel = {id_: one for id_, one in plane.channel.items() if id_ in painted}
-        known = [{plane.channel[i] for i in ids if i in plane.channel} for ids in groups]
+        channel = self._planes[place].channel
+        known = [{channel[i] for i in ids if i in channel} for ids in groups]
         fresh = [number for number, channels in enumerate(known) if not channels]
-        taken = sorted({channel for channels in known for channel in channels})
-        found = _guessed(soft[fresh], used, taken, alone=len(groups) == 1).tolist()
-        for number, channel in zip(fresh, found, strict=True):
-            known[number] = {channel}
+        taken = sorted({one for channels in known for one in channels})
+        found = _guessed(soft[fresh], used, taken).tolist()
+        for number, one in zip(fresh, found, strict=True):
+            known[number] = {one}
         for ids, channels in zip(groups, known, strict=True):
             for id_ in ids:
-                plane.channel.setdefault(id_, min(channels))
+                channel.setdefault(id_, min(channels))
+
+    def note(self, place: Place, channel: dict[int, int]) -> None:
+        """Note of which channels the regions of a plane were learnt, unless it is corrected."""
+        if not self._planes[place].corrected:
+            self._planes[place].channel = channel
 
     def channels(self, place: Place, ids: Sequence[int]) -> list[int]:
         """Return the channel of each id of a plane, -1 where it is not known beforehand."""
-        plane = self._planes.get(place)
-        if plane is None:
+        channel = self._planes[place].channel
+        if place not in self:
             return [-1] * len(ids)
-        return [i - ACCEPTED if i >= ACCEPTED else plane.channel.get(i, -1) for i in ids]
+        return [i - ACCEPTED if i >= ACCEPTED else channel.get(i, -1) for i in ids]
 
     @property
     def accepted(self) -> set[int]:
         """Channels of which anything was accepted on any plane."""
-        return {int(one) for plane in self._corrected() for one in np.unique(plane.points[:, 2])}
+        return {int(one) for p in self._planes.values() for one in np.unique(p.points[:, 2])}
 
     def __contains__(self, place: Place) -> bool:
-        return self._planes.get(place) is not None
+        """Return whether a plane is corrected."""
+        return place in self._planes and self._planes[place].corrected
 
-    def object(self, place: Place, at: NDArray[np.int64]) -> int:
-        """No longer accept the pixels (A, 2) of a plane; return how many these were."""
-        plane = self._planes.get(place)
-        if plane is None or not len(at):
-            return 0
-        wide = 1 << 32
-        code = plane.points[:, 0].astype(np.int64) * wide + plane.points[:, 1]
-        gone = np.isin(code, at[:, 0] * wide + at[:, 1]) & (plane.points[:, 3] > 0)
-        plane.points[gone, 3] = 0
-        return int(gone.sum())
+    def object(self, place: Place, at: NDArray[np.int64]) -> None:
+        """No longer accept the pixels (A, 2), row and column, of a plane."""
+        points, wide = self._planes[place].points, 1 << 32
+        code = points[:, 0].astype(np.int64) * wide + points[:, 1]
+        points[np.isin(code, at[:, 0] * wide + at[:, 1]), 3] = 0
+
+
+def _by_place(tiles: Sequence[PaintedTile]) -> dict[Place, list[PaintedTile]]:
+    found: dict[Place, list[PaintedTile]] = {}
+    for tile in tiles:
+        found.setdefault((tile.source.name, tile.plane), []).append(tile)
+    return found
+
+
+def _painted(tile: PaintedTile) -> NDArray[np.bool_]:
+    """Return where (h, w) somebody painted."""
+    return (tile.regions > 0) & (tile.regions < ACCEPTED)
+
+
+def _ids(tiles: Sequence[PaintedTile]) -> set[int]:
+    """Return which ids are painted."""
+    return {int(id_) for t in tiles for id_ in np.unique(t.regions[_painted(t)])}
 
 
 def _guessed(
-    soft: NDArray[np.float64], used: NDArray[np.bool_], taken: Sequence[int], *, alone: bool
+    soft: NDArray[np.float64], used: NDArray[np.bool_], taken: Sequence[int]
 ) -> NDArray[np.intp]:
     """Return the channels of regions (R,) of one plane by their looks, one for each region.
 
@@ -251,14 +312,10 @@ def _guessed(
         (M,) bool: which channels anything has; others only if it must be.
     taken : sequence of int
         Channels of other regions.
-    alone : bool
-        Whether the plane has no other region: then it is not what was said of it.
     """
     cost = np.where(used, -np.log(np.maximum(soft, _LEAST)), _UNUSED)
     cost[:, taken] = _TAKEN
     channel: NDArray[np.intp] = soft.argmax(1)
-    if alone and len(soft):
-        cost[0, channel[0]] = _TAKEN
     rows, columns = linear_sum_assignment(cost)
     channel[rows] = columns  # where there are more regions than channels, some share one
     return channel
@@ -268,21 +325,6 @@ def _was_seen(tile: PaintedTile) -> bool:
     """Return whether the annotator can have seen a prediction there."""
     shown = tile.source.shown(tile.plane, tile.box)
     return shown is None or bool(shown.any())
-
-
-def _noticed(
-    tiles: Sequence[PaintedTile],
-    predict: Callable[[PaintedTile], NDArray[np.float32]],
-    seed: int,
-) -> _Plane:
-    """Return what there is to know of a plane when it is first painted."""
-    few = max(1, _PIXELS // len(tiles))
-    points, channel = [], {}
-    for tile in tiles:
-        soft = predict(tile)
-        points.append(_accepted(tile, soft, few, seed))
-        channel.update(_segments(tile.regions, soft.argmax(0)))
-    return _Plane(np.concatenate(points), channel)
 
 
 def _segments(regions: NDArray[np.int64], label: NDArray[np.intp]) -> dict[int, int]:

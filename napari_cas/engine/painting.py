@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -26,13 +28,22 @@ ACCEPTED = 2**40
 _MOST_NAMED = 3
 
 
-class PaintedTile(NamedTuple):
+@dataclass(frozen=True)
+class PaintedTile:
     """A tile of the prediction grid that holds paint."""
 
     source: Source
     plane: Plane
     box: Box
     regions: np.ndarray[tuple[int, int], np.dtype[np.int64]]
+
+    @cached_property
+    def digest(self) -> bytes:
+        """Digest of where what is painted on it."""
+        total = hashlib.blake2b(digest_size=8)
+        total.update(repr((self.source.name, self.plane, tuple(self.box))).encode())
+        total.update(self.regions.tobytes())
+        return total.digest()
 
 
 def painted_tiles(sources: Sequence[Source], tile: int) -> list[PaintedTile]:
@@ -48,15 +59,15 @@ def painted_tiles(sources: Sequence[Source], tile: int) -> list[PaintedTile]:
     return found
 
 
-def check_regions(tiles: Sequence[PaintedTile], off_data: Sequence[Region] = ()) -> int:
+def check_regions(tiles: Sequence[PaintedTile], why: str = "") -> int:
     """Return the number of painted regions over all planes.
 
     Parameters
     ----------
     tiles : sequence of PaintedTile
         What is painted where there are data, and what is accepted of predictions.
-    off_data : sequence of (str, tuple of int, int)
-        Regions that do not count, which may be why others are too few.
+    why : str
+        Sentences on regions that do not count, which may be why others are too few.
 
     Raises
     ------
@@ -68,7 +79,7 @@ def check_regions(tiles: Sequence[PaintedTile], off_data: Sequence[Region] = ())
         found = ids.setdefault((t.source.name, t.plane), set())
         found.update(np.unique(t.regions[t.regions != 0]).tolist())
     total = sum(id_ < ACCEPTED for found in ids.values() for id_ in found)
-    why = f" {off_data_sentence(off_data)}" if off_data else ""
+    why = f" {why}" if why else ""
     if not total:
         raise RegionError(
             "Nothing is painted yet",
@@ -114,10 +125,16 @@ def off_data_sentence(regions: Sequence[Region]) -> str:
     return f"{name_regions(regions)} {verb} {where}: that does not count."
 
 
+def alone_sentence(regions: Sequence[Region]) -> str:
+    """Return what the annotator is told of regions that are alone on a predicted plane."""
+    one = len(regions) == 1
+    return (
+        f"{name_regions(regions)} {'is' if one else 'are'} alone on {'its' if one else 'their'} "
+        "plane, which does not say what kind it is: paint a second region there, or paint on the "
+        "prediction, with the label that it should have."
+    )
+
+
 def digest_of(tiles: Sequence[PaintedTile]) -> str:
     """Return a digest of where what is painted."""
-    total = hashlib.blake2b(digest_size=16)
-    for t in tiles:
-        total.update(repr((t.source.name, t.plane, tuple(t.box))).encode())
-        total.update(t.regions.tobytes())
-    return total.hexdigest()
+    return hashlib.blake2b(b"".join(t.digest for t in tiles), digest_size=16).hexdigest()

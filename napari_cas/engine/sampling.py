@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -185,13 +184,23 @@ class PixelSampler:
             own = (self.plane == number).nonzero()[:, 0]
             painted = own[self.ids[own] < ACCEPTED]
             groups = [painted[self.group[painted] == g] for g in set(self.group[painted].tolist())]
-            said = torch.stack([soft[members].mean(0) for members in groups])
-            corrected.guess(place, [self.ids[g].tolist() for g in groups], said.numpy(), used)
+            if groups:  # else it is alone, and does not count
+                said = torch.stack([soft[members].mean(0) for members in groups])
+                corrected.guess(place, [self.ids[g].tolist() for g in groups], said.numpy(), used)
             self.channel[own] = torch.tensor(corrected.channels(place, self.ids[own].tolist()))
         linked = self.channel >= 0
         key = self.plane * soft.shape[1] + self.channel
         group = torch.where(linked, key + int(self.group.max()) + 1, self.group)
         self.group = torch.unique(group, return_inverse=True)[1]
+
+    def note(self, corrected: Corrected, head: Head) -> None:
+        """Note of which channel each painted region is, as the head says it."""
+        said = self.shares(head).argmax(1)
+        for number, place in enumerate(self._names):
+            own = (self.plane == number) & (self.ids < ACCEPTED)
+            corrected.note(
+                place, dict(zip(self.ids[own].tolist(), said[own].tolist(), strict=True))
+            )
 
     @torch.no_grad()
     def shares(self, head: Head) -> Tensor:
@@ -331,7 +340,7 @@ def _draw(
     probes = max(16, min(_PROBES, 4 * _PROBES // len(tiles)))
     for tile in tiles:
         name, plane, box = tile.source.name, tile.plane, tile.box
-        key = ("sample", name, plane, box, _digest(tile), limit, probes, seed)
+        key = ("sample", name, plane, box, tile.digest, limit, probes, seed)
         sample = cache.get(key, _TileSample)
         if sample is None:
             pyramid = tile_features(model, tile.source, plane, box, cache)
@@ -358,7 +367,7 @@ def _vary(
     model: QuickModel, tile: PaintedTile, cache: FeatureCache, seed: int, copy: int, limit: int
 ) -> _TileSample:
     """Draw pixels from a varied copy of a tile, or take last round's where nothing changed."""
-    key = ("varied", tile.source.name, tile.plane, tile.box, _digest(tile), limit, copy, seed)
+    key = ("varied", tile.source.name, tile.plane, tile.box, tile.digest, limit, copy, seed)
     held = cache.get(key, _TileSample)
     if held is not None:
         return held
@@ -370,7 +379,3 @@ def _vary(
     sample = _TileSample(torch.from_numpy(tile.regions[y, x]), at, features, features[:0])
     cache.put(key, sample, 4 * features.numel())
     return sample
-
-
-def _digest(tile: PaintedTile) -> str:
-    return hashlib.blake2b(tile.regions.tobytes(), digest_size=8).hexdigest()

@@ -14,6 +14,7 @@ from napari_cas.engine.device import SMALLEST, is_out_of_memory, resolve_device,
 from napari_cas.engine.features import FeatureCache
 from napari_cas.engine.fit import Learner, fit, is_flat
 from napari_cas.engine.painting import (
+    alone_sentence,
     check_regions,
     digest_of,
     off_data_sentence,
@@ -211,12 +212,15 @@ class Trainer:
     ) -> RoundResult:
         tiles: Sequence[PaintedTile] = painted_tiles(sources, self._tile)
         off_data = regions_off_data(tiles, sources)
+        why = [off_data_sentence(off_data)] if off_data else []
         for tile in tiles:
             check_channels(self.in_channels, tile.source.channels, tile.source.name)
         tiles, changed = self._look(tiles)
-        self._regions = check_regions(tiles, off_data)
-        if off_data:
-            self._say_once(off_data_sentence(off_data))
+        if self._closed is not None and self._closed.alone:
+            why.append(alone_sentence(self._closed.alone))
+        self._regions = check_regions(tiles, " ".join(why))
+        for sentence in why:
+            self._say_once(sentence)
         self._set_mixing(tiles)
         if changed:
             self._since = self.learner.step

@@ -75,20 +75,38 @@ def test_a_correction_is_of_the_kind_that_it_was_painted_as_and_the_rest_stays(l
     assert right_share(trainer, "plain", 3, labels) > 0.95
 
 
-def test_a_lone_region_is_not_what_was_said_of_it_unless_this_is_told_afterwards(learnt):
+def test_a_lone_region_does_not_count_until_its_kind_is_said(learnt):
     saved, *labels = learnt
     trainer = Trainer.restore(*saved, cache=CACHE)
-    under = trainer.predict(image("second", 1), (), ALL).labels[STROKE > 0]
-    said = int(np.bincount(under).argmax())
-    trainer.train([FIRST, image("second", 1, STROKE)], steps=5)
-    assert channel_of_stroke(trainer) == sum(labels) - said - 1
-    a_few_rounds(trainer, [FIRST, image("second", 1, STROKE, said)])  # no stroke is new
-    assert channel_of_stroke(trainer) == said - 1
-    assert in_square(trainer) == said
+    before = trainer.predict(image("second", 1), (), ALL).labels
+    result = trainer.train([FIRST, image("second", 1, STROKE)], steps=5)
+    (told,) = result.warnings
+    assert told.startswith("Region 5 of second is alone on its plane")
+    assert result.regions == 2
+    after = trainer.predict(image("second", 1), (), ALL).labels
+    assert (after == before)[TRUTH == 2].mean() > 0.9
+    for label in labels:  # no stroke is new
+        a_few_rounds(trainer, [FIRST, image("second", 1, STROKE, label)])
+        assert in_square(trainer) == label
 
 
-def channel_of_stroke(trainer):
-    return trainer._closed.corrected.channels(("second", ()), [5])[0]
+def test_nothing_but_a_lone_region_is_refused_with_the_reason(learnt):
+    saved, *_ = learnt
+    trainer = Trainer.restore(*elsewhere(saved), cache=CACHE)
+    with pytest.raises(RegionError, match="Region 5 of second is alone"):
+        trainer.train([image("second", 1, STROKE)])
+
+
+def test_a_new_region_on_the_same_image_leaves_the_rest_as_it_was():
+    trainer = Trainer(CONFIG, 3, CACHE)
+    painted = strokes(TRUTH)
+    a_few_rounds(trainer, [image("fourth", 4, painted)])
+    labels = [int(trainer.predict(image("fourth", 4), (), ALL).labels[60, x]) for x in (20, 100)]
+    painted[STROKE > 0] = 9
+    a_few_rounds(trainer, [image("fourth", 4, painted)])
+    new = in_square(trainer, "fourth", 4)
+    assert new not in labels
+    assert right_share(trainer, "fourth", 4, labels, new) > 0.9
 
 
 def test_a_worker_that_was_killed_knows_what_was_accepted(learnt):
