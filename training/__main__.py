@@ -47,6 +47,9 @@ COMMANDS: dict[tuple[str, ...], Command] = {
     ("bench", "robustness"): Command(
         "training.bench_robustness", "what strokes that spill, differ in size or lie do"
     ),
+    ("bench", "onward"): Command(
+        "training.bench_onward", "going on from image to image, and painting only mistakes"
+    ),
     ("bench", "corrections"): Command(
         "training.bench_corrections", "what an annotator who corrects gets after each press"
     ),

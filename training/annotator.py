@@ -78,7 +78,7 @@ def correct(
     """
     wrong = (read != truth) & (truth > 0)
     fresh = np.zeros(truth.shape, bool)
-    for region, place in _largest(wrong, truth)[:strokes]:
+    for region, place in largest(wrong, truth)[:strokes]:
         stroke = paint_stroke(place, Scribbles(), rng)
         ids = painted[(truth == region) & (painted > 0)]
         painted[stroke] = np.bincount(ids).argmax()
@@ -86,8 +86,21 @@ def correct(
     return fresh
 
 
-def _largest(wrong: Mask, truth: NDArray[np.integer]) -> list[tuple[int, Mask]]:
-    """Return regions and connected places in them that are wrong, the largest first."""
+def largest(wrong: Mask, truth: NDArray[np.integer]) -> list[tuple[int, Mask]]:
+    """Return regions and connected places in them that are wrong, the largest first.
+
+    Parameters
+    ----------
+    wrong : ndarray
+        (Y, X) bool.
+    truth : ndarray
+        (Y, X) integers: 0 is not known.
+
+    Returns
+    -------
+    list of (int, ndarray)
+        The region and the (Y, X) mask of each, of `SMALLEST` pixels or more.
+    """
     from scipy.ndimage import label
 
     places = []

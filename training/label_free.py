@@ -231,13 +231,19 @@ def _trainer(config: Config, images: Images, painted: Painted) -> tuple[Trainer,
     return Trainer(config, sources[0].channels), sources
 
 
-def source_of(name: str, image: NDArray[Any], strokes: NDArray[np.integer[Any]]) -> ArraySource:
+def source_of(
+    name: str,
+    image: NDArray[Any],
+    strokes: NDArray[np.integer[Any]],
+    corrections: NDArray[np.uint8] | None = None,
+) -> ArraySource:
     """Return a painted image as a trainer takes it, checked as the public interface does."""
     from napari_cas.engine.checks import as_image, as_regions
     from napari_cas.engine.sources import ArraySource
 
     array = as_image(image, f"image {name}")
-    return ArraySource(name, array, as_regions(strokes, array.shape[1:], f"strokes {name}"))
+    regions = as_regions(strokes, array.shape[1:], f"strokes {name}")
+    return ArraySource(name, array, regions, corrections=corrections)
 
 
 def _apply(trainer: Trainer, image: NDArray[np.uint8]) -> NDArray[np.integer[Any]]:

@@ -87,7 +87,8 @@ class Corrected:
         planes: list[dict[str, Any]] = []
         for (image, plane), known in self._planes.items():
             channel = {str(id_): one for id_, one in known.channel.items()}
-            record = {"image": image, "plane": list(plane), "paint": known.paint}
+            record: dict[str, Any] = {"image": image, "plane": list(plane), "paint": known.paint}
+            record["corrected"], record["accepted"] = known.corrected, known.few
             if known.corrected:
                 tensors[f"{OF_PLANES}{len(planes)}"] = known.points
             record |= {"corrected": known.corrected, "accepted": known.few}
