@@ -64,6 +64,11 @@ def accept(viewer: Viewer) -> None:
     panel_of(viewer).intents.accept_under_cursor()
 
 
+def take_kind(viewer: Viewer) -> None:
+    """Take the predicted kind under the cursor for the brush."""
+    panel_of(viewer).intents.take_kind()
+
+
 def go_next(viewer: Viewer) -> None:
     """Go to where the network hesitates most."""
     panel_of(viewer).intents.go_next()

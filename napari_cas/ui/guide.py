@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 RUN_KEY = "Ctrl+Enter"
 FLAT = "Painting goes plane by plane: go back to the 2-D view of y and x."
+_CORRECT = "Point at a place of the right kind, press K, paint"
 PICK = (
     "Point at a predicted segment and press A; or select the prediction layer, pick a label there, "
     "and press the button."
@@ -119,14 +120,14 @@ def next_step(facts: Facts) -> str:
         return "The prediction layer was removed: Predict all brings it back."
     if facts.regions == 0:
         on = "." if facts.last else ", or go on (Page Down)."
-        return f"Predicted from what was learnt. Paint where it is wrong{on}"
+        return f"Predicted. {_CORRECT} over what is wrong{on}"
     if facts.regions == 1 and not facts.trained:
         return "Press N and paint something that looks different."
     if facts.live:
         return "Live: every stroke retrains. Press N before painting something different."
     if not facts.trained:
         return f"Press Fine-tune and predict ({RUN_KEY}), or N for another region."
-    return f"Wrong somewhere? Press N, paint there, and fine-tune again ({RUN_KEY})."
+    return f"Wrong somewhere? {_CORRECT} over it, and fine-tune again ({RUN_KEY})."
 
 
 def copying(done: int, total: int) -> str:

@@ -126,6 +126,17 @@ class Intents(ProjectIntents):
             return
         self._accept(*found)
 
+    def take_kind(self) -> None:
+        """Give the brush the predicted label under the cursor, to paint over what is wrong."""
+        if not self._is_flat() or not self.session.writable:
+            return
+        found = self.layers.under_cursor()
+        if found is None:
+            self.answers.say(Message("warning", "Point at what is right, then press K."))
+            return
+        self.layers.choose_label(found[0])
+        self.answers.show_news("Paint over what should be like that. N goes back to regions.")
+
     def accept_selected(self) -> None:
         """Copy all of the label picked in the prediction layer into the regions."""
         if not self._is_flat():

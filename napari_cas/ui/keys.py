@@ -35,6 +35,7 @@ class KeyBindings:
             "Shift-Escape": intents.cancel,
             "Shift-L": intents.toggle_live,
             "A": intents.accept_under_cursor,
+            "K": intents.take_kind,
             "G": intents.go_next,
             "PageUp": intents.previous_image,
             "PageDown": intents.next_image,

@@ -57,6 +57,19 @@ class Viewpoint:
         layer, active = self.prediction, self._viewer.layers.selection.active
         return 0 if layer is None or layer is not active else int(layer.selected_label)
 
+    def choose_label(self, label: int) -> None:
+        """Give the brush a label of the prediction, to correct that."""
+        layer = self.prediction
+        if layer is None:
+            return
+        self._viewer.layers.selection.active = layer
+        layer.selected_label = label
+        layer.visible = True  # napari takes the brush away from a hidden layer
+        if self.regions is not None:
+            layer.brush_size = self.regions.brush_size
+        if str(layer.mode) not in ("paint", "polygon", "fill"):
+            layer.mode = "paint"
+
     def has_brush(self) -> bool:
         """Return whether dragging the mouse over the canvas would paint."""
         active = self._viewer.layers.selection.active

@@ -53,8 +53,10 @@ def test_where_nothing_can_be_painted_the_guide_says_so(widget, model_viewer, be
     assert painting.startswith("Paint a stroke")
     model_viewer.dims.ndisplay = 3
     qtbot.waitUntil(lambda: "2-D view" in guide(widget))
-    widget.intents.accept_under_cursor()
-    assert widget.panel.guide.property("level") == "warning"
+    for act in (widget.intents.accept_under_cursor, widget.intents.take_kind):
+        widget.answers.show_news("")
+        act()
+        assert widget.panel.guide.property("level") == "warning"
     model_viewer.dims.ndisplay = 2
     qtbot.waitUntil(lambda: guide(widget) == painting)
 

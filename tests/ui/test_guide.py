@@ -22,7 +22,7 @@ CASES = [
     (Facts(project=True, regions=2, busy=True), "Learning from your strokes"),
     (Facts(project=True, regions=2, trained=True), "Wrong somewhere"),
     (Facts(project=True, regions=0, trained=True), "go on (Page Down)"),
-    (Facts(project=True, regions=0, trained=True, last=True), "Paint where it is wrong."),
+    (Facts(project=True, regions=0, trained=True, last=True), "paint over what is wrong."),
     (Facts(project=True, regions=2, live=True, busy=True), "Live"),
     (Facts(project=True, regions=2, writable=False), "reading only"),
     (Facts(project=True, regions_layer=False), "was removed"),

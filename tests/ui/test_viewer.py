@@ -209,6 +209,40 @@ def test_accept_split_and_undo_by_hand(open_panel, executor, mosaic):
 
 
 @pytest.mark.slow
+def test_a_mistake_is_painted_over_with_the_kind_under_the_cursor(open_panel, executor, mosaic):
+    image, truth = mosaic
+    viewer, widget, driver = open_panel(executor)
+    layers = [viewer.add_image(i, name=n, rgb=True) for n, i in (("a", image), ("b", image[::-1]))]
+    viewer.layers.selection = set(layers)
+    start(widget, driver)
+    paint_truth(driver, widget, truth)
+    train(driver, widget)
+    driver.key("PageDown")
+    driver.process(0.3)
+    driver.wait(lambda: predicted(widget)[widget.session.view.box.slices].all(), WAIT)
+    driver.wait(lambda: widget.session.idle, WAIT)
+    assert "press K" in widget.panel.guide.label.text()
+    y, x = 60, 40
+    label = int(predicted(widget)[y, x])
+    wrong = np.argwhere(predicted(widget)[20:-20, 20:-20] != label)
+    row, column = (wrong[len(wrong) // 2] + 20).tolist()
+    driver.hover(y, x)
+    driver.key("K")
+    assert viewer.layers.selection.active is widget.layers.prediction
+    driver.line((row, column - 8), (row, column + 8), steps=6)
+    driver.process(0.2)
+    assert predicted(widget)[row, column] == label
+    assert set(widget.session.image.regions.ids(())) == {1}
+    train(driver, widget)
+    assert predicted(widget)[row, column] == label
+    record = widget.session.project.load_model(widget.session.checkpoint)[1]
+    assert record["training"]["planes"][1]["channel"] == {"1": label - 1}
+    driver.key("N")
+    assert viewer.layers.selection.active is widget.layers.regions
+    assert widget.layers.regions.selected_label == 2
+
+
+@pytest.mark.slow
 def test_several_images_share_what_was_learnt(open_panel, executor, mosaic):
     image, truth = mosaic
     viewer, widget, driver = open_panel(executor)
