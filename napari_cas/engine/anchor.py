@@ -77,6 +77,12 @@ def start_from_discriminant(head: Head, sampler: PixelSampler, *, known: bool) -
     return found
 
 
+@torch.no_grad()
+def channels_of(head: Head, sampler: PixelSampler, found: Discriminant) -> Tensor:
+    """Return the (R,) channel of each region, as it was put into the head."""
+    return _order(head, sampler, found)[found.channel]
+
+
 def _order(head: Head, sampler: PixelSampler, found: Discriminant) -> Tensor:
     """Return the (M,) channel of each kind: known, or as before."""
     if found.order is None:

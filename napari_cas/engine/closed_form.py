@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from napari_cas.engine.anchor import Anchor, learn_borders, start_from_discriminant
+from napari_cas.engine.anchor import (
+    Anchor,
+    channels_of,
+    learn_borders,
+    start_from_discriminant,
+)
 from napari_cas.engine.composites import how_many, make_composites
 from napari_cas.engine.corrected import Corrected
 from napari_cas.engine.mixed import sentence
@@ -135,7 +140,7 @@ class ClosedForm:
             if not known and sampler.object(self.corrected, head):
                 sampler = self._draw(self.corrected.join(tiles))
                 found = self._solve(sampler, say, known=False)
-            sampler.note(self.corrected, head)
+            sampler.note(self.corrected, channels_of(head, sampler, found))
         sampler.settle(found.group, varied=found.varied)
         self.copies, self._found, self.alike = sampler.copies, found, sampler.alike()
         if self._learner.step:  # the first answer comes without, for haste

@@ -193,14 +193,12 @@ class PixelSampler:
         group = torch.where(linked, key + int(self.group.max()) + 1, self.group)
         self.group = torch.unique(group, return_inverse=True)[1]
 
-    def note(self, corrected: Corrected, head: Head) -> None:
-        """Note of which channel each painted region is, as the head says it."""
-        said = self.shares(head).argmax(1)
+    def note(self, corrected: Corrected, channel: Tensor) -> None:
+        """Note of which channel (R,) each painted region was learnt."""
         for number, place in enumerate(self._names):
             own = (self.plane == number) & (self.ids < ACCEPTED)
-            corrected.note(
-                place, dict(zip(self.ids[own].tolist(), said[own].tolist(), strict=True))
-            )
+            ids, learnt = self.ids[own].tolist(), channel[own].tolist()
+            corrected.note(place, dict(zip(ids, learnt, strict=True)))
 
     @torch.no_grad()
     def shares(self, head: Head) -> Tensor:
