@@ -88,9 +88,8 @@ class Corrected:
         for (image, plane), known in self._planes.items():
             channel = {str(id_): one for id_, one in known.channel.items()}
             record: dict[str, Any] = {"image": image, "plane": list(plane), "paint": known.paint}
-            record["corrected"], record["accepted"] = known.corrected, known.few
             if known.corrected:
-                tensors[f"{OF_PLANES}{len(planes)}"] = known.points
+                tensors[f"{OF_PLANES}{len(planes)}"] = known.points.copy()
             record |= {"corrected": known.corrected, "accepted": known.few}
             planes.append(record | {"channel": channel})
         return tensors, planes
@@ -145,9 +144,9 @@ class Corrected:
         said = [(tile, predict(tile)) for tile in tiles]
         each = max(1, few // len(tiles))
         points = [_accepted(tile, soft, each, seed) for tile, soft in said]
-        whole = [_segments(tile.regions, soft.argmax(0)) for tile, soft in said]
-        known = {id_: one for segments in whole for id_, one in segments.items()}
-        return _Plane("", np.concatenate(points), known | channel, corrected=True, few=few)
+        for tile, soft in said:
+            channel |= _segments(tile, soft.argmax(0), painted - channel.keys())
+        return _Plane("", np.concatenate(points), channel, corrected=True, few=few)
 
     def _forget_kinds(self, before: set[int]) -> None:
         """Accept nothing of kinds of which all strokes are gone."""
@@ -169,17 +168,21 @@ class Corrected:
         list of (str, tuple of int, int)
             Title of the image, plane and id of each.
         """
-        found = []
+        titles = {tile.source.name: tile.source.title for tile in tiles}
+        return [(titles[name], plane, id_) for (name, plane), id_ in self._alone(tiles).items()]
+
+    def _alone(self, tiles: Sequence[PaintedTile]) -> dict[Place, int]:
+        found = {}
         for place, own in _by_place(tiles).items():
             known, ids = self._planes[place], _ids(own)
             if known.corrected and len(ids) == 1 and not ids & known.channel.keys():
-                found.append((own[0].source.title, own[0].plane, ids.pop()))
+                found[place] = ids.pop()
         return found
 
     def join(self, tiles: Sequence[PaintedTile]) -> list[PaintedTile]:
         """Return tiles that hold what counts: accepted pixels, too, and no regions alone."""
-        alone = {(image, plane) for image, plane, _ in self.alone(tiles)}
-        joined = [self._joined(t, bare=(t.source.title, t.plane) in alone) for t in tiles]
+        alone = self._alone(tiles)
+        joined = [self._joined(t, bare=(t.source.name, t.plane) in alone) for t in tiles]
         return [tile for tile in joined if tile.regions.any()]
 
     def _joined(self, tile: PaintedTile, *, bare: bool) -> PaintedTile:
@@ -328,14 +331,14 @@ def _was_seen(tile: PaintedTile) -> bool:
     return shown is None or bool(shown.any())
 
 
-def _segments(regions: NDArray[np.int64], label: NDArray[np.intp]) -> dict[int, int]:
-    """Return regions that are segments of the prediction as a whole, with their labels.
+def _segments(tile: PaintedTile, label: NDArray[np.intp], fresh: set[int]) -> dict[int, int]:
+    """Return which of some regions are segments of the prediction as a whole, with their labels.
 
     They were accepted with a click: nobody paints as exactly.
     """
     found = {}
-    for id_ in np.unique(regions[regions > 0]).tolist():
-        own = regions == id_
+    for id_ in sorted(_ids([tile]) & fresh):
+        own = tile.regions == id_
         around = label[binary_dilation(own) & ~own]
         most = int(np.bincount(label[own]).argmax())
         wrong = np.count_nonzero(label[own] != most), np.count_nonzero(around == most)
