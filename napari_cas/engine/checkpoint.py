@@ -228,8 +228,10 @@ def progress_in(record: Mapping[str, Any]) -> Progress:
         return progress
 
 
-def corrected_in(tensors: Mapping[str, NDArray[Any]], record: Mapping[str, Any]) -> Corrected:
-    """Return what is known of planes that are corrected.
+def corrected_in(
+    tensors: Mapping[str, NDArray[Any]], record: Mapping[str, Any], channels: int
+) -> Corrected:
+    """Return what is known of planes that are corrected, by a network of so many channels.
 
     Raises
     ------
@@ -237,7 +239,10 @@ def corrected_in(tensors: Mapping[str, NDArray[Any]], record: Mapping[str, Any])
         If the record is damaged.
     """
     with _damage():
-        return Corrected.restored(tensors, record["training"].get("planes"))
+        found = Corrected.restored(tensors, record["training"].get("planes"))
+        if not found.kinds <= set(range(channels)):
+            raise ValueError(f"channels {sorted(found.kinds)}")
+        return found
 
 
 @contextmanager

@@ -102,7 +102,7 @@ class ClosedForm:
         """
         learnt = bool(self._model.head.linear_weight.any())
         self.corrected.look(tiles, self._soft if learnt else None, self._seed)
-        said = self.corrected.hear(tiles)
+        said = self.corrected.hear(tiles, self._model.channels)
         self.alone = tuple(self.corrected.alone(tiles))
         joined = self.corrected.join(tiles)
         if not said and digest_of(joined) == digest:

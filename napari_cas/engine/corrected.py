@@ -200,8 +200,15 @@ class Corrected:
         regions[y[free], x[free]] = ACCEPTED + channel[free].astype(np.int64)
         return replace(tile, regions=regions)
 
-    def hear(self, tiles: Sequence[PaintedTile]) -> bool:
+    def hear(self, tiles: Sequence[PaintedTile], channels: int) -> bool:
         """Take the kinds of regions from what is painted on the prediction.
+
+        Parameters
+        ----------
+        tiles : sequence of PaintedTile
+            All that is painted.
+        channels : int
+            Softmax channels M: labels beyond them can be painted, too, and stand for no kind.
 
         Returns
         -------
@@ -216,7 +223,7 @@ class Corrected:
             said = tile.source.corrected(tile.plane, tile.box)
             if said is None:
                 continue
-            both = (said > 0) & (tile.regions > 0)
+            both = (said > 0) & (said <= channels) & (tile.regions > 0)
             for id_ in np.unique(tile.regions[both]).tolist():
                 seen = np.bincount(said[both & (tile.regions == id_)], minlength=256)
                 votes[place, id_] = votes.get((place, id_), np.zeros(256, np.int64)) + seen
@@ -274,6 +281,11 @@ class Corrected:
     def accepted(self) -> set[int]:
         """Channels of which anything was accepted on any plane."""
         return {int(one) for p in self._planes.values() for one in np.unique(p.points[:, 2])}
+
+    @property
+    def kinds(self) -> set[int]:
+        """All channels that anything is known of."""
+        return self.accepted | {one for p in self._planes.values() for one in p.channel.values()}
 
     def __contains__(self, place: Place) -> bool:
         """Return whether a plane is corrected."""

@@ -133,7 +133,9 @@ class Trainer:
         trainer._since = progress.since
         if trainer._closed is not None:
             trainer._closed.copies = progress.copies
-            trainer._closed.corrected = checkpoint.corrected_in(tensors, record)
+            trainer._closed.corrected = checkpoint.corrected_in(
+                tensors, record, trainer.model.channels
+            )
         return trainer
 
     def save(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:

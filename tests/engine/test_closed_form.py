@@ -6,7 +6,7 @@ from napari_cas.config import Config, FitConfig, ModelSpec
 from napari_cas.engine.features import FeatureCache
 from napari_cas.engine.sources import ArraySource
 from napari_cas.engine.trainer import Trainer
-from napari_cas.errors import RegionError
+from napari_cas.errors import CheckpointError, RegionError
 from napari_cas.protocol import Box
 
 from .conftest import strokes, two_areas
@@ -123,10 +123,20 @@ def test_a_worker_that_was_killed_knows_what_was_accepted(learnt):
     assert torch.equal(again.model.head.linear_weight, trainer.model.head.linear_weight)
 
 
-def elsewhere(saved):
+@pytest.mark.parametrize(
+    "damage", [{"channel": {"5": 4}}, {"channel": {"5": "x"}}, {"corrected": "yes"}, {"plane": 3}]
+)
+def test_a_damaged_record_of_planes_is_refused(learnt, damage):
+    (tensors, record), *_ = learnt
+    planes = [record["training"]["planes"][0] | damage]
+    with pytest.raises(CheckpointError, match="damaged"):
+        Trainer.restore(*elsewhere((tensors, record), planes), cache=CACHE)
+
+
+def elsewhere(saved, planes=()):
     """Return a checkpoint as another project gets it: of none of its planes anything is known."""
     tensors, record = saved
-    return tensors, record | {"training": record["training"] | {"planes": []}}
+    return tensors, record | {"training": record["training"] | {"planes": list(planes)}}
 
 
 def test_of_a_model_from_elsewhere_a_correction_alone_is_enough(learnt):

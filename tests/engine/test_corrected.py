@@ -146,7 +146,7 @@ def test_a_region_alone_does_not_count_until_there_is_another_or_its_kind_is_sai
     assert not (known.join([given])[0].regions == 7).any()
     assert known.alone([tile(regions=two())]) == []
     corrections = np.where(given.regions, 4, 0).astype(np.uint8)
-    known.hear([told := tile(corrections=corrections)])
+    known.hear([told := tile(corrections=corrections)], 4)
     assert known.alone([told]) == []
     assert (known.join([told])[0].regions == 7).sum() == (given.regions == 7).sum()
     unsure = corrected(given, soft=halves(sure=0.5))
@@ -168,12 +168,15 @@ def test_what_is_painted_on_the_prediction_says_its_kind():
     corrections[5:9, 2:20] = 4
     corrections[5, 2] = 2
     known = corrected(told := tile(corrections=corrections))
-    assert known.hear([tile("first", corrections=corrections), told])
+    assert known.hear([tile("first", corrections=corrections), told], 4)
     assert known.channels(SECOND, [7, 8, ACCEPTED + 1]) == [3, -1, 1]
     assert known.channels(FIRST, [7]) == [-1]
-    assert not known.hear([told])  # nothing new
+    assert not known.hear([told], 4)  # nothing new
     other = tile(corrections=np.where(corrections, 3, 0).astype(np.uint8))
-    assert known.hear([other])
+    assert known.hear([other], 4)
+    beyond = tile(corrections=np.where(corrections, 5, 0).astype(np.uint8))
+    assert not known.hear([beyond], 4)
+    assert known.channels(SECOND, [7]) == [2]
     known.guess(SECOND, [[7]], halves()[:, :1, 0].T.astype(float), USED)
     assert known.channels(SECOND, [7]) == [2]  # what was said is not guessed
 

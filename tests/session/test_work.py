@@ -320,9 +320,12 @@ def test_a_model_from_elsewhere_goes_on_from_one_correction(session, executor, t
     assert (labels[50:60, 10:40] == right).all()
     assert (labels[:, HALVES[1]] == right).mean() > 0.9
     record = other.project.load_model(other.checkpoint)[1]
-    assert record["training"]["planes"] == [
-        {"image": "more", "plane": [], "channel": {"1": right - 1}}
-    ]
+    (known,) = record["training"]["planes"]
+    assert (known["image"], known["corrected"], known["channel"]) == (
+        "more",
+        True,
+        {"1": right - 1},
+    )
     other.close()
 
 
