@@ -174,8 +174,10 @@ class Corrected:
     def _alone(self, tiles: Sequence[PaintedTile]) -> dict[Place, int]:
         found = {}
         for place, own in _by_place(tiles).items():
-            known, ids = self._planes[place], _ids(own)
-            if known.corrected and len(ids) == 1 and not ids & known.channel.keys():
+            if place not in self:
+                continue
+            ids = _ids(own)
+            if len(ids) == 1 and not ids & self._planes[place].channel.keys():
                 found[place] = ids.pop()
         return found
 

@@ -224,7 +224,9 @@ class PixelSampler:
         now = head(self.features).argmax(1).cpu()
         key = self.plane * head.out.out_features + self.channel
         said = self.plane[region] * head.out.out_features + now
-        wrong = accepted[region] & (said != key[region]) & torch.isin(said, key[~accepted])
+        # Regions of no known channel would have the key of another plane's last one.
+        painted = key[~accepted & (self.channel >= 0)]
+        wrong = accepted[region] & (said != key[region]) & torch.isin(said, painted)
         at, plane = self._at[wrong].numpy(), self.plane[region[wrong]].numpy()
         for number in np.unique(plane):
             corrected.object(self._names[number], at[plane == number])
