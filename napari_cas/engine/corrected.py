@@ -146,6 +146,10 @@ class Corrected:
         points = [_accepted(tile, soft, each, seed) for tile, soft in said]
         for tile, soft in said:
             channel |= _segments(tile, soft.argmax(0), painted - channel.keys())
+        fresh = painted - channel.keys() - _told(tiles)
+        if old.paint and few == _BESIDE and fresh:
+            # Another region is begun: there is more of it, so that the rest is not accepted.
+            return replace(old, channel=channel, points=old.points[:0])
         return _Plane("", np.concatenate(points), channel, corrected=True, few=few)
 
     def _forget_kinds(self, before: set[int]) -> None:
@@ -315,6 +319,16 @@ def _painted(tile: PaintedTile) -> NDArray[np.bool_]:
 def _ids(tiles: Sequence[PaintedTile]) -> set[int]:
     """Return which ids are painted."""
     return {int(id_) for t in tiles for id_ in np.unique(t.regions[_painted(t)])}
+
+
+def _told(tiles: Sequence[PaintedTile]) -> set[int]:
+    """Return which ids are painted on the prediction."""
+    found: set[int] = set()
+    for tile in tiles:
+        said = tile.source.corrected(tile.plane, tile.box)
+        if said is not None:
+            found.update(np.unique(tile.regions[(said > 0) & _painted(tile)]).tolist())
+    return found
 
 
 def _guessed(

@@ -58,6 +58,13 @@ def two(third=None):
     return regions
 
 
+def longer():
+    """Return the region of a tile with a stroke more."""
+    regions = np.zeros(SIZE, np.int64)
+    regions[5:9, 2:20], regions[15:18, 2:20] = 7, 7
+    return regions
+
+
 def accepted_in(tile):
     return {
         int(i): int((tile.regions == i).sum()) for i in np.unique(tile.regions) if i >= ACCEPTED
@@ -114,18 +121,33 @@ def test_a_plane_whose_paint_has_changed_since_it_was_predicted_is_corrected_too
     known.look([tile("first"), tile()], lambda _: halves(2, 3), 0)
     assert FIRST not in known
     assert known.accepted == {0, 1}  # nor was the second looked at again
-    known.look([tile("first", two()), tile()], lambda _: halves(2, 3), 0)
+    known.look([tile("first", longer()), tile()], lambda _: halves(2, 3), 0)
     assert known.channels(FIRST, [7, 8]) == [1, -1]
     assert known.accepted == {0, 1, 2, 3}
 
 
 def test_beside_strokes_that_were_there_before_less_is_accepted():
     known = corrected(tile(regions=two()))
-    both = [tile("first", two(9)), tile(regions=two(9))]
+    known.note(FIRST, {7: 0})
+    both = [tile("first", longer()), tile(regions=two(9))]
     known.look(both, lambda _: halves(), 0)
     first, second = known.join(both)
     assert set(accepted_in(first).values()) == {96}
     assert set(accepted_in(second).values()) == {256}
+
+
+def test_beside_strokes_nothing_is_accepted_once_another_region_is_begun():
+    known = corrected(tile(regions=two()))
+    known.note(FIRST, {7: 0})
+    known.look([tile("first", longer())], lambda _: halves(), 0)
+    begun = longer()
+    begun[20:24, 40:50] = 9
+    known.look([tile("first", begun)], lambda _: halves(), 0)
+    assert accepted_in(known.join([tile("first", begun)])[0]) == {}
+    said = np.where(begun == 9, 2, 0).astype(np.uint8)
+    known.look([tile("first", longer())], lambda _: halves(), 0)
+    known.look([tile("first", begun, said)], lambda _: halves(), 0)  # or its kind is said
+    assert set(accepted_in(known.join([tile("first", begun)])[0]).values()) == {96}
 
 
 def test_kinds_of_which_all_strokes_are_gone_are_forgotten():
