@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from napari_cas.engine.corrected import Corrected
+from napari_cas.engine.corrected import TWO, Corrected
 from napari_cas.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -240,7 +240,7 @@ def corrected_in(
     """
     with _damage():
         found = Corrected.restored(tensors, record["training"].get("planes"))
-        if not found.kinds <= set(range(channels)):
+        if not found.kinds <= {TWO, *range(channels)}:
             raise ValueError(f"channels {sorted(found.kinds)}")
         return found
 

@@ -128,6 +128,8 @@ class ClosedForm:
         sampler = self._draw(tiles)
         if not head.fitted:
             head.standardise(sampler.features)
+        if changed and sampler.leave_to_begun(self.corrected, head):
+            sampler = self._draw(self.corrected.join(tiles))
         known = not changed and sampler.copies == self.copies
         if known and self._found is not None:
             sampler.link(self.corrected, head)

@@ -18,9 +18,16 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-from scipy.ndimage import binary_dilation
 from scipy.optimize import linear_sum_assignment
 
+from napari_cas.engine.accepting import (
+    accepted_in,
+    ids_of,
+    painted_in,
+    segments_in,
+    told_in,
+    was_seen,
+)
 from napari_cas.engine.painting import ACCEPTED, digest_of
 from napari_cas.protocol import Plane
 from napari_cas.store.models import OF_PLANES
@@ -38,12 +45,13 @@ if TYPE_CHECKING:
 Place: TypeAlias = tuple[str, Plane]
 """Name of an image, and plane."""
 
-_SURE = 0.9
+TWO = -1
+"""The channel of a region that was learnt as two kinds."""
+
 _PIXELS, _BESIDE = 256, 96
 """Of each channel and plane, where nothing was painted before it was predicted, and beside strokes
 that were: these say most themselves, and the more is accepted the less is obeyed."""
 
-_INEXACT = 0.02
 _LEAST = 1e-6
 _UNUSED, _TAKEN = 14.0, 1e3
 """Costs: both are more than -log of the least probability."""
@@ -65,6 +73,9 @@ class _Plane:
         Whether the paint has changed since the plane was predicted.
     few : int
         How many pixels of each channel are accepted, at most.
+    begun : set of int
+        Regions that were painted last beside earlier ones: of what each of them is there is more,
+        and nobody accepted that as something else.
     """
 
     paint: str = ""
@@ -72,6 +83,7 @@ class _Plane:
     channel: dict[int, int] = field(default_factory=dict)
     corrected: bool = False
     few: int = _BESIDE
+    begun: set[int] = field(default_factory=set)
 
 
 class Corrected:
@@ -135,22 +147,20 @@ class Corrected:
         self, tiles: Sequence[PaintedTile], old: _Plane, predict: Predict | None, seed: int
     ) -> _Plane:
         """Return what is known of a plane whose paint has changed."""
-        painted = _ids(tiles)
+        painted = ids_of(tiles)
         channel = {id_: one for id_, one in old.channel.items() if id_ in painted}
-        unseen = predict is None or not any(map(_was_seen, tiles))
+        unseen = predict is None or not any(map(was_seen, tiles))
         if predict is None or unseen or self._forgotten:
             return replace(old, channel=channel)
         few = old.few if old.paint else _PIXELS
         said = [(tile, predict(tile)) for tile in tiles]
         each = max(1, few // len(tiles))
-        points = [_accepted(tile, soft, each, seed) for tile, soft in said]
+        points = [accepted_in(tile, soft, each, seed) for tile, soft in said]
         for tile, soft in said:
-            channel |= _segments(tile, soft.argmax(0), painted - channel.keys())
-        fresh = painted - channel.keys() - _told(tiles)
-        if old.paint and few == _BESIDE and fresh:
-            # Another region is begun: there is more of it, so that the rest is not accepted.
-            return replace(old, channel=channel, points=old.points[:0])
-        return _Plane("", np.concatenate(points), channel, corrected=True, few=few)
+            channel |= segments_in(tile, soft.argmax(0), painted - channel.keys())
+        fresh = painted - channel.keys() - told_in(tiles)
+        begun = fresh if old.paint and few == _BESIDE else set()
+        return _Plane("", np.concatenate(points), channel, corrected=True, few=few, begun=begun)
 
     def _forget_kinds(self, before: set[int]) -> None:
         """Accept nothing of kinds of which all strokes are gone."""
@@ -180,7 +190,7 @@ class Corrected:
         for place, own in _by_place(tiles).items():
             if place not in self:
                 continue
-            ids = _ids(own)
+            ids = ids_of(own)
             if len(ids) == 1 and not ids & self._planes[place].channel.keys():
                 found[place] = ids.pop()
         return found
@@ -199,7 +209,7 @@ class Corrected:
         box = tile.box
         here = (counts > 0) & (y >= box.y0) & (y < box.y1) & (x >= box.x0) & (x < box.x1)
         y, x, channel = y[here] - box.y0, x[here] - box.x0, channel[here]
-        regions = np.where(_painted(tile), tile.regions, 0)
+        regions = np.where(painted_in(tile), tile.regions, 0)
         free = regions[y, x] == 0
         if bare:
             regions[:] = 0
@@ -261,7 +271,7 @@ class Corrected:
             (M,) bool: which channels anything has.
         """
         channel = self._planes[place].channel
-        known = [{channel[i] for i in ids if i in channel} for ids in groups]
+        known = [{channel[i] for i in ids if channel.get(i, TWO) != TWO} for ids in groups]
         fresh = [number for number, channels in enumerate(known) if not channels]
         taken = sorted({one for channels in known for one in channels})
         found = _guessed(soft[fresh], used, taken).tolist()
@@ -275,6 +285,17 @@ class Corrected:
         """Note of which channels the regions of a plane were learnt, unless it is corrected."""
         if not self._planes[place].corrected:
             self._planes[place].channel = channel
+
+    def learnt(self, place: Place) -> dict[int, int]:
+        """Return the channels of regions of a plane; not of those that were learnt as two."""
+        known = self._planes.get(place, _Plane()).channel
+        return {id_: channel for id_, channel in known.items() if channel != TWO}
+
+    def take_begun(self, place: Place) -> set[int]:
+        """Return the regions that are begun on a plane, once."""
+        plane = self._planes[place]
+        begun, plane.begun = plane.begun, set()
+        return begun
 
     def channels(self, place: Place, ids: Sequence[int]) -> list[int]:
         """Return the channel of each id of a plane, -1 where it is not known beforehand."""
@@ -298,36 +319,27 @@ class Corrected:
         return place in self._planes and self._planes[place].corrected
 
     def object(self, place: Place, at: NDArray[np.int64]) -> None:
-        """No longer accept the pixels (A, 2), row and column, of a plane."""
-        points, wide = self._planes[place].points, 1 << 32
-        code = points[:, 0].astype(np.int64) * wide + points[:, 1]
-        points[np.isin(code, at[:, 0] * wide + at[:, 1]), 3] = 0
+        """No longer accept the pixels (A, 2), row and column, of a plane, until all are again."""
+        points = self._planes[place].points
+        points[_among(points, at), 3] = 0
+
+    def drop(self, place: Place, at: NDArray[np.int64]) -> None:
+        """Never again accept the pixels (A, 2), row and column, of a plane."""
+        points = self._planes[place].points
+        self._planes[place].points = points[~_among(points, at)]
+
+
+def _among(points: NDArray[np.int32], at: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return which of some `_Plane.points` (N, 4) are among pixels (A, 2), row and column."""
+    wide = 1 << 32
+    code = points[:, 0].astype(np.int64) * wide + points[:, 1]
+    return np.isin(code, at[:, 0] * wide + at[:, 1])
 
 
 def _by_place(tiles: Sequence[PaintedTile]) -> dict[Place, list[PaintedTile]]:
     found: dict[Place, list[PaintedTile]] = {}
     for tile in tiles:
         found.setdefault((tile.source.name, tile.plane), []).append(tile)
-    return found
-
-
-def _painted(tile: PaintedTile) -> NDArray[np.bool_]:
-    """Return where (h, w) somebody painted."""
-    return (tile.regions > 0) & (tile.regions < ACCEPTED)
-
-
-def _ids(tiles: Sequence[PaintedTile]) -> set[int]:
-    """Return which ids are painted."""
-    return {int(id_) for t in tiles for id_ in np.unique(t.regions[_painted(t)])}
-
-
-def _told(tiles: Sequence[PaintedTile]) -> set[int]:
-    """Return which ids are painted on the prediction."""
-    found: set[int] = set()
-    for tile in tiles:
-        said = tile.source.corrected(tile.plane, tile.box)
-        if said is not None:
-            found.update(np.unique(tile.regions[(said > 0) & _painted(tile)]).tolist())
     return found
 
 
@@ -351,44 +363,3 @@ def _guessed(
     rows, columns = linear_sum_assignment(cost)
     channel[rows] = columns  # where there are more regions than channels, some share one
     return channel
-
-
-def _was_seen(tile: PaintedTile) -> bool:
-    """Return whether the annotator can have seen a prediction there."""
-    shown = tile.source.shown(tile.plane, tile.box)
-    return shown is None or bool(shown.any())
-
-
-def _segments(tile: PaintedTile, label: NDArray[np.intp], fresh: set[int]) -> dict[int, int]:
-    """Return which of some regions are segments of the prediction as a whole, with their labels.
-
-    They were accepted with a click: nobody paints as exactly.
-    """
-    found = {}
-    for id_ in sorted(_ids([tile]) & fresh):
-        own = tile.regions == id_
-        around = label[binary_dilation(own) & ~own]
-        most = int(np.bincount(label[own]).argmax())
-        wrong = np.count_nonzero(label[own] != most), np.count_nonzero(around == most)
-        if wrong[0] <= _INEXACT * own.sum() and wrong[1] <= _INEXACT * around.size:
-            found[id_] = most
-    return found
-
-
-def _accepted(
-    tile: PaintedTile, soft: NDArray[np.float32], few: int, seed: int
-) -> NDArray[np.int32]:
-    """Return some of the unpainted pixels of which the network is sure, as `_Plane.points`."""
-    label = soft.argmax(0)
-    sure = (soft.max(0) > _SURE) & (tile.regions == 0)
-    shown = tile.source.shown(tile.plane, tile.box)
-    if shown is not None:
-        sure &= shown == label + 1
-    rng = np.random.default_rng([seed, *map(int, tile.box), *tile.plane])
-    found = []
-    for channel in np.unique(label[sure]):
-        y, x = np.nonzero(sure & (label == channel))
-        some = rng.permutation(len(y))[:few]
-        y, x = y[some] + tile.box.y0, x[some] + tile.box.x0
-        found.append(np.stack([y, x, np.full_like(y, channel), np.ones_like(y)], axis=1))
-    return np.concatenate(found).astype(np.int32) if found else np.zeros((0, 4), np.int32)

@@ -2,40 +2,37 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from napari_cas.engine import places
 from napari_cas.engine.alike import group_alike
 from napari_cas.engine.appearances import from_zero
+from napari_cas.engine.corrected import TWO
 from napari_cas.engine.device import generator
 from napari_cas.engine.discriminant import OUTSIDE, describe, only_regions, planes_of
-from napari_cas.engine.features import FeatureCache, feature_box, tile_features
+from napari_cas.engine.drawing import PER_REGION, draw, limit_of, vary
 from napari_cas.engine.mixed import Mixed, find_mixed, teaching
 from napari_cas.engine.painting import ACCEPTED, digest_of
-from napari_cas.engine.variations import shared_out, varied_features
+from napari_cas.engine.variations import shared_out
 from napari_cas.losses import RegionIndex, index_regions
-from napari_cas.models.pyramid import gather, indices
 from napari_cas.protocol import Alike
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from napari_cas.engine.corrected import Corrected
+    from napari_cas.engine.features import FeatureCache
     from napari_cas.engine.painting import PaintedTile
     from napari_cas.models.quick import Head, QuickModel
     from napari_cas.protocol import Plane
 
 PIXELS_PER_STEP = 4096
 REGIONS_PER_STEP = 128
-_POOL = 65_536
-_PER_REGION = (32, 1024)
-_PROBES = 2048
 _LOCAL_LEVELS = 3
+_LEAST_VARIANCE = 1e-2
 
 
 class Batch(NamedTuple):
@@ -51,16 +48,6 @@ class Batch(NamedTuple):
 
     inputs: Tensor
     regions: RegionIndex
-
-
-@dataclass(frozen=True)
-class _TileSample:
-    """Pixels drawn from one tile, independent of all other tiles; `at` is (P, 2), on the plane."""
-
-    ids: Tensor
-    at: Tensor
-    features: Tensor
-    probes: Tensor
 
 
 class PixelSampler:
@@ -110,11 +97,11 @@ class PixelSampler:
     ) -> None:
         self._seed = seed
         names = list(dict.fromkeys((t.source.name, t.plane) for t in tiles))
-        limit = _limit(tiles)
-        samples = list(_draw(model, tiles, cache, seed, limit))
+        limit = limit_of(tiles)
+        samples = list(draw(model, tiles, cache, seed, limit))
         pairs = shared_out(len(tiles), len(names), copies)
-        few = max(limit // 2, _PER_REGION[0])
-        extra = [_vary(model, tiles[tile], cache, seed, copy, few) for tile, copy in pairs]
+        few = max(limit // 2, PER_REGION[0])
+        extra = [vary(model, tiles[tile], cache, seed, copy, few) for tile, copy in pairs]
         of = [*range(len(tiles)), *(tile for tile, _ in pairs)]
         ids, features = zip(*((s.ids, s.features) for s in (*samples, *extra)), strict=True)
         number = {name: i for i, name in enumerate(names)}
@@ -197,8 +184,10 @@ class PixelSampler:
         """Note of which channel (R,) each painted region was learnt."""
         for number, place in enumerate(self._names):
             own = (self.plane == number) & (self.ids < ACCEPTED)
-            ids, learnt = self.ids[own].tolist(), channel[own].tolist()
-            corrected.note(place, dict(zip(ids, learnt, strict=True)))
+            found: dict[int, int] = {}
+            for id_, learnt in zip(self.ids[own].tolist(), channel[own].tolist(), strict=True):
+                found[id_] = learnt if found.get(id_, learnt) == learnt else TWO
+            corrected.note(place, found)
 
     @torch.no_grad()
     def shares(self, head: Head) -> Tensor:
@@ -207,6 +196,33 @@ class PixelSampler:
         soft = torch.softmax(head(self.features), dim=1).cpu().double()
         zeros = soft.new_zeros(len(self.count), soft.shape[1])
         return zeros.index_add(0, region, soft) / self.count[:, None]
+
+    def leave_to_begun(self, corrected: Corrected, head: Head) -> bool:
+        """Accept no pixels that look most like a region that is begun on their plane.
+
+        Returns
+        -------
+        bool
+            Whether there are any.
+        """
+        of = torch.repeat_interleave(torch.arange(len(self.count)), self.count)
+        changed = False
+        for number, place in enumerate(self._names):
+            begun = corrected.take_begun(place)
+            accepted = ((self.plane == number) & (self.ids >= ACCEPTED))[of].nonzero()[:, 0]
+            if not begun or not len(accepted):
+                continue
+            painted = ((self.plane == number) & (self.ids < ACCEPTED)).nonzero()[:, 0]
+            some = [head.standardised(self.features[of == r]).cpu().double() for r in painted]
+            within = torch.stack([one.var(0, correction=0) for one in some]).mean(0)
+            scale = within.clamp(min=_LEAST_VARIANCE).rsqrt()
+            centres = torch.stack([one.mean(0) for one in some])
+            said = head.standardised(self.features[accepted]).cpu().double()
+            nearest = torch.cdist(said * scale, centres * scale).argmin(1)
+            wrong = torch.isin(self.ids[painted[nearest]], torch.tensor(sorted(begun)))
+            corrected.drop(place, self._at[accepted[wrong]].numpy())
+            changed |= bool(wrong.any())
+        return changed
 
     @torch.no_grad()
     def object(self, corrected: Corrected, head: Head) -> bool:
@@ -323,59 +339,3 @@ def _by_region(features: Sequence[Tensor], region: Tensor) -> tuple[Tensor, Tens
     """Return (P, D) features sorted by region, and the (R,) pixels of each region."""
     order = torch.argsort(region, stable=True).to(features[0].device)
     return torch.cat(list(features))[order], torch.bincount(region)
-
-
-def _limit(tiles: Sequence[PaintedTile]) -> int:
-    """Return how many pixels a region gives per tile, at most."""
-    pieces = sum(len(np.unique(t.regions)) for t in tiles)
-    # Powers of two: painting one more region rarely changes how many pixels the others give.
-    limit: int = 2 ** int(np.log2(max(_POOL / pieces, 1)))
-    return min(max(limit, _PER_REGION[0]), _PER_REGION[1])
-
-
-def _draw(
-    model: QuickModel, tiles: Sequence[PaintedTile], cache: FeatureCache, seed: int, limit: int
-) -> Iterator[_TileSample]:
-    """Draw pixels and their features from each tile, or take last round's where nothing changed."""
-    probes = max(16, min(_PROBES, 4 * _PROBES // len(tiles)))
-    for tile in tiles:
-        name, plane, box = tile.source.name, tile.plane, tile.box
-        key = ("sample", name, plane, box, tile.digest, limit, probes, seed)
-        sample = cache.get(key, _TileSample)
-        if sample is None:
-            pyramid = tile_features(model, tile.source, plane, box, cache)
-            rng = np.random.default_rng([seed, *map(int, box), *plane])
-            y, x = places.pick(tile.regions, limit, rng)
-            qy, qx = places.pairs(box.shape, probes // 2, rng)
-            if (gaps := tile.source.no_data(plane, box)) is not None:
-                qy, qx = places.on_data((qy, qx), gaps, rng)
-            inner = feature_box(box, tile.source.size)
-            down, right = box.y0 - inner.y0, box.x0 - inner.x0
-            device = pyramid[0].device
-            sample = _TileSample(
-                torch.from_numpy(tile.regions[y, x]),
-                torch.from_numpy(np.stack([y + box.y0, x + box.x0], axis=1)),
-                gather(pyramid, *indices(y + down, x + right, device)),
-                gather(pyramid, *indices(qy + down, qx + right, device)),
-            )
-            held = sample.features.numel() + sample.probes.numel()
-            cache.put(key, sample, 4 * held)
-        yield sample
-
-
-def _vary(
-    model: QuickModel, tile: PaintedTile, cache: FeatureCache, seed: int, copy: int, limit: int
-) -> _TileSample:
-    """Draw pixels from a varied copy of a tile, or take last round's where nothing changed."""
-    key = ("varied", tile.source.name, tile.plane, tile.box, tile.digest, limit, copy, seed)
-    held = cache.get(key, _TileSample)
-    if held is not None:
-        return held
-    place = [seed, copy, *map(int, tile.box)]
-    y, x = places.pick(tile.regions, limit, np.random.default_rng([*place, *tile.plane]))
-    on_plane = y + tile.box.y0, x + tile.box.x0
-    features = varied_features(model, tile.source, tile.plane, on_plane, place)
-    at = torch.from_numpy(np.stack(on_plane, axis=1))
-    sample = _TileSample(torch.from_numpy(tile.regions[y, x]), at, features, features[:0])
-    cache.put(key, sample, 4 * features.numel())
-    return sample

@@ -24,6 +24,7 @@ from napari_cas.engine.painting import (
 from napari_cas.engine.predict import Prediction, predict_box
 from napari_cas.engine.preprocess import check_channels, principal_mixing
 from napari_cas.engine.sources import read_stacked
+from napari_cas.engine.strokes import predict_with_strokes
 from napari_cas.losses import cas_terms
 from napari_cas.models import QuickModel, create_model
 
@@ -342,12 +343,21 @@ class Trainer:
         return len(used)
 
     def predict(self, source: Source, plane: Plane, box: Box) -> Prediction:
-        """Predict a box of a plane, in smaller tiles where memory runs out."""
+        """Predict a box of a plane, in smaller tiles where memory runs out, and follow strokes."""
         check_channels(self.in_channels, source.channels, source.name)
         self.model.eval()
+        channel = self._closed.corrected.learnt((source.name, plane)) if self._closed else {}
         while True:
             try:
-                return self._predict_once(source, plane, box)
+                return predict_with_strokes(
+                    self.model,
+                    source,
+                    plane,
+                    box,
+                    self._tile,
+                    channel,
+                    lambda part: self._predict_once(source, plane, part),
+                )
             except (MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error) or not self._shrink():
                     raise

@@ -64,25 +64,15 @@ def follow_edges(probabilities: Tensor, guide: Tensor) -> Tensor:
     Tensor
         (M, H, W), not negative, summing to one over M.
     """
-    guide = _with_powers(guide)
-    guides, channels = len(guide), len(probabilities)
+    guide = with_powers(guide)
     step = guide.shape[-1] // probabilities.shape[-1]
     # The same pixels of both, so that the fit is consistent.
     products = _products(guide[:, step - 1 :: step, step - 1 :: step], probabilities)
     coarse = F.avg_pool2d(products[None], BLOCK // step)[0]
-    coefficients = _coefficients(coarse, guides, channels)
-    fine = F.interpolate(
-        coefficients[None], scale_factor=BLOCK, mode="bilinear", align_corners=False
-    )[0]
-    slopes = fine[: guides * channels].reshape(guides, channels, *guide.shape[1:])
-    smooth = fine[guides * channels :]
-    for slope, colour in zip(slopes, guide, strict=True):  # an einsum takes five times as long
-        smooth.addcmul_(slope, colour)
-    smooth = smooth.clamp(min=0)
-    return smooth.div_(smooth.sum(0, keepdim=True).clamp(min=1e-6))
+    return as_probabilities(evaluate(_coefficients(coarse, len(guide), len(probabilities)), guide))
 
 
-def _with_powers(guide: Tensor) -> Tensor:
+def with_powers(guide: Tensor) -> Tensor:
     """Return a guide (G, H, W) and, behind it, powers of its brightness."""
     brightness = guide.mean(0, keepdim=True)
     weights = _CURVES.get(len(guide), _CURVE)
@@ -90,8 +80,64 @@ def _with_powers(guide: Tensor) -> Tensor:
     return torch.cat([guide, *powers])
 
 
+def evaluate(coefficients: Tensor, guide: Tensor) -> Tensor:
+    """Return (M, H, W) what coefficients of blocks (G M + M, h, w) say of a guide (G, H, W)."""
+    channels = len(coefficients) // (len(guide) + 1)
+    fine = F.interpolate(
+        coefficients[None], scale_factor=BLOCK, mode="bilinear", align_corners=False
+    )[0]
+    slopes = fine[:-channels].reshape(len(guide), channels, *guide.shape[1:])
+    values = fine[-channels:]
+    for slope, colour in zip(slopes, guide, strict=True):  # an einsum takes five times as long
+        values.addcmul_(slope, colour)
+    return values
+
+
+def as_probabilities(values: Tensor) -> Tensor:
+    """Return values (M, H, W), changed in place, without what is negative, summing to one."""
+    values = values.clamp_(min=0)
+    return values.div_(values.sum(0, keepdim=True).clamp(min=1e-6))
+
+
+def fit(means: Tensor, guides: int, channels: int) -> tuple[Tensor, Tensor]:
+    """Fit M values by affine functions of a guide of G channels in windows.
+
+    Parameters
+    ----------
+    means : Tensor
+        (N, h, w): means over windows of guide, values, all products of two guides, and all of guide
+        and value.
+    guides, channels : int
+        G and M.
+
+    Returns
+    -------
+    coefficients : Tensor
+        (G M + M, h, w) slopes, then levels.
+    explained : Tensor
+        (h, w) variance of the values that the fit accounts for.
+    """
+    size = means.shape[1:]
+    sizes = [guides, channels, guides * guides, guides * channels]
+    mean, level, square, product = torch.split(means, sizes)
+    covariance = square.view(guides, guides, *size) - mean[:, None] * mean[None]
+    common = product.view(guides, channels, *size) - mean[:, None] * level[None]
+    ridge = EPSILON * torch.eye(guides, device=means.device, dtype=means.dtype)
+    slope = torch.linalg.solve(covariance.permute(2, 3, 0, 1) + ridge, common.permute(2, 3, 0, 1))
+    slope = slope.permute(2, 3, 0, 1)
+    level = level - torch.einsum("gmhw,ghw->mhw", slope, mean)
+    return torch.cat([slope.flatten(0, 1), level]), (slope * common).sum((0, 1))
+
+
+def window_mean(values: Tensor, radius: int) -> Tensor:
+    """Return the mean (N, h, w) over square windows of `radius`, the border repeated."""
+    width = 2 * radius + 1
+    padded = F.pad(values[None], (radius,) * 4, mode="replicate")[0]
+    return _running_sum(_running_sum(padded, 1, width), 2, width) / width**2
+
+
 def _products(guide: Tensor, values: Tensor) -> Tensor:
-    """Return what :func:`_fit` needs of each pixel, (N, h, w)."""
+    """Return what :func:`_coefficients` needs of each pixel, (N, h, w)."""
     return torch.cat(
         [
             guide,
@@ -108,54 +154,22 @@ def _coefficients(products: Tensor, guides: int, channels: int) -> Tensor:
     wide, varies, unexplained = _fit(products, guides, channels, RADIUS)
     narrow, *_ = _fit(products, guides, channels, SMALL_RADIUS)
     wide, varies, unexplained = torch.split(
-        _window_mean(torch.cat([wide, varies[None], unexplained[None]]), RADIUS), [len(wide), 1, 1]
+        window_mean(torch.cat([wide, varies[None], unexplained[None]]), RADIUS), [len(wide), 1, 1]
     )
     low, high = UNEXPLAINED
     share = (unexplained / varies.clamp(min=_LEAST) - low) / (high - low)
-    return torch.lerp(wide, _window_mean(narrow, SMALL_RADIUS), share.clamp(0, 1))
+    return torch.lerp(wide, window_mean(narrow, SMALL_RADIUS), share.clamp(0, 1))
 
 
 def _fit(
     products: Tensor, guides: int, channels: int, radius: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Fit M values by affine functions of a guide of G channels in windows of `radius`.
-
-    Parameters
-    ----------
-    products : Tensor
-        (N, h, w): guide, values, all products of two guides and of guide and value, and the sum of
-        the values' squares, whose means over windows are all that a fit depends on.
-    guides, channels : int
-        G and M.
-    radius : int
-        Of the windows.
-
-    Returns
-    -------
-    coefficients : Tensor
-        (G M + M, h, w) slopes, then levels.
-    varies, unexplained : Tensor
-        (h, w) variance of the values in each window, and what the fit leaves of it.
-    """
-    size = products.shape[1:]
-    sizes = [guides, channels, guides * guides, guides * channels, 1]
-    mean, level, square, product, power = torch.split(_window_mean(products, radius), sizes)
-    covariance = square.view(guides, guides, *size) - mean[:, None] * mean[None]
-    common = product.view(guides, channels, *size) - mean[:, None] * level[None]
-    ridge = EPSILON * torch.eye(guides, device=products.device, dtype=products.dtype)
-    slope = torch.linalg.solve(covariance.permute(2, 3, 0, 1) + ridge, common.permute(2, 3, 0, 1))
-    slope = slope.permute(2, 3, 0, 1)
-    varies = power[0] - level.square().sum(0)
-    unexplained = varies - (slope * common).sum((0, 1))
-    level = level - torch.einsum("gmhw,ghw->mhw", slope, mean)
-    return torch.cat([slope.flatten(0, 1), level]), varies, unexplained
-
-
-def _window_mean(values: Tensor, radius: int) -> Tensor:
-    """Return the mean (N, h, w) over square windows of `radius`, the border repeated."""
-    width = 2 * radius + 1
-    padded = F.pad(values[None], (radius,) * 4, mode="replicate")[0]
-    return _running_sum(_running_sum(padded, 1, width), 2, width) / width**2
+    """Return coefficients, the variance of values in each window, and what the fit leaves of it."""
+    means = window_mean(products, radius)
+    coefficients, explained = fit(means[:-1], guides, channels)
+    level = means[guides : guides + channels]
+    varies = means[-1] - level.square().sum(0)
+    return coefficients, varies, varies - explained
 
 
 def _running_sum(values: Tensor, dim: int, width: int) -> Tensor:

@@ -136,18 +136,30 @@ def test_beside_strokes_that_were_there_before_less_is_accepted():
     assert set(accepted_in(second).values()) == {256}
 
 
-def test_beside_strokes_nothing_is_accepted_once_another_region_is_begun():
+def test_a_region_that_is_begun_beside_earlier_strokes_is_told_once():
     known = corrected(tile(regions=two()))
     known.note(FIRST, {7: 0})
-    known.look([tile("first", longer())], lambda _: halves(), 0)
+    known.look([tile("first", longer()), tile(regions=two(9))], lambda _: halves(), 0)
     begun = longer()
     begun[20:24, 40:50] = 9
-    known.look([tile("first", begun)], lambda _: halves(), 0)
-    assert accepted_in(known.join([tile("first", begun)])[0]) == {}
+    known.look([tile("first", begun), tile(regions=two(9))], lambda _: halves(), 0)
+    assert known.take_begun(SECOND) == set()  # all was predicted before anything was painted
+    assert known.take_begun(FIRST) == {9}
+    assert known.take_begun(FIRST) == set()
     said = np.where(begun == 9, 2, 0).astype(np.uint8)
     known.look([tile("first", longer())], lambda _: halves(), 0)
-    known.look([tile("first", begun, said)], lambda _: halves(), 0)  # or its kind is said
-    assert set(accepted_in(known.join([tile("first", begun)])[0]).values()) == {96}
+    known.look([tile("first", begun, said)], lambda _: halves(), 0)
+    assert known.take_begun(FIRST) == set()  # its kind is said
+
+
+def test_what_is_dropped_is_never_accepted_again():
+    known = corrected(given := tile(regions=two()))
+    accepted = np.argwhere(known.join([given])[0].regions == ACCEPTED)
+    known.drop(SECOND, accepted[:250])
+    known.object(SECOND, accepted[250:254])
+    assert accepted_in(known.join([given])[0])[ACCEPTED] == 2
+    known.accept_again()
+    assert accepted_in(known.join([given])[0])[ACCEPTED] == 6
 
 
 def test_kinds_of_which_all_strokes_are_gone_are_forgotten():

@@ -3,10 +3,11 @@ import pytest
 import torch
 
 from napari_cas.config import ModelSpec
+from napari_cas.engine.corrected import Corrected
 from napari_cas.engine.crops import CropSampler
 from napari_cas.engine.features import FeatureCache
 from napari_cas.engine.mixed import Mixed
-from napari_cas.engine.painting import painted_tiles
+from napari_cas.engine.painting import ACCEPTED, painted_tiles
 from napari_cas.engine.sampling import PixelSampler
 from napari_cas.engine.sources import ArraySource
 from napari_cas.models import create_model
@@ -178,3 +179,29 @@ def test_nothing_is_drawn_where_there_are_no_data(model):
     assert len(drawn.probes) == len(everywhere.probes)
     neutral = gappy.read((), Box(0, 200, 1, 201)).item() / 255
     assert not np.isclose(brightness, neutral, atol=1e-6).any()
+
+
+def test_nothing_is_accepted_that_looks_most_like_a_region_that_is_begun(model):
+    pixels = np.random.default_rng(0).normal(60, 5, (1, 96, 128))
+    pixels[..., 64:] += 120
+    regions = np.zeros((96, 128), int)
+    soft = np.full((4, 96, 128), 0.01, np.float32)
+    soft[0] = 0.97  # all is of one kind, it said
+
+    known = Corrected()
+    for here in ([20, 8, 24, 40, 1], [30, 8, 34, 40, 1], [20, 90, 24, 120, 2]):
+        y0, x0, y1, x1, id_ = here  # painted, more of it, and another region
+        regions[y0:y1, x0:x1] = id_
+        tiles = painted_tiles([ArraySource("a", pixels, regions.copy())], 512)
+        known.look(tiles, (lambda _: soft) if known.kinds else None, 0)
+        known.note(("a", ()), {1: 0})
+    joined = known.join(tiles)
+    sampler = PixelSampler(model, joined, FeatureCache(), 0)
+    model.head.standardise(sampler.features)
+    before = np.argwhere(joined[0].regions == ACCEPTED)
+    assert sampler.leave_to_begun(known, model.head)
+    after = np.argwhere(known.join(tiles)[0].regions == ACCEPTED)
+    assert len(after) < len(before) == 96
+    assert (after[:, 1] < 66).all()
+    assert (after[:, 1] < 64).sum() == (before[:, 1] < 64).sum()
+    assert not sampler.leave_to_begun(known, model.head)
