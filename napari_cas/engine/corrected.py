@@ -48,9 +48,8 @@ Place: TypeAlias = tuple[str, Plane]
 TWO = -1
 """The channel of a region that was learnt as two kinds."""
 
-_PIXELS, _BESIDE = 256, 96
-"""Of each channel and plane, where nothing was painted before it was predicted, and beside strokes
-that were: these say most themselves, and the more is accepted the less is obeyed."""
+_PIXELS = 256
+"""Accepted of each channel and plane, at most."""
 
 _LEAST = 1e-6
 _UNUSED, _TAKEN = 14.0, 1e3
@@ -71,8 +70,8 @@ class _Plane:
         The channel of painted ids, as it was said, guessed or learnt.
     corrected : bool
         Whether the paint has changed since the plane was predicted.
-    few : int
-        How many pixels of each channel are accepted, at most.
+    bare : bool
+        Whether nothing was painted when it was predicted first.
     begun : set of int
         Regions that were painted last beside earlier ones: of what each of them is there is more,
         and nobody accepted that as something else.
@@ -82,7 +81,7 @@ class _Plane:
     points: NDArray[np.int32] = field(default_factory=lambda: np.zeros((0, 4), np.int32))
     channel: dict[int, int] = field(default_factory=dict)
     corrected: bool = False
-    few: int = _BESIDE
+    bare: bool = False
     begun: set[int] = field(default_factory=set)
 
 
@@ -102,7 +101,7 @@ class Corrected:
             record: dict[str, Any] = {"image": image, "plane": list(plane), "paint": known.paint}
             if known.corrected:
                 tensors[f"{OF_PLANES}{len(planes)}"] = known.points.copy()
-            record |= {"corrected": known.corrected, "accepted": known.few}
+            record |= {"corrected": known.corrected, "bare": known.bare}
             planes.append(record | {"channel": channel})
         return tensors, planes
 
@@ -115,7 +114,7 @@ class Corrected:
         found._forgotten = planes is None
         for number, saved in enumerate(planes or ()):
             known = _Plane(str(saved["paint"]), corrected=bool(saved["corrected"]))
-            known.few = int(saved["accepted"])
+            known.bare = bool(saved["bare"])
             known.channel = {int(id_): int(one) for id_, one in saved["channel"].items()}
             if known.corrected:
                 known.points = np.array(tensors[f"{OF_PLANES}{number}"], np.int32).reshape(-1, 4)
@@ -152,15 +151,15 @@ class Corrected:
         unseen = predict is None or not any(map(was_seen, tiles))
         if predict is None or unseen or self._forgotten:
             return replace(old, channel=channel)
-        few = old.few if old.paint else _PIXELS
+        bare = old.bare or not old.paint
         said = [(tile, predict(tile)) for tile in tiles]
-        each = max(1, few // len(tiles))
+        each = max(1, _PIXELS // len(tiles))
         points = [accepted_in(tile, soft, each, seed) for tile, soft in said]
         for tile, soft in said:
             channel |= segments_in(tile, soft.argmax(0), painted - channel.keys())
         fresh = painted - channel.keys() - told_in(tiles)
-        begun = fresh if old.paint and few == _BESIDE else set()
-        return _Plane("", np.concatenate(points), channel, corrected=True, few=few, begun=begun)
+        every, begun = np.concatenate(points), set() if bare else fresh
+        return _Plane("", every, channel, corrected=True, bare=bare, begun=begun)
 
     def _forget_kinds(self, before: set[int]) -> None:
         """Accept nothing of kinds of which all strokes are gone."""

@@ -29,13 +29,14 @@ class AnnotatingSession(SessionBase):
         return int(entry.regions.new_id(view.plane))
 
     def stroke_finished(self) -> None:
-        """Save the stroke that has just been finished; in live mode, train soon.
+        """Save the stroke that has just been finished; train soon if live, else predict anew.
 
-        When the disk refuses, the stroke stays in memory, a message says so, and saving is tried
-        again every few seconds and with every later stroke.
+        A prediction follows strokes of known kinds also before it is trained on them. When the disk
+        refuses, the stroke stays in memory, a message says so, and saving is tried again every few
+        seconds and with every later stroke.
         """
-        if self.writable and self.flush() and self._live:
-            self._work.train_soon()
+        if self.writable and self.flush():
+            (self._work.train_soon if self._live else self._work.follow_soon)()
 
     def corrected(self, plane: Plane, box: Box) -> None:
         """Save a correction painted on the prediction, and teach it.

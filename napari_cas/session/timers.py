@@ -43,8 +43,9 @@ class Timers:
         self._running[name] = timer
         timer.start()
 
-    def cancel(self, name: str) -> None:
-        """Forget one; nothing happens when there is none."""
-        timer = self._running.pop(name, None)
-        if timer is not None:
-            timer.cancel()
+    def cancel(self, *names: str) -> None:
+        """Forget some; nothing happens where there is none."""
+        for name in names:
+            timer = self._running.pop(name, None)
+            if timer is not None:
+                timer.cancel()

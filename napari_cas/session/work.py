@@ -163,16 +163,14 @@ class Work:
         if self._chain is not None and self._trains and not self._chain.cancelled:
             self._again = True
             return
-        self._timers.cancel("train")
+        self._timers.cancel("train", "follow")
+        if self._chain is None and self._tiles is None:
+            self._start_chain(train=True, rounds=max_rounds or self._session.config.fit.max_rounds)
+            return
+        self._again = True  # after a view that is being predicted, a cancelled round, or tiles
         if self._tiles is not None:
-            self._again = True
             self._tiles.cancel()
             self.update_state()
-        elif self._chain is not None:  # a view is being predicted, or a cancelled round finishes
-            self._again = True
-        else:
-            rounds = max_rounds or self._session.config.fit.max_rounds
-            self._start_chain(train=True, rounds=rounds)
 
     def _start_chain(self, *, train: bool, rounds: int) -> None:
         self._again = False
@@ -256,11 +254,17 @@ class Work:
     # -- predicting -----------------------------------------------------------------------------
 
     def predict_view(self) -> None:
-        """Predict the view once, without training."""
+        """Predict the view once, without training, after what runs."""
         if self._chain is None and self._tiles is None:
             self._start_chain(train=False, rounds=1)
         else:
             self.view_changed()
+            self._view_moved = True
+
+    def follow_soon(self) -> None:
+        """Predict the view again after a short pause: what was painted has its say around it."""
+        if self.checkpoint is not None:
+            self._timers.start("follow", LIVE_SECONDS, self.predict_view)
 
     def view_changed(self) -> None:
         """Follow the annotator elsewhere: rounds do by themselves, tiles are reordered."""
@@ -346,6 +350,8 @@ class Work:
             self.train_again()
         elif again:
             self.predict_all(self._images)
+        elif self._view_moved and outcome is Outcome.DONE:
+            self.predict_view()
         self.update_state()
         if self._asked and not again and error is None:
             self._session.predicted_all.emit(outcome is Outcome.DONE)
@@ -363,7 +369,7 @@ class Work:
     def cancel(self) -> None:
         """Let what runs finish, and start nothing after it."""
         self._again = self.all_due = self._view_moved = self._plane_due = False
-        self._timers.cancel("train")
+        self._timers.cancel("train", "follow")
         for active in (self._chain, self._tiles):
             if active is not None:
                 active.cancel()
@@ -377,8 +383,6 @@ class Work:
                 active.abandon()
         self._chain = self._tiles = None
         self.update_state()
-
-    # -- small things ---------------------------------------------------------------------------
 
     def _tell_rounds(self, finished: int = 0) -> None:
         if self._chain is None:

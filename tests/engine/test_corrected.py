@@ -126,16 +126,6 @@ def test_a_plane_whose_paint_has_changed_since_it_was_predicted_is_corrected_too
     assert known.accepted == {0, 1, 2, 3}
 
 
-def test_beside_strokes_that_were_there_before_less_is_accepted():
-    known = corrected(tile(regions=two()))
-    known.note(FIRST, {7: 0})
-    both = [tile("first", longer()), tile(regions=two(9))]
-    known.look(both, lambda _: halves(), 0)
-    first, second = known.join(both)
-    assert set(accepted_in(first).values()) == {96}
-    assert set(accepted_in(second).values()) == {256}
-
-
 def test_a_region_that_is_begun_beside_earlier_strokes_is_told_once():
     known = corrected(tile(regions=two()))
     known.note(FIRST, {7: 0})

@@ -201,7 +201,7 @@ def test_nothing_is_accepted_that_looks_most_like_a_region_that_is_begun(model):
     before = np.argwhere(joined[0].regions == ACCEPTED)
     assert sampler.leave_to_begun(known, model.head)
     after = np.argwhere(known.join(tiles)[0].regions == ACCEPTED)
-    assert len(after) < len(before) == 96
+    assert len(after) < len(before) == 256
     assert (after[:, 1] < 66).all()
     assert (after[:, 1] < 64).sum() == (before[:, 1] < 64).sum()
     assert not sampler.leave_to_begun(known, model.head)

@@ -140,6 +140,44 @@ def test_a_stroke_trains_in_live_mode_and_one_during_training_trains_once_more(s
     session.live = False
 
 
+def test_the_prediction_follows_a_correction_before_it_is_trained_on(session):
+    paint(session)
+    session.fine_tune()
+    finish(session)
+    before, checkpoint, reports = predicted(session), session.checkpoint, len(session.reports)
+    wrong = np.s_[70:90, 20:40]
+    label = before[20, 100]
+    session.image.prediction_view[wrong] = label
+    session.corrected((), Box(70, 20, 90, 40))
+    finish(session)
+    assert session.checkpoint == checkpoint
+    assert [report.losses for report in session.reports[reports:]] == [()]
+    after = np.asarray(session.image.prediction[...])
+    assert (after[wrong] == label).mean() > 0.9  # the worker's own, not what was painted on it
+    assert (after[68:92, 18:42] == label).sum() > 1.2 * 400
+    assert (after != before)[:, 68:].mean() < 0.01
+    assert State.TRAINING not in session.heard.states[-2:]
+
+
+def test_a_stroke_while_tiles_are_predicted_is_followed_afterwards(session):
+    session.add_images([NewImage("large", halves(shape=(600, 1400)), "yx")])
+    paint(session)
+    session.fine_tune()
+    finish(session)
+    session.predict_all()
+
+    def paint_once(tile):
+        if tile.image == "large" and not session.image.corrections[70:90, 20:40].any():
+            session.image.prediction_view[70:90, 20:40] = predicted(session)[20, 100]
+            session.corrected((), Box(70, 20, 90, 40))
+
+    session.prediction_changed.connect(paint_once)
+    finish(session)
+    assert session.heard.predicted_all == [True]
+    inside = np.asarray(session.image.prediction[68:92, 18:42])
+    assert (inside == predicted(session)[20, 100]).sum() > 1.2 * 400
+
+
 def test_regions_that_look_alike_are_told_of_and_merged_at_one_call(session):
     session.add_images([NewImage("large", halves(shape=(512, 512)), "yx")])
     session.select_image("large")
