@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from napari_cas.engine.sources import ArraySource
     from training.data.labelled import Labelled
 
     Labels: TypeAlias = NDArray[np.integer[Any]]
@@ -75,6 +76,10 @@ class Told:
         others = [item.image for item in items]
         return list(self._learn(self._images, self._named, others, self._seed).labels)
 
+    def after(self, item: Labelled, others: Sequence[Labelled]) -> list[Labels]:
+        """Return the segmentations (Y, X) of what was taught last and of others."""
+        return self.segment([item, *others])
+
     def read(self, labels: Labels) -> Labels:
         """Return the names (Y, X) that an annotator reads in a segmentation."""
         return labels
@@ -104,16 +109,18 @@ class Pointed:
         self._items.append(item)
         self._named.append(named)
         self._corrections.append(said)
-        sources = [
-            source_of(f"{number:06d}", item.image, regions, said)
-            for number, (item, regions, said) in enumerate(
-                zip(self._items, self._regions(), self._corrections, strict=True)
-            )
-            if regions.any()
-        ]
+        sources = [source for source, regions in self._sources() if regions.any()]
         for _ in range(self._config.fit.max_rounds):
             if self._trainer.train(sources).converged:
                 break
+
+    def after(self, item: Labelled, others: Sequence[Labelled]) -> list[Labels]:  # noqa: ARG002
+        """Return the segmentations (Y, X) of what was taught last, strokes followed, and others."""
+        from napari_cas.protocol import Box
+
+        source, _ = self._sources()[-1]
+        here = self._trainer.predict(source, (), Box(0, 0, *source.size)).labels
+        return [here, *self.segment(others)]
 
     def segment(self, items: Sequence[Labelled]) -> list[Labels]:
         """Return the segmentations (Y, X) of images."""
@@ -131,6 +138,14 @@ class Pointed:
         # Of a label that lies on strokes of several names, that with the largest share of its own.
         share = votes / np.maximum(votes.sum(0), 1)
         return np.where(votes.any(1), share.argmax(1), 0)[labels]
+
+    def _sources(self) -> list[tuple[ArraySource, Named]]:
+        """Return all images with what is painted on them, and that once more."""
+        triples = zip(self._items, self._regions(), self._corrections, strict=True)
+        return [
+            (source_of(f"{number:06d}", item.image, regions, said), regions)
+            for number, (item, regions, said) in enumerate(triples)
+        ]
 
     def _regions(self) -> list[Named]:
         """Return what is painted, under ids that are drawn for each image."""
@@ -225,7 +240,7 @@ def walk(cell: Cell, method: str, strokes: int, test: int) -> list[Step]:
         one.teach(item, named)
         here, *held = (
             adjusted_rand_index(shown.truth, labels)
-            for shown, labels in zip([item, *others], one.segment([item, *others]), strict=True)
+            for shown, labels in zip([item, *others], one.after(item, others), strict=True)
         )
         steps.append(Step(before, here, statistics.fmean(held)))
     return steps
