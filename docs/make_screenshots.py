@@ -20,10 +20,14 @@ from training.driving import Driver
 IMAGES = Path(__file__).parent / "images"
 SAMPLE = "coffee"
 COLOURS = 255
+TABLE = 300, 30
+"""A place of the sample, (y, x), that shows the table."""
+CORNER = (75, 12), (12, 110)
+"""A stroke over what the first result takes for something else."""
 
 
 def main() -> None:
-    """Open, paint, fine-tune; a picture after each."""
+    """Open, paint, fine-tune, correct; a picture after each."""
     import napari
 
     from napari_cas.ui.widget import AnnotationWidget
@@ -50,6 +54,12 @@ def main() -> None:
         driver.click(widget.panel.train.run)
         driver.wait(lambda: bool(widget.session.reports) and widget.session.idle, 300)
         picture(driver, "first-result")
+        driver.hover(*TABLE)
+        driver.key("K")
+        driver.line(*CORNER)
+        done = len(widget.session.reports)
+        driver.wait(lambda: len(widget.session.reports) > done and widget.session.idle, 60)
+        picture(driver, "correction")
         viewer.close()
         driver.process(0.5)
 

@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 
     Segment = Callable[[NDArray[np.int32]], NDArray[Any]]
 
+UNTAUGHT = "ours, taught once"
+"""Ours without training after the first press: corrections are followed, and nothing else."""
+
 SETS = [f"{name}{ALONE}" for name in ("dsb2018:color", "dsb2018:fluo", "wbc", "ECSSD")] + ["rwtd"]
 
 
@@ -65,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     from pathlib import Path
 
     parser.add_argument("--sets", nargs="+", default=SETS, metavar="SET", help=SETS_HELP)
-    add_choice(parser, "--methods", METHODS)
+    add_choice(parser, "--methods", [*METHODS, UNTAUGHT])
     parser.add_argument("--images", type=count, default=10, help="of each set")
     parser.add_argument("--presses", type=count, default=4, help="after the first")
     parser.add_argument("--strokes", type=count, default=2, help="corrected before each press")
@@ -123,7 +126,7 @@ def measure(item: Labelled, method: str, seed: int, presses: int, strokes: int) 
 
 def start(item: Labelled, method: str, seed: int) -> Segment:
     """Return what segments an image from its paint; ours goes on from where it was."""
-    if method != "ours":
+    if method in METHODS and method != "ours":
         learn = METHODS[method]
         return lambda painted: learn([item.image], [painted], [item.image], seed).labels[0]
     from napari_cas.engine.device import set_threads
@@ -136,7 +139,8 @@ def start(item: Labelled, method: str, seed: int) -> Segment:
 
     def press(painted: NDArray[np.int32]) -> NDArray[Any]:
         source = source_of(item.name, item.image, painted)
-        for _ in range(config.fit.max_rounds):
+        taught = method == UNTAUGHT and trainer.learner.step
+        for _ in range(0 if taught else config.fit.max_rounds):
             if trainer.train([source]).converged:
                 break
         return trainer.predict(source, (), Box(0, 0, *source.size)).labels

@@ -5,7 +5,7 @@ import pytest
 
 from napari_cas.engine import trainer
 from training import bench_corrections
-from training.bench_corrections import Pressed, describe, measure, summarise
+from training.bench_corrections import UNTAUGHT, Pressed, describe, measure, summarise
 from training.data.labelled import Labelled
 
 
@@ -25,12 +25,26 @@ def blobs(monkeypatch):
     return item
 
 
-@pytest.mark.parametrize("method", ["ours", "forest"])
+@pytest.mark.parametrize("method", ["ours", UNTAUGHT, "forest"])
 def test_corrections_lead_to_the_truth(blobs, method):
     pressed = measure(blobs, method, seed=0, presses=3, strokes=2)
     assert len(pressed) == 4
     assert pressed[-1].ari > 0.9
     assert pressed[0].obeyed == 1.0  # nothing was corrected yet
+
+
+def test_taught_once_means_that_later_strokes_are_followed_only(blobs, monkeypatch):
+    steps = []
+    train = trainer.Trainer.train
+    monkeypatch.setattr(
+        trainer.Trainer, "train", lambda self, *args: steps.append(1) or train(self, *args)
+    )
+    once, again = measure(blobs, UNTAUGHT, 0, presses=0, strokes=2), len(steps)
+    steps.clear()
+    more = measure(blobs, UNTAUGHT, 0, presses=2, strokes=2)
+    assert len(steps) == again
+    assert more[0] == once[0]
+    assert more[1].ari > more[0].ari
 
 
 def test_the_summary_has_means_and_the_deepest_fall():
