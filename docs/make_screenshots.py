@@ -22,7 +22,7 @@ SAMPLE = "coffee"
 COLOURS = 255
 TABLE = 300, 30
 """A place of the sample, (y, x), that shows the table."""
-CORNER = (75, 12), (12, 110)
+CORNER = (48, 18), (16, 80)
 """A stroke over what the first result takes for something else."""
 
 

@@ -127,7 +127,7 @@ def next_step(facts: Facts) -> str:
         return "Live: every stroke retrains. Press N before painting something different."
     if not facts.trained:
         return f"Press Fine-tune and predict ({RUN_KEY}), or N for another region."
-    return f"Wrong somewhere? {_CORRECT} over it: what is like it follows. {RUN_KEY} teaches it."
+    return f"Wrong somewhere? {_CORRECT} over it. {RUN_KEY} teaches it."
 
 
 def copying(done: int, total: int) -> str:
