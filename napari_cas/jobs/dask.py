@@ -139,6 +139,7 @@ class DaskExecutor:
     ) -> None:
         client = _distributed().Client
         self._address, self._resources = address, dict(resources or {})
+        self._home: str | None = None
         try:
             self._client = client(address, timeout=timeout, security=security, set_as_default=False)
         except (OSError, ValueError, TypeError, RuntimeError) as error:
@@ -170,17 +171,29 @@ class DaskExecutor:
 
     @property
     def workers(self) -> list[str]:
-        """The addresses of the workers that offer what is asked for, in a fixed order."""
+        """The addresses of the workers that offer what is asked for, in a fixed order.
+
+        Only those that take jobs: one that has just joined, or is paused since its memory is
+        short, does not, and Dask would give its jobs to another.
+        """
         return sorted(
             address
             for address, worker in self._connected.items()
-            if all(worker["resources"].get(k, 0) >= v for k, v in self._resources.items())
+            if worker["status"] == "running"
+            and all(worker["resources"].get(k, 0) >= v for k, v in self._resources.items())
         )
+
+    def _find_home(self) -> list[str]:
+        """Return the worker that rounds keep to, for as long as it takes jobs; [] if none does."""
+        workers = self.workers
+        if self._home not in workers:
+            self._home = workers[0] if workers else None
+        return [self._home] if self._home else []
 
     def submit(self, function: str, *args: Any) -> Future[Any]:  # noqa: ANN401
         """Run ``"module:function"`` with `args` on a worker; see :class:`LocalExecutor`."""
         spread = any(isinstance(arg, TilesRequest) for arg in args)
-        home = [] if spread else self.workers[:1]
+        home = [] if spread else self._find_home()
         inner: Any = self._client.submit(
             remote.call,
             function,

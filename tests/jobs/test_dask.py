@@ -47,6 +47,28 @@ def test_runs_elsewhere_and_keeps_to_one_worker(dask):
     assert os.getpid() not in pids
 
 
+def test_rounds_stay_where_they_are_warm_when_more_workers_join(start_cluster):
+    cluster = start_cluster(1)
+    with DaskExecutor(cluster.address) as executor:
+        wait_for_workers(executor, 1)
+        (home,) = executor.workers
+        pid = executor.submit("os:getpid").result(WAIT)
+        # One whose address comes first, in the order that the first home is chosen by.
+        cluster.add_worker("--worker-port", "10000:19999")
+        wait_for_workers(executor, 2)
+        assert executor.workers[0] != home
+        assert executor.submit("os:getpid").result(WAIT) == pid
+
+
+def test_a_worker_that_takes_no_jobs_is_no_worker(dask, monkeypatch):
+    found = dask._client.scheduler_info(n_workers=-1)
+    first = min(found["workers"])
+    found["workers"][first]["status"] = "init"  # as it is while it joins
+    monkeypatch.setattr(dask._client, "scheduler_info", lambda **_: found)
+    assert first not in dask.workers
+    assert dask.slots == 1
+
+
 def test_errors_travel_as_they_do_from_the_local_worker(dask):
     with pytest.raises(StorageError, match="disk is full"):
         dask.submit("work_functions:refuse").result(WAIT)
