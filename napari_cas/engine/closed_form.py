@@ -37,6 +37,19 @@ if TYPE_CHECKING:
 
 STEPS_PER_ROUND = 100
 
+_CROWDED, _FEW = 0.8, 3
+"""Kinds that are found may be too few where they are more than this share of the channels, and more
+than so many: with twelve kinds and eight channels, seven or eight are found."""
+
+
+def crowded_sentence(channels: int) -> str:
+    """Return what the annotator is told where there may be more kinds than channels."""
+    return (
+        f"The regions show about as many kinds as there are channels ({channels}). Where different "
+        "kinds are taken for one, choose more channels in the settings; the network then begins "
+        "anew."
+    )
+
 
 class ClosedForm:
     """From paint to pixels and a linear map, round by round.
@@ -179,7 +192,11 @@ class ClosedForm:
         sampler.part(self._mixed, head)
         if sampler.mixed:
             say(sentence(sampler.mixed))
-        return start_from_discriminant(head, sampler, known=known)
+        found = start_from_discriminant(head, sampler, known=known)
+        channels = self._model.channels
+        if len(found.centre) > max(_CROWDED * channels, _FEW):
+            say(crowded_sentence(channels))
+        return found
 
     def _composites(
         self,

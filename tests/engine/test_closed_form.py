@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from napari_cas.config import Config, FitConfig, ModelSpec
+from napari_cas.engine.closed_form import crowded_sentence
 from napari_cas.engine.features import FeatureCache
 from napari_cas.engine.sources import ArraySource
 from napari_cas.engine.trainer import Trainer
@@ -107,6 +108,22 @@ def test_a_new_region_on_the_same_image_leaves_the_rest_as_it_was():
     new = in_square(trainer, "fourth", 4)
     assert new not in labels
     assert right_share(trainer, "fourth", 4, labels, new) > 0.9
+
+
+@pytest.mark.parametrize(("channels", "crowded"), [(4, True), (8, False)])
+def test_where_kinds_fill_the_channels_more_are_recommended_once(channels, crowded):
+    trainer = Trainer(CONFIG.model_copy(update={"model": ModelSpec(channels=channels)}), 3)
+    truth = np.kron([[1, 2], [3, 4]], np.ones((48, 64), np.int32))
+    painted = np.zeros_like(truth)
+    painted[12:-12:12, 16:-16] = truth[12:-12:12, 16:-16]
+    rng = np.random.default_rng(0)
+    colours = np.array([[0, 0, 0], [230, 60, 60], [60, 220, 60], [60, 60, 240], [220, 220, 60]])
+    sources = []
+    for name in ("one", "two", "three"):
+        pixels = (colours[truth] + rng.normal(0, 5, (*truth.shape, 3))).clip(0, 255)
+        sources.append(ArraySource(name, np.moveaxis(pixels.astype(np.uint8), 2, 0), painted))
+    said = [sentence for _ in range(2) for sentence in trainer.train(sources).warnings]
+    assert said == [crowded_sentence(4)] * crowded
 
 
 def test_a_worker_that_was_killed_knows_what_was_accepted(learnt):
