@@ -107,6 +107,13 @@ def _copies_by_name(images: Images, painted: Painted, others: Images, seed: int)
     return cross_entropy(images, painted, others, seed, copies=COPIES)
 
 
+def _deeper(images: Images, painted: Painted, others: Images, seed: int) -> Learnt:
+    """Fine-tune the encoder, too; what names it is given mean nothing to it."""
+    from training.deeper import deeper
+
+    return deeper(images, painted, others, seed)
+
+
 class Variant(NamedTuple):
     """Ours with other settings or without a part, or another method.
 
@@ -167,6 +174,8 @@ VARIANTS: Mapping[str, Variant] = {
     "images enlarged twice": Variant(Config(model=ModelSpec(enlarge=2))),
     "images enlarged four times": Variant(Config(model=ModelSpec(enlarge=4))),
     "every pixel painted": Variant(dense=True),
+    "fine-tuned deeper": Variant(method=_deeper),
+    "fine-tuned deeper, every pixel painted": Variant(method=_deeper, dense=True),
     "cross-entropy, true names": Variant(method=cross_entropy),
     "cross-entropy, true names, every pixel painted": Variant(method=cross_entropy, dense=True),
     "cross-entropy, true names, varied copies": Variant(method=_copies_by_name),

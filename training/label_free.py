@@ -95,10 +95,10 @@ def cross_entropy(
     fit = FitConfig(learning_rate=RATE)
     spec = ModelSpec(channels=classes, enlarge=enlarge)
     config = Config(model=spec, fit=fit, seed=seed)
-    trainer, sources = _trainer(config, images, painted)
+    trainer, sources = trainer_of(config, images, painted)
     _train_by_name(trainer, sources, copies, composites=composites)
     fitted = time.perf_counter()
-    labels = [_apply(trainer, image) for image in others]
+    labels = [apply(trainer, image) for image in others]
     return Learnt(labels, fitted - start, time.perf_counter() - fitted)
 
 
@@ -112,7 +112,7 @@ def _train_by_name(
     from napari_cas.engine.painting import painted_tiles
     from napari_cas.engine.sampling import PixelSampler
 
-    config, model = trainer.config, _quick(trainer)
+    config, model = trainer.config, quick_of(trainer)
     tiles = painted_tiles(sources, config.predict.tile_size)
     sampler = PixelSampler(model, tiles, trainer.cache, config.seed, copies)
     model.head.standardise(torch.cat([sampler.features, sampler.probes]))
@@ -147,7 +147,7 @@ def _composites(trainer: Trainer, tiles: Sequence[PaintedTile], rounds: int) -> 
 
     seed = trainer.config.seed
     return make_composites(
-        _quick(trainer),
+        quick_of(trainer),
         tiles,
         predict,
         trainer.cache,
@@ -168,11 +168,11 @@ def _consistency(trainer: Trainer, composites: Composites, step: int) -> Tensor:
     rng = generator(trainer.config.seed, step)
     chosen = torch.randint(len(composites.channel), (_COMPOSED,), generator=rng)
     chosen = chosen.to(composites.features.device)
-    logits = _quick(trainer).head(composites.features[chosen])
+    logits = quick_of(trainer).head(composites.features[chosen])
     return nnf.cross_entropy(logits, composites.channel.to(logits.device)[chosen])
 
 
-def _quick(trainer: Trainer) -> QuickModel:
+def quick_of(trainer: Trainer) -> QuickModel:
     """Return the trainer's network, which is the quick one by default."""
     from napari_cas.models import QuickModel
 
@@ -196,7 +196,7 @@ def deep_forest(images: Images, painted: Painted, others: Images, seed: int) -> 
     from training.forest import fit_and_apply
 
     start = time.perf_counter()
-    trainer, _ = _trainer(Config(), images[:1], painted[:1])
+    trainer, _ = trainer_of(Config(), images[:1], painted[:1])
     described = [_deep(trainer, image) for image in images]
     return _by_forest(
         described, painted, [_deep(trainer, image) for image in others], seed, start, fit_and_apply
@@ -220,7 +220,9 @@ def _by_forest(
     return Learnt(labels, described_in * share, described_in * (1 - share) + rest)
 
 
-def _trainer(config: Config, images: Images, painted: Painted) -> tuple[Trainer, list[ArraySource]]:
+def trainer_of(
+    config: Config, images: Images, painted: Painted
+) -> tuple[Trainer, list[ArraySource]]:
     """Return a fresh trainer and the painted images as its sources."""
     from napari_cas.engine.device import set_threads
     from napari_cas.engine.trainer import Trainer
@@ -246,7 +248,7 @@ def source_of(
     return ArraySource(name, array, regions, corrections=corrections)
 
 
-def _apply(trainer: Trainer, image: NDArray[np.uint8]) -> NDArray[np.integer[Any]]:
+def apply(trainer: Trainer, image: NDArray[np.uint8]) -> NDArray[np.integer[Any]]:
     """Return the labels of an image the trainer has not seen."""
     from napari_cas.engine.checks import as_image
     from napari_cas.engine.sources import ArraySource
@@ -270,7 +272,7 @@ def _deep(trainer: Trainer, image: NDArray[np.uint8]) -> NDArray[np.float32]:
     trainer.cache.clear()
     source = ArraySource("other", as_image(image, "other"))
     box = Box(0, 0, *source.size)
-    pyramid = tile_features(_quick(trainer), source, (), box, trainer.cache)
+    pyramid = tile_features(quick_of(trainer), source, (), box, trainer.cache)
     rows, columns = torch.meshgrid(*(torch.arange(n) for n in source.size), indexing="ij")
     found = gather(pyramid, rows.flatten(), columns.flatten())
     return found.cpu().numpy().astype(np.float32).reshape(*source.size, -1)

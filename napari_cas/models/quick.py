@@ -176,6 +176,10 @@ class Stem(nn.Module):
         place = torch.arange(sum(self.widths))
         return (place >= end - _LITE0_WIDTHS[-1]) & (place < end)
 
+    def network(self, device: torch.device) -> nn.Module:
+        """Return the network on a device, one for all stems."""
+        return _lite0(self.weights, device)
+
     def train(self, mode: bool = True) -> Stem:  # noqa: ARG002
         """Stay in evaluation mode: the stem is frozen."""
         return super().train(False)
@@ -188,7 +192,7 @@ class Stem(nn.Module):
         # Of no channels, so that a stride which nothing is at has a size as well.
         none = image[:, :0, :: STRIDES[-1], :: STRIDES[-1]]
         levels = dict(zip(STRIDES, (*self.filters(image), [none]), strict=True))
-        deep = from_two_sides(_lite0(self.weights, rgb.device), rgb)
+        deep = from_two_sides(self.network(rgb.device), rgb)
         for stride, level in zip(STRIDES[1:], deep, strict=True):
             skip = max(1, self.enlarge // stride)
             part = level[..., skip - 1 :: skip, skip - 1 :: skip]
