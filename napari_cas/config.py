@@ -38,7 +38,7 @@ class ModelSpec(_Settings):
         "the others are fine-tuned whole.",
     )
     channels: int = Field(
-        8,
+        16,
         ge=2,
         le=64,
         title="Channels",

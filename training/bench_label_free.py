@@ -39,9 +39,9 @@ ALONE = ":alone"
 ACROSS = ("wbc", "dsb2018:fluo", "dsb2018:color", "mosaics")
 SINGLE = ("rwtd", "bsds500")
 SETS_HELP = (
-    f"of {', '.join((*ACROSS, *SINGLE))}, or another labelled or saliency set such as ECSSD, or a "
-    "folder or zip of images/ and masks/ whose numbers are classes (255: not scored); with "
-    f"{ALONE} behind it, image by image"
+    f"of {', '.join((*ACROSS, *SINGLE))}, mosaics:12 for 12 kinds of texture, another labelled or "
+    "saliency set such as ECSSD, or a folder or zip of images/ and masks/ whose numbers are "
+    f"classes (255: not scored); with {ALONE} behind it, image by image"
 )
 COLUMNS = ("ours", *(f"{m}, {ids}" for ids in ("shuffled", "true") for m in list(METHODS)[1:]))
 PAINTED, LENGTH = 12, 0.8
@@ -104,6 +104,22 @@ def cells(args: argparse.Namespace) -> list[Cell]:
     return table + curves
 
 
+def mosaic_kinds(name: str) -> int:
+    """Return how many kinds of texture mosaics are of, `name` being ``mosaics`` or ``mosaics:N``.
+
+    Raises
+    ------
+    DataSetError
+        If N is no number.
+    """
+    _, _, kinds = name.partition(":")
+    if kinds and not kinds.isdecimal():
+        raise DataSetError(
+            f"There are no {name}", expected="mosaics or mosaics:N, N kinds of texture", got=name
+        )
+    return int(kinds or 3)
+
+
 def is_single(name: str) -> bool:
     """Tell whether a set's images are painted and segmented each by itself."""
     return name in SINGLE or name.endswith(ALONE)
@@ -122,7 +138,11 @@ def check_sets(names: Iterable[str]) -> None:
             from training.data.bsds import BSDS500
 
             BSDS500("val")
-        elif name != "mosaics":
+        elif name.partition(":")[0] == "mosaics":
+            from training.data.mosaics import Mosaics
+
+            Mosaics(1, kinds=mosaic_kinds(name))
+        else:
             LabelledSet(name.removesuffix(ALONE))
 
 
@@ -213,10 +233,11 @@ def split(cell: Cell, test: int) -> tuple[list[Labelled], list[Labelled], int]:
     do, such as of a set with many classes, those that show most.
     """
     rng = np.random.default_rng([cell.seed, 0])
-    if cell.set == "mosaics":
+    if cell.set.partition(":")[0] == "mosaics":
         from training.data.mosaics import Mosaics
 
-        train, kept = Mosaics(_MOSAICS), Mosaics(test, test=True)
+        kinds = mosaic_kinds(cell.set)
+        train, kept = Mosaics(_MOSAICS, kinds=kinds), Mosaics(test, test=True, kinds=kinds)
         chosen = rng.permutation(len(train))[: cell.painted]
         return [train.read(train.names[i]) for i in chosen], list(kept), len(train.classes)
     found = LabelledSet(cell.set)

@@ -144,7 +144,7 @@ def fine_tune(
         Each (Y, X), integers: 0 is unpainted and ignored; pixels of one other id are of one
         appearance. Ids mean nothing across images.
     config : Config, optional
-        Settings; defaults to the quick network with 8 channels.
+        Settings; defaults to the quick network with 16 channels.
     progress : callable, optional
         Called after each round with (rounds done, rounds at most, RoundResult).
 

@@ -18,6 +18,7 @@ measures what comes of it.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import NamedTuple
 
 import torch
@@ -32,7 +33,11 @@ _FOLDS = 6
 _PIXELS = 64
 _SURVEYED = 128
 _ERRORS = 0.5
-_SHRINKAGE, _ISOTROPIC = 0.3, 0.2  # towards its diagonal, of which towards a multiple of one
+_FIRST, _NEAR = 8, 0.7
+"""Up to so many appearances are looked for first, and further only where about as many are there:
+more than this share of them."""
+_SHRINKAGE, _ISOTROPIC = 0.3, 0.2
+"""Of a covariance: towards its diagonal, of which towards a multiple of one."""
 
 
 class Appearances(NamedTuple):
@@ -84,15 +89,31 @@ def find_appearances(painted: Painted, channels: int) -> Appearances:
     if bool((painted.plane == painted.plane[0]).all()):
         return _alternate(painted, fewest, centred=False)
     survey, _ = few_planes(painted)
-    tried = [(k, centred) for k in range(fewest, channels + 1) for centred in (False, True)]
-    found = [_alternate(survey, count, centred=centred) for count, centred in tried]
-    scores = [left_out_scores(survey, appearances.number) for appearances in found]
-    counts = [int(appearances.number.max()) + 1 for appearances in found]
-    best = _smallest_good(torch.stack(scores), counts)
+    tried: list[tuple[int, bool]] = []
+    found: list[Appearances] = []
+    scores: list[Tensor] = []
+    for most in _stages(fewest, min(channels, len(survey.plane))):
+        more = range(tried[-1][0] + 1 if tried else fewest, most + 1)
+        new = [(count, centred) for count in more for centred in (False, True)]
+        found += [_alternate(survey, count, centred=centred) for count, centred in new]
+        scores += [left_out_scores(survey, one.number) for one in found[len(tried) :]]
+        tried += new
+        counts = [int(appearances.number.max()) + 1 for appearances in found]
+        best = _smallest_good(torch.stack(scores), counts)
+        if counts[best] <= _NEAR * most:
+            break
     if len(survey.plane) == len(painted.plane):
         return found[best]
     count, centred = tried[best]
     return _alternate(painted, count, centred=centred)
+
+
+def _stages(fewest: int, channels: int) -> list[int]:
+    """Return up to which numbers of appearances to try, one after the other."""
+    stages = [max(_FIRST, fewest)]
+    while stages[-1] < channels:
+        stages.append(2 * stages[-1])
+    return [min(stage, channels) for stage in stages]
 
 
 def shrunk(noise: Tensor) -> Tensor:
@@ -124,9 +145,20 @@ def temperature(logits: Tensor, target: Tensor) -> float:
     Features of one pixel depend on one another less than a Gaussian's would, and pixels are not
     independent: as they come, the logits are overconfident.
     """
-    factors = torch.logspace(-2, 0.5, 21, dtype=torch.float64)
-    costs = [F.cross_entropy(logits * f, target) for f in factors]
-    return float(factors[int(torch.stack(costs).argmin())])
+    factors = torch.logspace(-2, 0.5, 21, dtype=torch.float64).tolist()
+
+    @cache
+    def cost(place: int) -> float:
+        return float(F.cross_entropy(logits * factors[place], target))
+
+    first, last = 0, len(factors) - 1
+    while first < last:  # the cost is convex in the factor
+        middle = (first + last) // 2
+        if cost(middle) <= cost(middle + 1):
+            last = middle
+        else:
+            first = middle + 1
+    return float(factors[first])
 
 
 def few_planes(painted: Painted) -> tuple[Painted, Tensor]:

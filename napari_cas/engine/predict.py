@@ -132,14 +132,16 @@ def _probabilities(
         wanted = with_halo(part, REACH if smooth else 0, source.size).intersection(held)
         view = window(wanted, held, model.stride)
         pyramid = crop(pyramid, view)
-        soft = torch.softmax(model.head.map(pyramid, step=2 if smooth else 1)[0], dim=0)
+        used = model.head.used()
+        logits = model.head.map(pyramid, step=2 if smooth else 1, only=used)[0]
+        soft = torch.softmax(logits, dim=0)
         if smooth:
             soft = follow_edges(soft, model.guide(pyramid))
         y0, x0 = held.y0 + view.y0, held.x0 + view.x0
-    else:
-        soft = _whole(model, source, plane, tile, cache)
-        y0, x0 = tile.y0, tile.x0
-    return soft[:, part.y0 - y0 : part.y1 - y0, part.x0 - x0 : part.x1 - x0]
+        some = soft[:, part.y0 - y0 : part.y1 - y0, part.x0 - x0 : part.x1 - x0]
+        return some.new_zeros(model.channels, *part.shape).index_copy_(0, used, some)
+    soft = _whole(model, source, plane, tile, cache)
+    return soft[(slice(None), *part.inside(tile).slices)]
 
 
 def _whole(

@@ -305,7 +305,15 @@ class Head(nn.Module):
         """Return the logits (P, M) of the linear map alone."""
         return F.linear(self.standardised(features), self.linear_weight, self.linear_bias)
 
-    def map(self, pyramid: Pyramid, *, step: int = 1) -> Tensor:
+    def used(self) -> Tensor:
+        """Return the (K,) int64 channels that the linear map knows, or all where it knows none.
+
+        The others are far below, and the perceptron, held to the map, leaves them there.
+        """
+        known = self.linear_weight.any(1)
+        return (known if bool(known.any()) else ~known).nonzero()[:, 0]
+
+    def map(self, pyramid: Pyramid, *, step: int = 1, only: Tensor | None = None) -> Tensor:
         """Return logits of a pyramid.
 
         Parameters
@@ -314,13 +322,16 @@ class Head(nn.Module):
             Of a tile of height H and width W.
         step : int
             1: everywhere; 2: at every second pixel, the odd rows and columns.
+        only : Tensor, optional
+            (K,) int64: of these channels.
 
         Returns
         -------
         Tensor
-            (B, M, H / step, W / step).
+            (B, M, H / step, W / step), or as many channels as `only` names.
         """
-        weight, bias = self._first()
+        channels = slice(None) if only is None else only
+        weight, bias = self._first(channels)
         parts = torch.split(weight, list(self.widths), dim=1)
         finest = pyramid[0][..., ::step, ::step]
         total: Tensor | None = None
@@ -333,18 +344,19 @@ class Head(nn.Module):
         assert total is not None  # noqa: S101  # there are always filters
         total = total[..., 1:, 1:] + bias[:, None, None]
         hidden, linear = self._split(total, dim=1)
-        out = self.out.weight[:, :, None, None]
-        return linear + F.conv2d(F.gelu(hidden), out, self.out.bias)
+        out = self.out.weight[channels, :, None, None]
+        return linear + F.conv2d(F.gelu(hidden), out, self.out.bias[channels])
 
-    def _first(self) -> tuple[Tensor, Tensor]:
+    def _first(self, channels: slice | Tensor = slice(None)) -> tuple[Tensor, Tensor]:
         """Return weight and bias of both first layers, standardisation included."""
-        weight = torch.cat([self.hidden.weight, self.linear_weight]) * self.scale
-        bias = torch.cat([self.hidden.bias, self.linear_bias]) - weight @ self.mean
+        weight = torch.cat([self.hidden.weight, self.linear_weight[channels]]) * self.scale
+        bias = torch.cat([self.hidden.bias, self.linear_bias[channels]]) - weight @ self.mean
         return weight, bias
 
     def _split(self, both: Tensor, dim: int) -> tuple[Tensor, Tensor]:
-        hidden, linear = torch.split(both, [len(self.hidden.bias), len(self.linear_bias)], dim=dim)
-        return hidden, linear
+        hidden = len(self.hidden.bias)
+        first, rest = torch.split(both, [hidden, both.shape[dim] - hidden], dim=dim)
+        return first, rest
 
 
 assert len(STRIDES) == len(_LITE0_WIDTHS) + 1  # noqa: S101

@@ -1,7 +1,11 @@
+import random
+
 import pytest
 import torch
+from torch.nn import functional as F  # noqa: N812
 
-from napari_cas.engine.appearances import Painted, find_appearances
+from napari_cas.engine import appearances
+from napari_cas.engine.appearances import Painted, find_appearances, temperature
 
 DEPTH = 12
 
@@ -84,3 +88,31 @@ def test_pixels_need_not_be_in_order():
     order = torch.randperm(len(data.region), generator=torch.Generator().manual_seed(0))
     mixed = data._replace(features=data.features[order], region=data.region[order])
     assert torch.equal(find_appearances(mixed, 8).number, find_appearances(data, 8).number)
+
+
+@pytest.mark.parametrize("many", [True, False])
+def test_more_kinds_are_looked_for_only_where_there_are_about_as_many(many, monkeypatch):
+    tried, alternate = [], appearances._alternate
+
+    def watched(data, count, *, centred):
+        tried.append(count)
+        return alternate(data, count, centred=centred)
+
+    monkeypatch.setattr(appearances, "_alternate", watched)
+    rng = random.Random(0)
+    kinds = [tuple(rng.sample(range(12), 3)) for _ in range(24)]
+    data, kind = painted(kinds if many else [(0, 1, 2)] * 8)
+    found = find_appearances(data, 64).number
+    assert len(partition(found, kind)) == (12 if many else 3)
+    assert max(tried) == (32 if many else 8)
+
+
+@pytest.mark.parametrize("sure", [0.001, 0.02, 0.3, 1.0, 4.0, 100.0])
+def test_the_temperature_is_the_best_of_all(sure):
+    rng = torch.Generator().manual_seed(int(1000 * sure))
+    target = torch.randint(3, (400,), generator=rng)
+    logits = F.one_hot(target, 3).double() + torch.randn(400, 3, generator=rng).double()
+    logits /= sure
+    factors = torch.logspace(-2, 0.5, 21, dtype=torch.float64)
+    costs = torch.stack([F.cross_entropy(logits * factor, target) for factor in factors])
+    assert temperature(logits, target) == factors[costs.argmin()]

@@ -11,6 +11,7 @@ from napari_cas.engine.sampling import PixelSampler
 from napari_cas.engine.sources import ArraySource
 from napari_cas.engine.trainer import Trainer
 from napari_cas.models import create_model
+from napari_cas.models.quick import Head
 from napari_cas.protocol import Box
 from napari_cas.samples import load_sample
 
@@ -177,6 +178,21 @@ def test_any_number_of_channels(channels):
     model = create_model(ModelSpec(channels=3, weights="none"), in_channels=channels)
     found = predict(model, source(64, 96, channels), Box(0, 0, 64, 96))
     assert np.allclose(found.probabilities.sum(0), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("smooth", [True, False])
+def test_channels_that_no_kind_has_cost_nothing_and_change_nothing(smooth, monkeypatch):
+    trainer = Trainer(Config(model=ModelSpec(channels=5)), 3)
+    for _ in range(2):
+        trainer.train([source(painted=True)], steps=40)
+    used = trainer.model.head.used()
+    assert len(used) == 2
+    found = predict(trainer.model, source(), smooth=smooth).probabilities
+    assert not np.delete(found, used, axis=0).any()
+    monkeypatch.setattr(Head, "used", lambda head: torch.arange(len(head.linear_bias)))
+    expected = predict(trainer.model, source(), smooth=smooth).probabilities
+    assert np.delete(expected, used, axis=0).any()
+    assert np.abs(found - expected).max() < 1e-4
 
 
 def test_a_whole_network_predicts_two_tiles_a_side_in_one_go_once():

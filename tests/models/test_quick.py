@@ -52,6 +52,20 @@ def test_every_second_pixel_of_the_map(model):
 
 
 @torch.no_grad()
+def test_some_channels_of_the_map_are_what_they_are_among_all():
+    model = create_model(ModelSpec(channels=5), seed=1)
+    torch.nn.init.normal_(model.head.out.weight)
+    model.head.standardise(torch.randn(64, sum(model.head.widths)))
+    assert model.head.used().tolist() == [0, 1, 2, 3, 4]  # all, as long as the map knows none
+    model.head.linear_weight[[1, 4]] = torch.randn(2, sum(model.head.widths))
+    used = model.head.used()
+    assert used.tolist() == [1, 4]
+    pyramid = model.features(image())
+    some = model.head.map(pyramid, only=used)
+    assert torch.allclose(some, model.head.map(pyramid)[:, used], atol=1e-4)
+
+
+@torch.no_grad()
 def test_backbone_is_the_published_one_looking_from_two_sides(model):
     # timm's own, its normalisation layers still in place.
     published = timm.create_model("tf_efficientnet_lite0", pretrained=False).eval()

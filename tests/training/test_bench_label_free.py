@@ -95,6 +95,20 @@ def test_painted_and_scored_images_are_apart_and_seeded():
     assert all(o.name.startswith("test") for o in found[1])
 
 
+def test_mosaics_may_be_of_many_kinds():
+    painted, others, classes = bench.split(Cell("mosaics:12", 3, 0.8, 1), test=2)
+    assert classes == 12
+    assert {len(np.unique(item.truth)) for item in [*painted, *others]} == {4}
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"), [("mosaics:2", "3 to 12, got 2"), ("mosaics:many", "mosaics:N")]
+)
+def test_mosaics_of_other_numbers_are_refused_before_the_work(name, expected):
+    with pytest.raises(DataSetError, match=expected):
+        bench.check_sets([name])
+
+
 @pytest.fixture
 def own(tmp_path):
     """Five images of one's own; the second shows one class only."""

@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from training.data.labelled import KINDS, LabelledSet, voc_split
-from training.data.mosaics import Mosaics
+from training.data.mosaics import KINDS as KINDS_OF_TEXTURE
+from training.data.mosaics import Mosaics, _halves
 from training.data.saliency import DataSetError, data_folder
 
 
@@ -174,6 +175,24 @@ def test_mosaics_are_seeded_balanced_and_split_by_halves():
         assert (counts[1:] > 0.03 * item.truth.size).all()
         means = [item.image[item.truth == k].mean() for k in (1, 2, 3)]
         assert max(means) - min(means) < 60  # brightness does not give textures away
+
+
+def test_mosaics_of_more_kinds_show_four_of_them_each():
+    items = list(Mosaics(12, kinds=12))
+    shown = [np.unique(item.truth) for item in items]
+    assert {len(kinds) for kinds in shown} == {4}
+    assert set(np.concatenate(shown)) == set(range(1, 13))
+    assert items[0].image.shape == (128, 128)
+    looks = _halves(test=False)
+    assert len(looks) == len(KINDS_OF_TEXTURE)
+    assert all(min(look.shape) >= 128 for look in looks)
+    assert np.array_equal(looks[9], 255 - looks[0])
+
+
+@pytest.mark.parametrize("kinds", [2, 13])
+def test_there_are_not_mosaics_of_any_number_of_kinds(kinds):
+    with pytest.raises(DataSetError, match=f"3 to 12, got {kinds}"):
+        Mosaics(1, kinds=kinds)
 
 
 @pytest.mark.parametrize("values", [(0, 1, 2), (0, 255), (3, 7, 255)])

@@ -1,7 +1,8 @@
 """Mosaics of scikit-image's textures, in the manner of the Brodatz mosaics.
 
 Brick, grass and gravel (CC0, in scikit-image's wheel). Training mosaics are cut from the left
-halves of the textures and test mosaics from the right ones, so that no pixel is in both.
+halves of the textures and test mosaics from the right ones, so that no pixel is in both. There may
+be more kinds than three: the same textures half and twice as large, and negatives of them.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from training.data.labelled import Labelled
+from training.data.saliency import DataSetError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,7 +21,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 TEXTURES = ("brick", "grass", "gravel")
+LOOKS = ("", " at half the size", " at twice the size", ", negative")
+KINDS = tuple(texture + look for look in LOOKS for texture in TEXTURES)
 _CELLS = 7
+_SHOWN = {True: 3, False: 4}
+"""Kinds on each mosaic, where there are three and where there are more."""
 
 
 class Mosaics:
@@ -29,16 +35,32 @@ class Mosaics:
     ----------
     count : int
         How many.
-    side : int
-        Side in pixels.
+    side : int, optional
+        Side in pixels; by default 192, and 128 where there are more than three kinds, of which
+        every mosaic shows four.
     test : bool
         Whether they are cut from the halves kept for testing.
+    kinds : int
+        How many kinds, 3 to 12: the first of `KINDS`.
+
+    Raises
+    ------
+    DataSetError
+        If there are not so many.
     """
 
-    classes = TEXTURES
-
-    def __init__(self, count: int, side: int = 192, *, test: bool = False) -> None:
-        self.count, self.side, self.test = count, side, test
+    def __init__(
+        self, count: int, side: int | None = None, *, test: bool = False, kinds: int = 3
+    ) -> None:
+        if not len(TEXTURES) <= kinds <= len(KINDS):
+            raise DataSetError(
+                "There are no mosaics of so many kinds",
+                expected=f"{len(TEXTURES)} to {len(KINDS)}",
+                got=str(kinds),
+            )
+        self.count, self.test = count, test
+        self.side = side or (192 if kinds == len(TEXTURES) else 128)
+        self.classes = KINDS[:kinds]
         self.names = tuple(f"{'test' if test else 'train'}-{i:03d}" for i in range(count))
 
     def __len__(self) -> int:
@@ -52,20 +74,26 @@ class Mosaics:
     def read(self, name: str) -> Labelled:
         """Make one mosaic; always the same for the same name."""
         rng = np.random.default_rng([int(self.test), int(name.rsplit("-", 1)[1])])
-        truth = _cells(self.side, rng)
-        image = np.zeros(truth.shape)
-        for number, half in enumerate(_halves(self.test), start=1):
+        few = len(self.classes) == len(TEXTURES)
+        shown = np.arange(len(TEXTURES))
+        if not few:
+            shown = rng.permutation(len(self.classes))[: _SHOWN[few]]
+        cells = _cells(self.side, len(shown), rng)
+        image = np.zeros(cells.shape)
+        for number, kind in enumerate(shown):
+            half = _halves(self.test)[kind]
             y, x = (int(rng.integers(0, size - self.side + 1)) for size in half.shape)
             patch = half[y : y + self.side, x : x + self.side].astype(np.float64)
             # Brightness shall not tell textures apart.
             patch = (patch - patch.mean()) / patch.std() * rng.uniform(30, 45)
-            image[truth == number] = (patch + rng.uniform(110, 145))[truth == number]
+            image[cells == number] = (patch + rng.uniform(110, 145))[cells == number]
+        truth = (shown + 1).astype(np.uint8)[cells]
         return Labelled(name, np.clip(image, 0, 255).astype(np.uint8), truth)
 
 
 @cache
 def _halves(test: bool) -> tuple[NDArray[np.uint8], ...]:
-    """Return the left or right half of each texture."""
+    """Return the left or right half of each kind of texture."""
     from skimage import data
 
     halves = []
@@ -73,11 +101,22 @@ def _halves(test: bool) -> tuple[NDArray[np.uint8], ...]:
         texture = np.asarray(getattr(data, name)(), np.uint8)
         middle = texture.shape[1] // 2
         halves.append(texture[:, middle:] if test else texture[:, :middle])
-    return tuple(halves)
+    return tuple(_look(half, look) for look in LOOKS for half in halves)
 
 
-def _cells(side: int, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Return (side, side) classes 1..3 of cells around random points, all three among them."""
+def _look(texture: NDArray[np.uint8], look: str) -> NDArray[np.uint8]:
+    """Return a texture as one of `LOOKS`."""
+    if look == " at half the size":
+        height, width = (size // 2 for size in texture.shape)
+        squares = texture[: 2 * height, : 2 * width].reshape(height, 2, width, 2)
+        return np.asarray(squares.mean((1, 3)).round(), np.uint8)
+    if look == " at twice the size":
+        return texture.repeat(2, 0).repeat(2, 1)
+    return 255 - texture if look == ", negative" else texture
+
+
+def _cells(side: int, kinds: int, rng: np.random.Generator) -> NDArray[np.intp]:
+    """Return (side, side) numbers from 0 of cells around random points, all kinds among them."""
     y, x = np.mgrid[:side, :side]
     points = rng.uniform(0, side, (_CELLS, 2))
     # Waves bend the straight borders of the cells.
@@ -86,5 +125,4 @@ def _cells(side: int, rng: np.random.Generator) -> NDArray[np.uint8]:
     u = y + wave * np.sin(x / side * 9 + phase[0])
     v = x + wave * np.sin(y / side * 9 + phase[1])
     nearest = np.hypot(u - points[:, :1, None], v - points[:, 1:, None]).argmin(0)
-    kinds = np.arange(_CELLS) % len(TEXTURES) + 1
-    return np.asarray(rng.permutation(kinds)[nearest], np.uint8)
+    return np.asarray(rng.permutation(np.arange(_CELLS) % kinds)[nearest], np.intp)
