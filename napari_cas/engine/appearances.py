@@ -22,6 +22,7 @@ from functools import cache
 from typing import NamedTuple
 
 import torch
+from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
@@ -33,6 +34,8 @@ _FOLDS = 6
 _PIXELS = 64
 _SURVEYED = 128
 _ERRORS = 0.5
+_MOST, _LEAST = 0.5, 1e-6
+"""Shares: of planes that show what others may be given, and the least a probability counts as."""
 _FIRST, _NEAR = 8, 0.7
 """Up to so many appearances are looked for first, and further only where about as many are there:
 more than this share of them."""
@@ -103,9 +106,38 @@ def find_appearances(painted: Painted, channels: int) -> Appearances:
         if counts[best] <= _NEAR * most:
             break
     if len(survey.plane) == len(painted.plane):
-        return found[best]
+        return _as_others_say(painted, found[best].number)
     count, centred = tried[best]
-    return _alternate(painted, count, centred=centred)
+    return _as_others_say(painted, _alternate(painted, count, centred=centred).number)
+
+
+def _as_others_say(painted: Painted, number: Tensor) -> Appearances:
+    """Give each plane's regions, one to one, the appearances that other planes take them for.
+
+    Regions stay, or become what more than half of the planes show: whoever paints everything paints
+    that here, too. What no other plane shows is given up where that is likelier than not.
+    """
+    mean = left_out(only(painted, torch.ones_like(number, dtype=torch.bool)), number)
+    rare = torch.bincount(number) <= _MOST * (int(painted.plane.max()) + 1)
+    found = number.clone()
+    for plane in range(int(painted.plane.max()) + 1):
+        own = (painted.plane == plane).nonzero()[:, 0]
+        is_now, likely = number[own], mean[own]
+        there = torch.isin(is_now, number[_rest(painted.plane, plane)])
+        stays = torch.where(there, likely.gather(1, is_now[:, None])[:, 0], 0.5)
+        likely[:, rare] = likely[:, is_now[~there]] = 0
+        likely.scatter_(1, is_now[:, None], stays[:, None])
+        price = -likely.clamp(min=_LEAST).log()
+        rows, columns = linear_sum_assignment(price.numpy())
+        found[own[rows]] = torch.from_numpy(columns)
+    found = from_zero(found)
+    return Appearances(found, shrunk(painted.noise + between_images(painted.means, found)))
+
+
+def _rest(plane: Tensor, number: int) -> Tensor:
+    """Return which regions, of planes (R,), teach a plane that is left out."""
+    folds = min(_FOLDS, int(plane.max()) + 1)
+    return plane % folds != number % folds
 
 
 def _stages(fewest: int, channels: int) -> list[int]:
@@ -281,10 +313,9 @@ def left_out(painted: Painted, number: Tensor) -> Tensor:
     """
     features, region, means, plane, noise = painted
     planes = int(plane.max()) + 1
-    folds = min(_FOLDS, planes)
     total = means.new_zeros(len(means), int(number.max()) + 1)
-    for fold in range(folds):
-        rest = plane % folds != fold
+    for fold in range(min(_FOLDS, planes)):
+        rest = _rest(plane, fold)
         there, kind = number[rest].unique(return_inverse=True)  # type: ignore[no-untyped-call]
         known = number.new_full(rest.shape, -1)
         known[rest] = kind

@@ -21,6 +21,10 @@ CHANCE = 0.75
 FEWEST_PLANES = 3
 """So many planes must show two kinds, before the others can say anything of them."""
 
+TOGETHER = 0.5
+"""On so many of the planes that show the rarer of two kinds, twins are together: whoever paints one
+kind under two ids does so often. Of many kinds two meet seldom, and on few planes by chance."""
+
 
 def join_twins(painted: Painted, number: Tensor) -> Tensor:
     """Return new numbers of regions, shared by those of a plane that are taken as one.
@@ -55,10 +59,11 @@ def _twins(painted: Painted, number: Tensor) -> list[tuple[int, int]]:
     survey, kept = few_planes(painted)
     number = number[kept]
     mean = left_out(survey, number)
+    shown = torch.bincount(number, minlength=mean.shape[1])  # once a plane
     found = []
     for one, other in itertools.combinations(range(mean.shape[1]), 2):
-        told, _ = told_apart(mean, number, survey.plane, one, other)
-        if told < CHANCE:
+        told, planes = told_apart(mean, number, survey.plane, one, other)
+        if told < CHANCE and planes >= TOGETHER * shown[[one, other]].min():
             found.append((told, one, other))
     taken: set[int] = set()
     pairs: list[tuple[int, int]] = []

@@ -107,6 +107,21 @@ def test_more_kinds_are_looked_for_only_where_there_are_about_as_many(many, monk
     assert max(tried) == (32 if many else 8)
 
 
+@pytest.mark.parametrize("mistake", ["swapped", "alone"])
+def test_what_merging_took_wrongly_other_planes_put_right(mistake):
+    data, kind = painted([(0, 1, 2)] * 8)
+    wrong = kind.clone()
+    wrong[3:6] = torch.tensor([1, 0, 2]) if mistake == "swapped" else torch.tensor([3, 1, 2])
+    assert torch.equal(appearances._as_others_say(data, wrong).number, kind)
+
+
+@pytest.mark.parametrize("only", [(0, 1, 2, 3), (0, 1, 3), (3, 0)])
+def test_what_a_single_plane_shows_stays_a_kind_of_its_own(only):
+    data, kind = painted([(0, 1, 2)] * 8 + [only])
+    found = find_appearances(data, 8).number
+    assert partition(found, kind) == {(k, k) for k in range(4)}
+
+
 @pytest.mark.parametrize("sure", [0.001, 0.02, 0.3, 1.0, 4.0, 100.0])
 def test_the_temperature_is_the_best_of_all(sure):
     rng = torch.Generator().manual_seed(int(1000 * sure))

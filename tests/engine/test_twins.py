@@ -48,3 +48,12 @@ def test_something_to_tell_apart_remains_where_nothing_can_be_told_apart():
 def test_a_single_plane_is_believed():
     data, kind = painted([(0, 0, 1)])
     assert joined(data).tolist() == list(range(len(kind)))
+
+
+@pytest.mark.parametrize(("apart", "regions"), [(3, 3), (4, 0)])
+def test_kinds_that_seldom_meet_are_not_joined_by_what_a_few_planes_say(apart, regions):
+    planes = [(0, 0, 2)] * 3 + [(0, 2)] * (2 * apart)
+    data, _ = painted(planes)
+    first, second = [0, 2], [1, 2]
+    number = torch.tensor([0, 1, 2] * 3 + (first + second) * apart)
+    assert int(join_twins(data, number).max()) + 1 == len(number) - regions
