@@ -4,7 +4,7 @@ The tool keeps the encoder frozen. Here it goes on where the tool has ended: the
 learns to say of pieces of the painted images, in other light, from other sides and pasted onto one
 another, what the tool says of them, strokes followed. So it learns from every pixel, painted or
 not, and still from no name (self-training [1]_). ``python -m training bench ablation`` has it as
-variants; docs/loss.md, "Deeper", says what it is worth and why the tool does not do it.
+variants; docs/label-free.md, "Deeper", says what it is worth and why the tool does not do it.
 
 References
 ----------

@@ -159,7 +159,7 @@ class Anchor:
     Cross-entropy between its probabilities and the head's at random pixels: the perceptron may say
     more about painted pixels than the linear map, at no price elsewhere. Free, it would fit each
     image's own light, and a single image's strokes. Whether that is worth it is measured by
-    ``python -m training bench ablation``; see docs/loss.md.
+    ``python -m training bench ablation``; see docs/label-free.md.
 
     Parameters
     ----------

@@ -11,7 +11,7 @@ explain more of how they vary all over the plane than labels that do not. If the
 apart, labels that follow other features explain more, even of the deepest ones. So noise is added
 to the deepest features, none or some or much, and the labels that explain them best are kept.
 
-What it is worth: docs/loss.md, "A single image".
+What it is worth: docs/label-free.md, "A single image".
 """
 
 from __future__ import annotations

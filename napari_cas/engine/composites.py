@@ -9,7 +9,7 @@ noise of Fisher's discriminant (:func:`napari_cas.engine.discriminant.with_borde
 network is sure of counts, half of it beside the new borders.
 
 No name is needed: what it says are channels. What it is worth: ``python -m training bench
-ablation``, docs/loss.md, "Borders".
+ablation``, docs/label-free.md, "Borders".
 
 References
 ----------

@@ -5,7 +5,7 @@ is up. What is painted is therefore looked at again in copies whose channels hav
 offset and gamma and that are turned and mirrored: one of the eight symmetries of the square each.
 Statistics and training then see what such changes do to features, and rely on it less.
 
-What it is worth: ``python -m training bench ablation``, the table in docs/loss.md.
+What it is worth: ``python -m training bench ablation``, the table in docs/label-free.md.
 """
 
 from __future__ import annotations

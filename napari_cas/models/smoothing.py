@@ -15,7 +15,7 @@ Not all borders are edges: between two textures, colours vary as much within eit
 a fit to colours takes one's dark spots for the other. How much of what varies the colours explain,
 the fit itself says; where that is next to nothing, windows are small.
 
-What it is worth on real images: `python -m training bench ablation`, the table in docs/loss.md.
+What it is worth on real images: `python -m training bench ablation`, docs/label-free.md.
 
 References
 ----------

@@ -8,7 +8,7 @@ a pixel are averaged. Pixels that nobody painted count as right, those painted c
 those that are painted and right hold what is around them. Without a mistake nothing changes.
 
 First in wide windows, which finds all of what was meant; what is left of the mistake then in small
-ones. What it is worth: `python -m training bench corrections`, docs/loss.md, "Corrections".
+ones. What it is worth: `python -m training bench corrections`, docs/corrections.md.
 """
 
 from __future__ import annotations
