@@ -320,7 +320,7 @@ def test_a_model_goes_from_one_project_to_another(session, executor, tmp_path):
     with pytest.raises(CheckpointError, match=r"No readable model at .*a\.png"):
         other.load_model(saved.parent / "a.png")
     other.load_model(saved / "model.json")
-    assert other.config.model.channels == 8
+    assert other.config.model.channels == session.config.model.channels
     other.predict_view()
     assert other.run_until_idle(WAIT)
     assert np.array_equal(predicted(other), labels)
