@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_cas.engine.blocks import block_means
 from training.data.labelled import Labelled
 from training.data.saliency import DataSetError
 
@@ -24,8 +25,8 @@ TEXTURES = ("brick", "grass", "gravel")
 LOOKS = ("", " at half the size", " at twice the size", ", negative")
 KINDS = tuple(texture + look for look in LOOKS for texture in TEXTURES)
 _CELLS = 7
-_SHOWN = {True: 3, False: 4}
-"""Kinds on each mosaic, where there are three and where there are more."""
+_SHOWN = 4
+"""Kinds on each mosaic where there are more than three."""
 
 
 class Mosaics:
@@ -74,10 +75,9 @@ class Mosaics:
     def read(self, name: str) -> Labelled:
         """Make one mosaic; always the same for the same name."""
         rng = np.random.default_rng([int(self.test), int(name.rsplit("-", 1)[1])])
-        few = len(self.classes) == len(TEXTURES)
-        shown = np.arange(len(TEXTURES))
-        if not few:
-            shown = rng.permutation(len(self.classes))[: _SHOWN[few]]
+        shown = np.arange(len(self.classes))
+        if len(shown) > len(TEXTURES):
+            shown = rng.permutation(shown)[:_SHOWN]
         cells = _cells(self.side, len(shown), rng)
         image = np.zeros(cells.shape)
         for number, kind in enumerate(shown):
@@ -107,9 +107,7 @@ def _halves(test: bool) -> tuple[NDArray[np.uint8], ...]:
 def _look(texture: NDArray[np.uint8], look: str) -> NDArray[np.uint8]:
     """Return a texture as one of `LOOKS`."""
     if look == " at half the size":
-        height, width = (size // 2 for size in texture.shape)
-        squares = texture[: 2 * height, : 2 * width].reshape(height, 2, width, 2)
-        return np.asarray(squares.mean((1, 3)).round(), np.uint8)
+        return np.asarray(block_means(texture.astype(np.float64), 2).round(), np.uint8)
     if look == " at twice the size":
         return texture.repeat(2, 0).repeat(2, 1)
     return 255 - texture if look == ", negative" else texture
