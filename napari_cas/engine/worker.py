@@ -269,6 +269,8 @@ def _predict(
             empty.append(tile)
         painted = entry.regions[(*tile.plane, *box.slices)] > 0
         entry.prediction[(*tile.plane, *box.slices)] = labels
+        # Channels that nothing is in yet would be empty slices, and make all look sure.
+        probabilities = probabilities[: trainer.model.highest]
         if with_probabilities:
             target = entry.create_probabilities(len(probabilities))
             where: tuple[slice | int, ...] = (slice(None), *tile.plane, *box.slices)

@@ -65,6 +65,11 @@ class SegmentationModel(nn.Module, abc.ABC):
     def forward(self, image: Tensor) -> Tensor:
         """Return logits (B, M, H, W) of an image (B, C, H, W), float32 on the 0–255 scale."""
 
+    @property
+    def highest(self) -> int:
+        """The highest channel that a prediction can show, counted from 1: M, or less."""
+        return self.channels
+
     @abc.abstractmethod
     def learned(self) -> dict[str, Tensor]:
         """Return the named tensors that a checkpoint must hold, the optimiser's apart."""

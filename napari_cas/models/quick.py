@@ -75,6 +75,11 @@ class QuickModel(SegmentationModel):
         own = torch.split(self.stem.deepest, list(self.stem.widths))
         return torch.cat([level.repeat(sides) for level in own])
 
+    @property
+    def highest(self) -> int:
+        """The highest channel that the linear map knows, from 1; M where it knows none."""
+        return int(self.head.used()[-1]) + 1
+
     def forward(self, image: Tensor) -> Tensor:
         """Return logits (B, M, H, W) of an image (B, C, H, W) on the 0–255 scale."""
         height, width = image.shape[-2:]

@@ -288,7 +288,9 @@ class ImageEntry:
 
     @property
     def probabilities(self) -> zarr.Array[Any] | None:
-        """Channel probabilities, float16, shape (M, *label_shape); None if there are none.
+        """Channel probabilities, float16, shape (K, *label_shape); None if there are none.
+
+        K is the highest channel that the model can show.
 
         Damaged ones count as none: the worker writes them anew.
         """

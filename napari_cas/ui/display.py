@@ -126,7 +126,7 @@ def extra_layer(kind: str, data: Any, entry: ImageEntry) -> Image:
     kind : {"probabilities", "uncertainty"}
         Probabilities get a slider for the channel.
     data : array-like
-        ``(M, *label_shape)`` or ``label_shape``, in 0–1.
+        ``(K, *label_shape)`` or ``label_shape``, in 0–1.
     entry : ImageEntry
         The image that it belongs to.
     """

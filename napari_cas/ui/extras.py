@@ -24,7 +24,7 @@ class Uncertainty:
 
     Parameters
     ----------
-    probabilities : array-like of float, (M, *label_shape)
+    probabilities : array-like of float, (K, *label_shape)
         In 0–1.
     """
 
