@@ -180,6 +180,8 @@ class RoundReport:
         Sentences the annotator should read, such as a lowered learning rate.
     alike : tuple of Alike
         Regions that look alike and were learnt as one.
+    kinds : tuple of int
+        Labels that the model can predict, on whichever plane; empty where that is not known.
     """
 
     checkpoint: str | None
@@ -193,6 +195,7 @@ class RoundReport:
     device: str = "cpu"
     warnings: tuple[str, ...] = ()
     alike: tuple[Alike, ...] = ()
+    kinds: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -270,7 +270,7 @@ def _predict(
         painted = entry.regions[(*tile.plane, *box.slices)] > 0
         entry.prediction[(*tile.plane, *box.slices)] = labels
         # Channels that nothing is in yet would be empty slices, and make all look sure.
-        probabilities = probabilities[: trainer.model.highest]
+        probabilities = probabilities[: max(trainer.model.known, default=None)]
         if with_probabilities:
             target = entry.create_probabilities(len(probabilities))
             where: tuple[slice | int, ...] = (slice(None), *tile.plane, *box.slices)
@@ -307,6 +307,7 @@ def _report(
         device=str(trainer.device),
         warnings=(*(result.warnings if result else ()), *trainer.take_warning()),
         alike=result.alike if result else (),
+        kinds=trainer.model.known,
     )
 
 

@@ -66,9 +66,9 @@ class SegmentationModel(nn.Module, abc.ABC):
         """Return logits (B, M, H, W) of an image (B, C, H, W), float32 on the 0–255 scale."""
 
     @property
-    def highest(self) -> int:
-        """The highest channel that a prediction can show, counted from 1: M, or less."""
-        return self.channels
+    def known(self) -> tuple[int, ...]:
+        """The channels, counted from 1, that something is in; none where that is not known."""
+        return ()
 
     @abc.abstractmethod
     def learned(self) -> dict[str, Tensor]:

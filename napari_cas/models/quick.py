@@ -76,9 +76,9 @@ class QuickModel(SegmentationModel):
         return torch.cat([level.repeat(sides) for level in own])
 
     @property
-    def highest(self) -> int:
-        """The highest channel that the linear map knows, from 1; M where it knows none."""
-        return int(self.head.used()[-1]) + 1
+    def known(self) -> tuple[int, ...]:
+        """The channels, counted from 1, that the linear map knows."""
+        return tuple((self.head.linear_weight.any(1).nonzero()[:, 0] + 1).tolist())
 
     def forward(self, image: Tensor) -> Tensor:
         """Return logits (B, M, H, W) of an image (B, C, H, W) on the 0–255 scale."""

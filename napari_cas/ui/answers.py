@@ -274,6 +274,7 @@ class Answers:
 
     def _reported(self, report: RoundReport) -> None:
         self.extras.update(self.session.image)
+        self.kinds.know(report.kinds)
         if not report.losses:  # a view was predicted
             return
         self._news = ""
@@ -322,6 +323,7 @@ class Answers:
             self.panel.plot.clear()
             self.layers.drop_results()
             self.extras.forget()
+            self.kinds.know(())
             self.kinds.update()
             self.layers.ensure_regions(writable=self.session.writable)
         self.refresh()

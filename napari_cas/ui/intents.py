@@ -64,6 +64,7 @@ class Intents(ProjectIntents):
         train.device_chosen.connect(self.choose_device)
         self.panel.alike.merge_requested.connect(self.merge_alike)
         self.panel.kinds.named.connect(self.name_kind)
+        self.panel.kinds.taken.connect(self.take_label)
         self.panel.kinds.singled_out.connect(self.answers.kinds.single_out)
         results.next_requested.connect(self.go_next)
         results.accept_requested.connect(self.accept_selected)
@@ -133,8 +134,17 @@ class Intents(ProjectIntents):
         found = self.layers.under_cursor()
         if found is None:
             self.answers.say(Message("warning", "Point at what is right, then press K."))
+        else:
+            self.take_label(found[0])
+
+    def take_label(self, label: int) -> None:
+        """Give the brush a kind that was found, whether the plane shows any of it or not."""
+        entry = self.session.image
+        if entry is None or not self._is_flat() or not self.session.writable:
             return
-        self.layers.choose_label(found[0])
+        self.answers.kinds.show_all()  # what is wrong has to be seen
+        self.layers.ensure_prediction()
+        self.layers.choose_label(entry.naming.one(label))
         self.answers.show_news("Paint over what should be like that. N goes back to regions.")
 
     def accept_selected(self) -> None:
@@ -287,6 +297,7 @@ class Intents(ProjectIntents):
         if self.session.checkpoint != before:
             self.layers.drop_results()  # and with it what could be undone in another's prediction
             self.answers.extras.forget()
+            self.answers.kinds.know(())
             self.layers.ensure_prediction()
             self.layers.ensure_regions(writable=self.session.writable)
             self.answers.say(Message("info", f"Model loaded from {path}."))

@@ -36,6 +36,11 @@ class Kinds:
 
     def __init__(self, session: Session, layers: LayerAdapter, view: KindsView) -> None:
         self.session, self.layers, self.view = session, layers, view
+        self._known: tuple[int, ...] = ()
+
+    def know(self, labels: tuple[int, ...]) -> None:
+        """Note which kinds the model tells apart, on this plane or not: a brush may need them."""
+        self._known = labels
 
     def update(self) -> None:
         """Count the kinds on the plane shown anew."""
@@ -48,7 +53,8 @@ class Kinds:
             self.view.show_all()  # the layer is another, or was told so among its own controls
         shares = _shares(_sampled(layer, self.layers.plane()))
         found = {label for label, share in shares.items() if share >= _LEAST}
-        kinds = [_kind(label, shares, naming) for label in sorted(found | naming.names.keys())]
+        listed = sorted(found | naming.names.keys() | {*self._known})
+        kinds = [_kind(label, shares, naming) for label in listed]
         self.view.show_kinds(kinds, writable=self.session.writable)
 
     def renamed(self) -> None:
@@ -60,6 +66,11 @@ class Kinds:
             if layer.show_selected_label and self.view.alone:
                 self.single_out(self.view.alone)  # another label may stand for it now
         self.update()
+
+    def show_all(self) -> None:
+        """Show all kinds of the prediction again, if one was singled out."""
+        self.view.show_all()
+        self.single_out(0)
 
     def single_out(self, label: int) -> None:
         """Show one kind of the prediction alone, or all with 0."""

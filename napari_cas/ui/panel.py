@@ -146,6 +146,7 @@ class Panel(QWidget):
         c = colours(name)
         self.setStyleSheet(panel_style(c))
         self.plot.set_colours(c)
+        self.kinds.set_colour(c.text)
         # The collapsible's own arrows are drawn in black, whatever the theme.
         self.settings.setExpandedIcon(arrow("▾", c.text))
         self.settings.setCollapsedIcon(arrow("▸", c.text))

@@ -79,8 +79,8 @@ def panel_style(c: Colours) -> str:
         color: {c.text}; }}
     QToolButton:hover {{ background: {shade(c.foreground, 0.15, c.text)}; }}
     QToolButton:disabled {{ color: {c.muted}; }}
-    QToolButton#casSwatch {{ padding: 3px; border: 1px solid transparent; }}
-    QToolButton#casSwatch:checked {{ border-color: {c.text}; }}
+    QToolButton#casSwatch, QToolButton#casEye {{ padding: 3px; border: 1px solid transparent; }}
+    QToolButton#casEye:checked {{ border-color: {c.text}; }}
     QToolButton[popupMode="2"] {{ padding-right: 18px; }}
     QToolButton::menu-indicator {{ subcontrol-position: right center; subcontrol-origin: padding;
         right: 5px; }}

@@ -55,7 +55,7 @@ def test_a_round_reports_what_it_did(project, ask):
     report = ask()
     assert report.steps == len(report.losses) == 1
     assert report.losses[0].step == 1
-    assert (report.regions, report.channels_used) == (2, 2)
+    assert (report.regions, report.channels_used, report.kinds) == (2, 2, (1, 2))
     assert report.changed == (VIEW,)
     assert not report.converged
     assert report.device in ("cpu", "cuda", "mps")

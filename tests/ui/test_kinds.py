@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from qtpy.QtCore import Qt
 
-from napari_cas.protocol import Box, Tile
+from napari_cas.protocol import Box, RoundReport, Tile
 from napari_cas.session import State
 from napari_cas.store import Project
 from napari_cas.store.colors import label_color
@@ -62,8 +62,19 @@ def begin_typing(qtbot, view, label):
     return field
 
 
-def swatch(widget, label):
-    return widget.panel.kinds.rows[label].swatch
+def eye(widget, label):
+    return widget.panel.kinds.rows[label].eye
+
+
+def take(qtbot, widget, label):
+    qtbot.mouseClick(widget.panel.kinds.rows[label].swatch, Qt.MouseButton.LeftButton)
+
+
+def know(widget, *labels):
+    """Have the worker report which kinds its model tells apart, as it does with every view."""
+    report = RoundReport("model", 1, (), 0, 0, (), converged=True, kinds=labels)
+    widget.session.reported.emit(report)
+    widget.session.state_changed.emit(State.READY)
 
 
 def test_what_was_found_is_listed_with_its_share(widget):
@@ -80,7 +91,7 @@ def test_one_name_makes_one_kind_and_another_parts_them(widget, qtbot):
     assert rows(widget) == {1: ("", "50 %"), 2: ("leaf", "50 %"), 4: ("leaf", "")}
     assert layer.get_status((10, 98), world=True)["value"] == "2; name: leaf"
     assert np.unique(layer._slice.image.raw).tolist() == [1, 2]
-    icon = swatch(widget, 4).icon().pixmap(8, 8).toImage().pixelColor(4, 4)
+    icon = widget.panel.kinds.rows[4].swatch.icon().pixmap(8, 8).toImage().pixelColor(4, 4)
     assert icon.getRgb() == label_color(2)
     name(qtbot, widget, 4, "stem")
     assert rows(widget)[4] == ("stem", "5.0 %")
@@ -89,17 +100,44 @@ def test_one_name_makes_one_kind_and_another_parts_them(widget, qtbot):
 
 def test_a_kind_is_looked_at_alone(widget, qtbot):
     layer = widget.layers.prediction
-    qtbot.mouseClick(swatch(widget, 2), Qt.MouseButton.LeftButton)
+    qtbot.mouseClick(eye(widget, 2), Qt.MouseButton.LeftButton)
     assert (layer.show_selected_label, layer.selected_label) == (True, 2)
-    qtbot.mouseClick(swatch(widget, 4), Qt.MouseButton.LeftButton)
+    qtbot.mouseClick(eye(widget, 4), Qt.MouseButton.LeftButton)
     assert (layer.show_selected_label, layer.selected_label) == (True, 4)
-    assert not swatch(widget, 2).isChecked()
-    qtbot.mouseClick(swatch(widget, 4), Qt.MouseButton.LeftButton)
+    assert not eye(widget, 2).isChecked()
+    qtbot.mouseClick(eye(widget, 4), Qt.MouseButton.LeftButton)
     assert not layer.show_selected_label
 
 
+def test_a_colour_is_taken_for_the_brush(widget, qtbot, model_viewer):
+    layer = widget.layers.prediction
+    qtbot.mouseClick(eye(widget, 2), Qt.MouseButton.LeftButton)
+    take(qtbot, widget, 4)
+    assert model_viewer.layers.selection.active is layer
+    assert (layer.selected_label, str(layer.mode)) == (4, "paint")
+    assert not layer.show_selected_label  # what is wrong has to be seen
+    assert not eye(widget, 2).isChecked()
+    name(qtbot, widget, 2, "leaf")
+    name(qtbot, widget, 4, "leaf")
+    take(qtbot, widget, 4)
+    assert layer.selected_label == 2
+
+
+def test_a_kind_that_is_not_on_this_plane_can_be_painted_all_the_same(widget, qtbot, model_viewer):
+    know(widget, 1, 2, 4, 7)
+    assert rows(widget)[7] == ("", "0.0 %")
+    model_viewer.layers.remove(widget.layers.prediction)
+    take(qtbot, widget, 7)
+    layer = widget.layers.prediction
+    layer.paint((20, 10), layer.selected_label)
+    assert set(widget.session.image.corrections.ids(())) == {7 + 1}
+    assert rows(widget).keys() == {1, 2, 4, 7}
+    widget.session.reset_model()
+    assert rows(widget) == {}
+
+
 def test_a_kind_that_is_gone_is_no_longer_looked_at_alone(widget, qtbot):
-    qtbot.mouseClick(swatch(widget, 4), Qt.MouseButton.LeftButton)
+    qtbot.mouseClick(eye(widget, 4), Qt.MouseButton.LeftButton)
     predict(widget, np.uint8(1))
     assert list(rows(widget)) == [1]
     assert not widget.layers.prediction.show_selected_label
@@ -107,7 +145,7 @@ def test_a_kind_that_is_gone_is_no_longer_looked_at_alone(widget, qtbot):
 
 def test_a_kind_looked_at_alone_is_still_seen_once_it_is_one_with_another(widget, qtbot):
     layer = widget.layers.prediction
-    qtbot.mouseClick(swatch(widget, 4), Qt.MouseButton.LeftButton)
+    qtbot.mouseClick(eye(widget, 4), Qt.MouseButton.LeftButton)
     name(qtbot, widget, 2, "leaf")
     name(qtbot, widget, 4, "leaf")
     assert (layer.show_selected_label, layer.selected_label) == (True, 2)
@@ -116,12 +154,12 @@ def test_a_kind_looked_at_alone_is_still_seen_once_it_is_one_with_another(widget
 
 
 def test_a_prediction_made_anew_shows_all_kinds_and_so_does_the_list(widget, qtbot, model_viewer):
-    qtbot.mouseClick(swatch(widget, 4), Qt.MouseButton.LeftButton)
+    qtbot.mouseClick(eye(widget, 4), Qt.MouseButton.LeftButton)
     model_viewer.layers.remove(widget.layers.prediction)
     widget.layers.ensure_prediction()
     widget.session.state_changed.emit(State.READY)
     assert not widget.layers.prediction.show_selected_label
-    assert not swatch(widget, 4).isChecked()
+    assert not eye(widget, 4).isChecked()
 
 
 def test_any_label_of_a_name_is_accepted_and_split(widget, qtbot, model_viewer):
@@ -226,4 +264,5 @@ def test_a_project_that_cannot_be_written_can_be_looked_at_only(qtbot):
     qtbot.addWidget(view)
     view.show_kinds([Kind(1, "sky", (1, 2, 3, 255), 0.0004, 1)], writable=False)
     assert view.rows[1].name.isReadOnly()
+    assert not view.rows[1].swatch.isEnabled()
     assert view.rows[1].share.text() == "< 0.1 %"

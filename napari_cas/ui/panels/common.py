@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QEvent
+from qtpy.QtCore import QEvent, Qt
+from qtpy.QtGui import QIcon, QPainter, QPixmap
+from qtpy.QtSvg import QSvgRenderer
 from qtpy.QtWidgets import QApplication, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QWidget
 
 if TYPE_CHECKING:
@@ -77,6 +79,24 @@ class SteadyLabel(QWidget):
         height = max(label.heightForWidth(width), least)
         label.setGeometry(0, 0, width, height)
         self.setFixedHeight(height)
+
+
+def icon(name: str, colour: str) -> QIcon:
+    """Return one of napari's own signs.
+
+    Parameters
+    ----------
+    name, colour : str
+        Such as ``"visibility"``, and ``#rrggbb``.
+    """
+    from napari.resources import get_colorized_svg, get_icon_path
+
+    pixmap = QPixmap(64, 64)
+    pixmap.fill(Qt.GlobalColor.transparent)
+    painter = QPainter(pixmap)
+    QSvgRenderer(get_colorized_svg(get_icon_path(name), colour).encode()).render(painter)
+    painter.end()
+    return QIcon(pixmap)
 
 
 def button(text: str, tip: str, clicked: Callable[[], None]) -> QPushButton:

@@ -1,15 +1,15 @@
-"""The kinds that were found, one a row: colour, name, and how much of the plane it is."""
+"""The kinds that were found, one a row: a palette, their names, how much of the plane each is."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from qtpy.QtCore import QSignalBlocker, Qt, Signal
+from qtpy.QtCore import QSignalBlocker, QSize, Qt, Signal
 from qtpy.QtGui import QColor, QIcon, QPixmap
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QLineEdit, QToolButton, QVBoxLayout, QWidget
 
 from napari_cas.store.naming import LONGEST
-from napari_cas.ui.panels.common import heading
+from napari_cas.ui.panels.common import heading, icon
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,11 +51,14 @@ class KindsView(QWidget):
     Signals
     -------
     named(label: int, name: str)
+    taken(label: int)
+        For the brush.
     singled_out(label: int)
         0: all are to be seen again.
     """
 
     named = Signal(int, str)
+    taken = Signal(int)
     singled_out = Signal(int)
 
     def __init__(self, parent: QWidget | None = None) -> None:
@@ -63,6 +66,7 @@ class KindsView(QWidget):
         title = heading("Kinds found: name them as you like")
         title.setToolTip(_TIP)
         self.rows: dict[int, _Row] = {}
+        self._eye = QIcon()
         self._column = QVBoxLayout(self)
         self._column.setContentsMargins(0, 0, 0, 0)
         self._column.setSpacing(3)
@@ -83,7 +87,7 @@ class KindsView(QWidget):
         typed = [label for label, row in self.rows.items() if row.is_typed and kinds]
         for label in [label for label in self.rows if label not in (*wanted, *typed)]:
             gone = self.rows.pop(label)
-            if gone.swatch.isChecked():
+            if gone.eye.isChecked():
                 self.singled_out.emit(0)
             gone.name.blockSignals(True)  # what was being typed named this kind
             self._column.removeWidget(gone)
@@ -99,12 +103,20 @@ class KindsView(QWidget):
     @property
     def alone(self) -> int:
         """The label of the kind that is singled out, 0 for none."""
-        return next((label for label, row in self.rows.items() if row.swatch.isChecked()), 0)
+        return next((label for label, row in self.rows.items() if row.eye.isChecked()), 0)
+
+    def set_colour(self, colour: str) -> None:
+        """Draw the eyes in a colour, ``#rrggbb``."""
+        self._eye = icon("visibility", colour)
+        for row in self.rows.values():
+            row.eye.setIcon(self._eye)
 
     def _new_row(self, label: int) -> _Row:
         row = _Row(label)
+        row.eye.setIcon(self._eye)
         row.name.editingFinished.connect(lambda: self._edited(row))
-        row.swatch.toggled.connect(lambda on: self._toggled(row, on=on))
+        row.swatch.clicked.connect(lambda: self.taken.emit(row.label))
+        row.eye.toggled.connect(lambda on: self._toggled(row, on=on))
         return row
 
     def end_typing(self) -> None:
@@ -124,15 +136,15 @@ class KindsView(QWidget):
     def _toggled(self, row: _Row, *, on: bool) -> None:
         for other in self.rows.values():
             if on and other is not row:
-                with QSignalBlocker(other.swatch):
-                    other.swatch.setChecked(False)
+                with QSignalBlocker(other.eye):
+                    other.eye.setChecked(False)
         self.singled_out.emit(row.label if on else 0)
 
     def show_all(self) -> None:
         """Let go of a kind that was singled out, emitting nothing."""
         for row in self.rows.values():
-            with QSignalBlocker(row.swatch):
-                row.swatch.setChecked(False)
+            with QSignalBlocker(row.eye):
+                row.eye.setChecked(False)
 
 
 class _Row(QWidget):
@@ -141,11 +153,9 @@ class _Row(QWidget):
     def __init__(self, label: int) -> None:
         super().__init__()
         self.label, self.shown = label, ""
-        self.swatch = QToolButton()
-        self.swatch.setObjectName("casSwatch")
-        self.swatch.setCheckable(True)
-        self.swatch.setFocusPolicy(Qt.FocusPolicy.TabFocus)
-        self.swatch.setToolTip("Show this kind alone; press again to show all")
+        self.swatch = _tool("casSwatch", "Take this kind for the brush: paint over what is wrong")
+        self.eye = _tool("casEye", "Show this kind alone; press again to show all")
+        self.eye.setCheckable(True)
         self.name = QLineEdit()
         self.name.setMaxLength(LONGEST)
         self.name.setPlaceholderText(f"kind {label}")
@@ -158,6 +168,7 @@ class _Row(QWidget):
         layout.addWidget(self.swatch)
         layout.addWidget(self.name, 1)
         layout.addWidget(self.share)
+        layout.addWidget(self.eye)
 
     @property
     def is_typed(self) -> bool:
@@ -176,12 +187,23 @@ class _Row(QWidget):
             if self.name.text() != kind.name:
                 self.name.setText(kind.name)
         self.name.setReadOnly(not writable)
+        self.swatch.setEnabled(writable)
         if kind.one_with == kind.label:
             self.share.setText(_percent(kind.share))
             self.name.setToolTip(_TIP)
         else:
             self.share.setText("")
             self.name.setToolTip(f"Shown as one with kind {kind.one_with}: they have one name.")
+
+
+def _tool(name: str, tip: str) -> QToolButton:
+    """Return a small button without text; the keys stay the canvas's."""
+    tool = QToolButton()
+    tool.setObjectName(name)
+    tool.setIconSize(QSize(_SIDE, _SIDE))
+    tool.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+    tool.setToolTip(tip)
+    return tool
 
 
 class _Share(QWidget):
