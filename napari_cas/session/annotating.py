@@ -12,6 +12,9 @@ from napari_cas.session.doubtful import nothing_doubtful
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from napari_cas.protocol import Alike, Plane
     from napari_cas.session.doubtful import Doubtful, Place
     from napari_cas.session.saving import Saver
@@ -38,18 +41,26 @@ class AnnotatingSession(SessionBase):
         if self.writable and self.flush():
             (self._work.train_soon if self._live else self._work.follow_soon)()
 
-    def corrected(self, plane: Plane, box: Box) -> None:
+    def corrected(self, plane: Plane, box: Box, fresh: NDArray[np.bool_] | None = None) -> None:
         """Save a correction painted on the prediction, and teach it.
 
         Corrected pixels inside `box` are copied into the painted regions, over strokes too (the
         correction is newer); a label erased to 0 teaches nothing.
+
+        Parameters
+        ----------
+        plane : tuple of int
+            Indices along the leading axes.
+        box : Box
+            On the plane, inside it.
+        fresh : ndarray of bool, optional
+            (h, w) of the box: the pixels that were painted just now, where others of the box were
+            before; strokes over those stay. By default all.
         """
         if not self.writable or self._image is None:
             return
-        height, width = self._image.plane_size
-        if transfer.corrections_to_regions(
-            self._image, tuple(plane), Box(*box).clip(height, width)
-        ):
+        box = Box(*box).clip(*self._image.plane_size)
+        if transfer.corrections_to_regions(self._image, tuple(plane), box, fresh):
             self.regions_changed.emit()
         self.stroke_finished()
 

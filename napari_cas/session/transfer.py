@@ -61,14 +61,25 @@ def reach(entry: ImageEntry, view: Tile, at: tuple[int, int] | None = None) -> B
     return _window(entry.plane_size, at or _centre(view.box))
 
 
-def corrections_to_regions(entry: ImageEntry, plane: Plane, box: Box) -> bool:
+def corrections_to_regions(
+    entry: ImageEntry, plane: Plane, box: Box, fresh: NDArray[np.bool_] | None = None
+) -> bool:
     """Copy corrected pixels of a box into the regions, over strokes; return whether any were.
 
-    A correction is newer than the strokes beneath it, so it wins. A label erased to 0 says what a
-    pixel is not, which is nothing to learn from.
+    A correction is newer than the strokes beneath it, so it wins; an earlier one in the same box
+    need not be. A label erased to 0 says what a pixel is not, which is nothing to learn from.
+
+    Parameters
+    ----------
+    entry, plane, box : ImageEntry, Plane, Box
+        Where.
+    fresh : ndarray of bool, optional
+        (h, w) of the box: the pixels that were corrected just now; by default all.
     """
     raw = _read(entry.corrections, plane, box)
     corrected = np.where(raw > 0, entry.naming.shown(raw - np.uint8(1)), 0)
+    if fresh is not None:
+        corrected[~fresh] = 0
     labels = [int(v) for v in np.unique(corrected) if v > 0]
     for label in labels:
         around = _window(entry.plane_size, _centre(box), at_least=box)

@@ -63,10 +63,10 @@ class Corrections:
     Parameters
     ----------
     teach : callable
-        Copies corrections on a plane within a box into the regions.
+        Copies corrections on a plane within a box into the regions, those of a mask (h, w).
     """
 
-    def __init__(self, teach: Callable[[Plane, Box], object]) -> None:
+    def __init__(self, teach: Callable[[Plane, Box, NDArray[np.bool_]], object]) -> None:
         self._teach = teach
         self._layer: Labels | None = None
         self._announced: Sequence[Any] = ()
@@ -144,7 +144,7 @@ class Corrections:
     def _do(self, step: Step) -> None:
         self._done.append(step)
         for plane, box in step.places:
-            self._teach(plane, box)
+            self._teach(plane, box, _inside(step.points, plane, box))
         step.after = self._entry.regions.read_points(step.points)
 
     def _undo(self, layer: Labels, step: Step) -> None:
@@ -156,6 +156,42 @@ class Corrections:
         back = tuple(axis[same] for axis in step.points)
         self._entry.regions.write_points(back, step.before[same])
         layer.refresh(extent=False)
+
+
+def _inside(points: Points, plane: Plane, box: Box) -> NDArray[np.bool_]:
+    """Return as a mask (h, w) which pixels of a box on a plane are among some points."""
+    *leading, rows, columns = points
+    here = np.ones(rows.shape, bool)
+    for axis, index in zip(leading, plane, strict=True):
+        here &= axis == index
+    mask = np.zeros(box.shape, bool)
+    mask[rows[here] - box.y0, columns[here] - box.x0] = True
+    return mask
+
+
+def overpainted(
+    entry: ImageEntry, atoms: Sequence[Any], origin: tuple[int, int], prediction: Labels | None
+) -> None:
+    """Take corrections back that were painted over as a region: what is newer says more.
+
+    Left beneath, they would go on to say what kind the new region is.
+
+    Parameters
+    ----------
+    entry : ImageEntry
+        The image.
+    atoms, origin
+        As in :func:`napari_cas.ui.where.touched`, of the layer of the regions.
+    prediction : Labels or None
+        Shows the corrections.
+    """
+    for points, _ in (where.changed(atom, origin) for atom in atoms):
+        beneath = entry.corrections.read_points(points) > 0
+        if beneath.any():
+            gone = tuple(axis[beneath] for axis in points)
+            entry.corrections.write_points(gone, np.zeros(gone[0].size, np.uint8))
+            if prediction is not None:
+                prediction.refresh(extent=False)
 
 
 @dataclass(slots=True)
@@ -206,7 +242,8 @@ def undoable(
         np.concatenate([part[at] for part, at in zip(values, changed, strict=True)])
         for values in (before, after)
     )
-    layer._save_history(((*planes, rows, columns), old, new))  # noqa: SLF001 - no public way
+    with layer.events.paint.blocker():  # nobody has painted
+        layer._save_history(((*planes, rows, columns), old, new))  # noqa: SLF001 - no public way
 
 
 def _joined(places: Sequence[tuple[Plane, Box]], changed: Sequence[Points]) -> Points:

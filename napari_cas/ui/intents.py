@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from pathlib import Path
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from napari_cas.config import ClusterSettings, Config, DeviceName
     from napari_cas.jobs import Executor
     from napari_cas.protocol import Box, Plane
@@ -113,9 +116,9 @@ class Intents(ProjectIntents):
         self.answers.counter.forget()
         self.answers.attempt(self.session.stroke_finished)
 
-    def corrected(self, plane: Plane, box: Box) -> None:
+    def corrected(self, plane: Plane, box: Box, fresh: NDArray[np.bool_]) -> None:
         """Save a correction and teach it."""
-        self.answers.attempt(lambda: self.session.corrected(plane, box))
+        self.answers.attempt(lambda: self.session.corrected(plane, box, fresh))
 
     def accept_under_cursor(self) -> None:
         """Copy the predicted segment under the cursor into the regions."""

@@ -20,7 +20,7 @@ from napari_cas.errors import RegionError
 from napari_cas.store.indexing import IndexedArray
 from napari_cas.ui import display, where
 from napari_cas.ui.frame import Frame
-from napari_cas.ui.history import Corrections, Undo, undoable
+from napari_cas.ui.history import Corrections, Undo, overpainted, undoable
 from napari_cas.ui.looks import Look, reveal
 from napari_cas.ui.news import News
 from napari_cas.ui.sight import Sight, fit, place, selection_kept, view_kept
@@ -48,8 +48,8 @@ class LayerAdapter(Viewpoint):
 
     painted = psygnal.Signal()
     """A stroke was committed, undone or redone in the regions layer."""
-    corrected = psygnal.Signal(object, object)
-    """The prediction was painted: plane and Box."""
+    corrected = psygnal.Signal(object, object, object)
+    """The prediction was painted: plane, Box, and where in the box, (h, w) bool."""
     chosen_changed = psygnal.Signal()
     """Other image layers are selected, or there are other layers."""
     region_chosen = psygnal.Signal()
@@ -108,9 +108,8 @@ class LayerAdapter(Viewpoint):
 
     def image_layers(self) -> list[Image]:
         """Return all image layers that are not results of ours."""
-        ours = set(map(id, self._results))
         images = (layer for layer in self._viewer.layers if isinstance(layer, Image))
-        return [layer for layer in images if id(layer) not in ours]
+        return [layer for layer in images if not any(layer is ours for ours in self._results)]
 
     def chosen(self) -> list[Image]:
         """Return the selected image layers in the list's order; the only one counts as selected."""
@@ -301,7 +300,9 @@ class LayerAdapter(Viewpoint):
         layer.events.labels_update.connect(self._drawn)
         layer.events.data.connect(self._replaced)
 
-    def _region_painted(self, _event: object = None) -> None:
+    def _region_painted(self, event: Any) -> None:
+        if self._entry is not None:
+            overpainted(self._entry, event.value, self.frame.origin, self.prediction)
         self.painted.emit()
 
     def _prediction_painted(self, event: Any) -> None:

@@ -132,6 +132,38 @@ def test_strokes_painted_over_what_a_correction_taught_stay(window):
     assert entry.regions.ids(()) == {9: 10}
 
 
+def test_a_later_correction_leaves_strokes_over_an_earlier_one(window):
+    driver, _, entry = window
+    correct(driver, 100)
+    entry.regions[98:103, 50:60] = 9
+    driver.line((60, 20), (140, 180), steps=12)  # its box holds the first
+    assert entry.regions[60, 20] == 1
+    assert (entry.regions[98:103, 50:60] == 9).all()
+
+
+def test_a_region_painted_over_a_correction_takes_it_back(window):
+    driver, widget, entry = window
+    correct(driver, 100)
+    predict(widget, 3)
+    driver.viewer.layers.selection.active = widget.layers.regions
+    widget.layers.regions.selected_label = 7
+    driver.line((60, 100), (140, 100), steps=6)
+    assert entry.regions[100, 100] == 7
+    assert entry.corrections[100, 100] == 0  # else it would say of what kind region 7 is
+    assert shown(widget)[100, 100] == 3
+    assert shown(widget)[100, 60] == 5
+    assert not entry.corrections.dirty
+
+
+def test_regions_that_are_merged_keep_what_was_said_of_them(window):
+    driver, widget, entry = window
+    correct(driver, 100)
+    said = entry.corrections.ids(())
+    with widget.layers.undoable([((), Box(0, 0, SIZE, SIZE))]):
+        entry.regions[90:110, 40:160] = np.where(entry.regions[90:110, 40:160] == 1, 2, 0)
+    assert entry.corrections.ids(()) == said
+
+
 def test_undo_in_the_regions_still_undoes_strokes(window):
     driver, widget, entry = window
     correct(driver, 100)

@@ -83,8 +83,10 @@ def test_a_correction_tells_plane_and_box(adapter, stack):
     adapter.show(stack, predicted=True)
     corrected = heard(adapter.corrected)
     adapter.prediction.paint((2, 20, 30), 3)
-    ((plane, box),) = corrected
+    ((plane, box, fresh),) = corrected
     assert plane == (2,)
+    assert fresh.shape == box.shape
+    assert fresh[20 - box.y0, 30 - box.x0]
     assert box.y0 <= 20 < box.y1
     assert box.x0 <= 30 < box.x1
     assert stack.corrections[2, 20, 30] == 4
