@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_cas.metrics.boundaries import BoundaryCounts, boundary_counts, boundary_of
+from napari_cas.metrics.boundaries import BoundaryCounts, boundary_counts, boundary_of, thinned
 from napari_cas.metrics.regions import covering, probabilistic_rand_index, variation_of_information
 from training import published
 from training.regions import probabilities, rwtd_examples
@@ -159,5 +159,5 @@ def score(found: Sequence[Labels], true: Sequence[Labels]) -> dict[str, float]:
     )
     counts = BoundaryCounts()
     for f, t in zip(found, true, strict=True):
-        counts += boundary_counts(boundary_of(f), [boundary_of(t)])
+        counts += boundary_counts(boundary_of(f), [thinned(boundary_of(t))])
     return dict(zip(SCORES, (counts.f, *map(float, means)), strict=True))

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from napari_cas.config import Config
     from napari_cas.protocol import RoundReport
+    from napari_cas.store import ImageEntry
 
 NOTE = "fine-tune.json"
 UNFINISHED = ".unfinished.zarr"
@@ -54,6 +55,8 @@ class Job:
         Whether no further round is to follow.
     summary : dict
         What the last round reported.
+    checkpoint : str or None
+        Model after the last round.
     """
 
     file = NOTE
@@ -65,8 +68,9 @@ class Job:
         self.rounds = 0
         self.ended = False
         self.summary: dict[str, Any] = {}
-        self._checkpoint: str | None = None
+        self.checkpoint: str | None = None
         self._coming: str | None = None
+        self._came: list[int] | None = None
 
     @classmethod
     def recall(cls, path: Path, key: str) -> Self | None:
@@ -77,8 +81,8 @@ class Job:
             job.images = [str(name) for name in note["images"]]
             job.sources = {str(name): str(of) for name, of in note.get("sources", {}).items()}
             job.rounds, job.ended = int(note["rounds"]), bool(note["ended"])
-            job.summary, job._checkpoint = dict(note["summary"]), note["checkpoint"]
-            job._coming = note["coming"]
+            job.summary, job.checkpoint = dict(note["summary"]), note["checkpoint"]
+            job._coming, job._came = note["coming"], note.get("came")
         except (ProjectFormatError, AttributeError, LookupError, TypeError, ValueError):
             return None
         return job if note.get("key") == key else None
@@ -90,7 +94,8 @@ class Job:
         ----------
         ours : bool
             Whether nobody else works with the project. Of somebody's own, only the image that was
-            on its way goes: others were added, and perhaps painted, in the meantime.
+            on its way goes, if it is the one that this job has put there: others were added, and
+            perhaps painted, in the meantime, one of its name among them.
 
         Raises
         ------
@@ -99,22 +104,37 @@ class Job:
         """
         with Project.open(self.path) as project:
             for name in project.images:
-                if name not in self.images and (ours or name == self._coming):
+                if name not in self.images and (ours or self._is_half_taken(project, name)):
                     project.remove_image(name)
             state = project.get_state()
-            if state.get("checkpoint") != self._checkpoint:
-                project.set_state(state | {"checkpoint": self._checkpoint})
+            if state.get("checkpoint") != self.checkpoint:
+                project.set_state(state | {"checkpoint": self.checkpoint})
+
+    def _is_half_taken(self, project: Project, name: str) -> bool:
+        """Return whether an image is the one that this job was taking when it was killed."""
+        if name != self._coming:
+            return False
+        entry = project.image(name)
+        if self._came is not None:
+            return self._came == _mark(entry)
+        # Killed before it noted which one: then it had not painted, and whoever has is another.
+        return not entry.regions.painted_chunks()
 
     def coming(self, name: str | None) -> None:
         """Note which image is about to be taken, by the name that it will have; None: none."""
-        self._coming = name
+        self._coming, self._came = name, None
+        self.write()
+
+    def came(self, entry: ImageEntry) -> None:
+        """Note that it is in the project, its strokes to follow."""
+        self._came = _mark(entry)
         self.write()
 
     def taken(self, name: str, source: str) -> None:
         """Note that an image is in the project, its strokes on disk, and where it came from."""
         self.images.append(name)
         self.sources[name] = source
-        self._coming = None
+        self._coming = self._came = None
         self.write()
 
     def reported(self, report: RoundReport, most: int) -> None:
@@ -131,7 +151,7 @@ class Job:
             return
         self.rounds += 1
         self.ended = report.converged or self.rounds >= most
-        self._checkpoint = report.checkpoint
+        self.checkpoint = report.checkpoint
         self.summary = {
             "steps": report.steps,
             "converged": report.converged,
@@ -155,9 +175,10 @@ class Job:
             "images": self.images,
             "sources": self.sources,
             "coming": self._coming,
+            "came": self._came,
             "rounds": self.rounds,
             "ended": self.ended,
-            "checkpoint": self._checkpoint,
+            "checkpoint": self.checkpoint,
             "summary": self.summary,
         }
         write_json(self.path / self.file, note, durable=True)
@@ -294,6 +315,12 @@ def key_of_project(project: Project, config: Config, *, anew: bool = False) -> s
         stamps = ((key, files.stamp(key)) for key in sorted(files.keys()))
         painted.append([name, [[*key, *(stamp or ())] for key, stamp in stamps]])
     return _digest(painted, config)
+
+
+def _mark(entry: ImageEntry) -> list[int]:
+    """Return what tells an image in a project from another one of its name."""
+    status = (entry.folder / "zarr.json").stat()
+    return [status.st_size, status.st_mtime_ns]
 
 
 def _stamp(path: str) -> list[object]:

@@ -78,7 +78,9 @@ def _noted(session: Session, config: Config, *, anew: bool) -> job.Job | None:
     if session.project is None or session.checkpoint is None:
         return None
     key = job.key_of_project(session.project, config, anew=anew)
-    return job.Job.recall(session.project.path, key)
+    found = job.Job.recall(session.project.path, key)
+    # Another model may have been loaded since: that one is not what the job has learnt.
+    return found if found is not None and found.checkpoint == session.checkpoint else None
 
 
 def take(
@@ -111,6 +113,8 @@ def take(
     ------
     InputError
         An image or a map cannot be used.
+    StorageError
+        The file system refuses.
     """
     for image, regions in pairs[len(made.images) :]:
         assert session.project is not None  # noqa: S101 - opened by the command
@@ -121,8 +125,9 @@ def take(
             (name,) = session.add_images([new])
         except ImageError as error:
             raise files.naming(error, image) from error
+        made.came(session.project.image(name))
         count = files.paint(session.project.image(name), regions, axes)
-        session.flush()
+        session.project.flush()  # raises: what is noted as taken has its strokes on disk
         made.taken(name, job.place(image))
         console.say(f"{image}: {count} region{'s' * (count != 1)}")
 

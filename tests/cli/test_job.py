@@ -1,6 +1,7 @@
 """Fine-tuning on files that is interrupted: the same command goes on and learns the same."""
 
 import contextlib
+import errno
 import json
 import os
 import random
@@ -14,11 +15,12 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from napari_cas.cli import job, main
+from napari_cas.cli import job, learning, main
 from napari_cas.config import Config
 from napari_cas.errors import ProjectError, ProjectLockedError, StorageError
 from napari_cas.session import Session
 from napari_cas.store import Project
+from napari_cas.store.chunks import ChunkFiles
 from napari_cas.store.models import import_model
 
 WAIT = 1200
@@ -258,13 +260,64 @@ def test_of_a_project_that_is_kept_only_the_image_on_its_way_is_taken_back(tmp_p
     made = job.begin(tmp_path / "p.zarr", "k", ours=False)
     made.coming("a")
     with Project.open(made.path) as project:
+        made.came(project.add_image("a", pixels, "yx"))
+        project.add_image("mine", pixels, "yx")
         for name in ("a", "mine"):
-            project.add_image(name, pixels, "yx").regions[5:9, 5:9] = 1
+            project.image(name).regions[5:9, 5:9] = 1
     again = job.begin(made.path, "k", ours=False)
     assert again.images == []
     with Project.open(made.path) as project:
         assert project.images == ("mine",)
         assert project.image("mine").regions[6, 6] == 1
+
+
+@pytest.mark.parametrize("came", [False, True])
+def test_an_image_that_its_owner_added_under_that_name_stays(tmp_path, came):
+    pixels = np.arange(600, dtype=np.uint8).reshape(20, 30)
+    made = job.begin(tmp_path / "p.zarr", "k", ours=False)
+    made.coming("a")
+    with Project.open(made.path) as project:
+        if came:  # and was taken out, since it was not whole
+            made.came(project.add_image("a", pixels, "yx"))
+            project.remove_image("a")
+        project.add_image("a", pixels, "yx").regions[5:9, 5:9] = 1
+    job.begin(made.path, "k", ours=False)
+    with Project.open(made.path) as project:
+        assert project.image("a").regions[6, 6] == 1
+
+
+def test_an_image_whose_strokes_cannot_be_saved_is_not_noted_as_taken(
+    pictures, tmp_path, monkeypatch, capsys
+):
+    write = ChunkFiles.write
+
+    def full(files, *arguments, **options):
+        if "/b/" in files.path.as_posix():
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(files, *arguments, **options)
+
+    listed = words(pictures, tmp_path / "model", "--project", tmp_path / "p.zarr")
+    monkeypatch.setattr(ChunkFiles, "write", full)
+    assert main(listed) == 2
+    assert "No space left" in capsys.readouterr().err
+    assert json.loads((tmp_path / "p.zarr" / job.NOTE).read_text())["images"] == ["a"]
+
+
+def test_a_job_whose_model_is_another_by_now_is_not_gone_on_with(tmp_path):
+    with Project.create(tmp_path / "p.zarr") as project:
+        project.add_image("a", np.arange(600, dtype=np.uint8).reshape(20, 30), "yx")
+        noted = job.Job(project.path, job.key_of_project(project, Config()))
+        noted.checkpoint, noted.rounds, noted.ended = "learnt", 1, True
+        noted.write()
+        for name in ("learnt", "loaded"):
+            project.save_model(name, {"a": np.ones(3, np.float32)}, {})
+    session = Session()
+    session.open_project(project.path)
+    session._work.use("learnt")
+    assert learning.continued(session).ended
+    session._work.use("loaded")
+    assert not learning.continued(session).ended
+    session.close()
 
 
 def test_addresses_and_missing_files_have_keys_too(tmp_path):

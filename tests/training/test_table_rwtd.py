@@ -46,6 +46,9 @@ def test_scores_know_no_polarity():
     assert score([3 - truth], [truth]) == pytest.approx(
         {"contour": 1, "covering": 1, "rand": 1, "variation": 0}
     )
+    y, x = np.mgrid[:20, :20]
+    stairs = np.where(x + 3 * (y // 3) > 20, 2, 1)  # whose border is more than a pixel wide
+    assert score([stairs], [stairs])["contour"] == 1
     worse = score([np.roll(truth, 5, 1), truth], [truth, truth])
     assert 0 < worse["contour"] < 1
     assert 0 < worse["covering"] < 1
