@@ -193,8 +193,10 @@ class _Nearness:
 
     def cluster(self, own: Tensor, count: Tensor, channels: int) -> Tensor:
         """Return group numbers from 0 of the regions `own` of one plane."""
-        if not 2 <= len(own) <= _MOST_REGIONS:
+        if len(own) < 2:
             return torch.arange(len(own))
+        if len(own) > _MOST_REGIONS:
+            return self._cluster_largest(own, count, channels)
         distance = self._ratio(self._means[own], self._scatter[own], (NEAR_LOCAL, NEAR_ALL))
         near = (distance < 1).fill_diagonal_(fill_value=False)
         if len(own) > channels or bool(near.any()):
@@ -217,3 +219,12 @@ class _Nearness:
             limit = max(limit, float(tree[len(own) - channels - 1, 2]))
         found = fcluster(tree, limit, "distance")
         return torch.from_numpy(np.unique(found, return_inverse=True)[1].astype(np.int64))
+
+    def _cluster_largest(self, own: Tensor, count: Tensor, channels: int) -> Tensor:
+        """Return the same of too many regions to compare all pairs: the rest as what is nearest."""
+        largest = torch.argsort(count, descending=True, stable=True)[:_MOST_REGIONS]
+        group = self.cluster(own[largest], count[largest], channels)
+        means = self._means[own]
+        found = group[torch.cdist(means, means[largest]).argmin(1)]
+        found[largest] = group
+        return found

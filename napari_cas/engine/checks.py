@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from napari_cas.engine.painting import ACCEPTED
 from napari_cas.engine.preprocess import numbers
 from napari_cas.errors import ImageError, InputError, RegionError
 
@@ -172,8 +173,8 @@ def as_regions(
             expected="0 for unpainted, then 1, 2, …",
             got=str(int(array.min())),
         )
-    if array.size and int(array.max()) > np.iinfo(np.int64).max:
+    if array.size and int(array.max()) >= ACCEPTED:
         raise RegionError(
-            f"{name} has ids that are too large", expected="below 2⁶³", got=str(int(array.max()))
+            f"{name} has ids that are too large", expected="below 2⁴⁰", got=str(int(array.max()))
         )
     return array

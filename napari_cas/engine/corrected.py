@@ -28,7 +28,14 @@ from napari_cas.engine.accepting import (
     told_in,
     was_seen,
 )
-from napari_cas.engine.painting import ACCEPTED, digest_of
+from napari_cas.engine.painting import (
+    ACCEPTED,
+    marks_of,
+    paint_of,
+    painted_as,
+    still_painted,
+    within,
+)
 from napari_cas.protocol import Plane
 from napari_cas.store.models import OF_PLANES
 
@@ -38,6 +45,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_cas.engine.painting import PaintedTile, Region
+    from napari_cas.engine.sources import Source
+    from napari_cas.protocol import Box
 
     Predict: TypeAlias = Callable[[PaintedTile], NDArray[np.float32]]
     """From a tile to probabilities (M, h, w), 0 where there are no data."""
@@ -47,6 +56,9 @@ Place: TypeAlias = tuple[str, Plane]
 
 TWO = -1
 """The channel of a region that was learnt as two kinds."""
+
+_MARKS = f"{OF_PLANES}marks."
+"""How names of tensors begin that hold marks."""
 
 _PIXELS = 256
 """Accepted of each channel and plane, at most."""
@@ -64,6 +76,9 @@ class _Plane:
     ----------
     paint : str
         Digest of what was painted when it was last looked at.
+    marks : ndarray
+        (K, 3) int64, some of its pixels, as of :func:`marks_of`: an id of which all was erased may
+        be painted again, elsewhere and of another kind.
     points : ndarray
         (A, 4) int32: row, column, channel, and whether it counts now, of accepted pixels.
     channel : dict
@@ -78,6 +93,7 @@ class _Plane:
     """
 
     paint: str = ""
+    marks: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 3), np.int64))
     points: NDArray[np.int32] = field(default_factory=lambda: np.zeros((0, 4), np.int32))
     channel: dict[int, int] = field(default_factory=dict)
     corrected: bool = False
@@ -92,13 +108,14 @@ class Corrected:
         self._planes: dict[Place, _Plane] = {}
         self._forgotten = False
 
-    def saved(self) -> tuple[dict[str, NDArray[np.int32]], list[dict[str, Any]]]:
+    def saved(self) -> tuple[dict[str, NDArray[Any]], list[dict[str, Any]]]:
         """Return arrays by name and what to write into JSON, for :meth:`restored`."""
-        tensors: dict[str, NDArray[np.int32]] = {}
+        tensors: dict[str, NDArray[Any]] = {}
         planes: list[dict[str, Any]] = []
         for (image, plane), known in self._planes.items():
             channel = {str(id_): one for id_, one in known.channel.items()}
             record: dict[str, Any] = {"image": image, "plane": list(plane), "paint": known.paint}
+            tensors[f"{_MARKS}{len(planes)}"] = known.marks
             if known.corrected:
                 tensors[f"{OF_PLANES}{len(planes)}"] = known.points.copy()
             record |= {"corrected": known.corrected, "bare": known.bare}
@@ -116,6 +133,10 @@ class Corrected:
             known = _Plane(str(saved["paint"]), corrected=bool(saved["corrected"]))
             known.bare = bool(saved["bare"])
             known.channel = {int(id_): int(one) for id_, one in saved["channel"].items()}
+            if f"{_MARKS}{number}" in tensors:
+                known.marks = np.array(tensors[f"{_MARKS}{number}"], np.int64)
+            else:  # by an earlier version, whose digests were others
+                found._forgotten = True
             if known.corrected:
                 known.points = np.array(tensors[f"{OF_PLANES}{number}"], np.int32).reshape(-1, 4)
             found._planes[str(saved["image"]), tuple(int(i) for i in saved["plane"])] = known
@@ -135,10 +156,11 @@ class Corrected:
         """
         before, self._planes = self._planes, {}
         for place, own in _by_place(tiles).items():
-            found, paint = before.get(place, _Plane()), digest_of(own)
+            found, paint = before.get(place, _Plane()), paint_of(own)
             if found.paint != paint:
                 found = self._changed(own, found, predict, seed)
-            self._planes[place] = replace(found, paint=paint)
+                found = replace(found, paint=paint, marks=marks_of(own))
+            self._planes[place] = found
         self._forget_kinds({one for plane in before.values() for one in plane.channel.values()})
         self._forgotten = False
 
@@ -147,19 +169,22 @@ class Corrected:
     ) -> _Plane:
         """Return what is known of a plane whose paint has changed."""
         painted = ids_of(tiles)
-        channel = {id_: one for id_, one in old.channel.items() if id_ in painted}
+        same = still_painted(old.marks, tiles) & painted if len(old.marks) else painted
+        if not same:  # all was erased, or the image is another of this name
+            old = _Plane()
+        channel = {id_: one for id_, one in old.channel.items() if id_ in same}
         unseen = predict is None or not any(map(was_seen, tiles))
         if predict is None or unseen or self._forgotten:
             return replace(old, channel=channel)
         bare = old.bare or not old.paint
-        said = [(tile, predict(tile)) for tile in tiles]
-        each = max(1, _PIXELS // len(tiles))
-        points = [accepted_in(tile, soft, each, seed) for tile, soft in said]
-        for tile, soft in said:
+        each, points = max(1, _PIXELS // len(tiles)), []
+        for tile in tiles:  # one after the other: a plane may have hundreds
+            soft = predict(tile)
+            points.append(accepted_in(tile, soft, each, seed))
             channel |= segments_in(tile, soft.argmax(0), painted - channel.keys())
         fresh = painted - channel.keys() - told_in(tiles)
         every, begun = np.concatenate(points), set() if bare else fresh
-        return _Plane("", every, channel, corrected=True, bare=bare, begun=begun)
+        return _Plane(points=every, channel=channel, corrected=True, bare=bare, begun=begun)
 
     def _forget_kinds(self, before: set[int]) -> None:
         """Accept nothing of kinds of which all strokes are gone."""
@@ -285,10 +310,17 @@ class Corrected:
         if not self._planes[place].corrected:
             self._planes[place].channel = channel
 
-    def learnt(self, place: Place) -> dict[int, int]:
-        """Return the channels of regions of a plane; not of those that were learnt as two."""
-        known = self._planes.get(place, _Plane()).channel
-        return {id_: channel for id_, channel in known.items() if channel != TWO}
+    def learnt(self, source: Source, plane: Plane, box: Box) -> dict[int, int]:
+        """Return the channels of regions of a plane that are to be followed in a box of it.
+
+        Not of those that were learnt as two, nor of ids of which nothing is left in the box of what
+        was learnt there: who paints under such an id again may mean something else.
+        """
+        known = self._planes.get((source.name, plane), _Plane())
+        marks = known.marks[within(known.marks, box)]
+        kept = painted_as(marks, box, source.regions(plane, box)) if len(marks) else marks[:, 0] > 0
+        gone = {*marks[:, 0].tolist()} - {*marks[kept, 0].tolist()} | {TWO}
+        return {i: one for i, one in known.channel.items() if one != TWO and i not in gone}
 
     def take_begun(self, place: Place) -> set[int]:
         """Return the regions that are begun on a plane, once."""

@@ -16,6 +16,8 @@ from napari_cas.protocol import Plane
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
+
     from napari_cas.engine.sources import Source
     from napari_cas.protocol import Box
 
@@ -24,6 +26,9 @@ Region: TypeAlias = tuple[str, Plane, int]
 
 ACCEPTED = 2**40
 """Ids from here on are not painted: what was predicted there is accepted. Plus the channel."""
+
+MARKS = 5
+"""So many pixels of each painted id tell later whether it is still the same paint."""
 
 _MOST_NAMED = 3
 
@@ -44,6 +49,26 @@ class PaintedTile:
         total.update(repr((self.source.name, self.plane, tuple(self.box))).encode())
         total.update(self.regions.tobytes())
         return total.digest()
+
+    @cached_property
+    def paint(self) -> int:
+        """Digest of the same that sums over tiles: a plane's does not depend on how it is cut."""
+        y, x = (at.astype(np.uint64) for at in np.nonzero(self.regions))
+        place = (y + np.uint64(self.box.y0)) << np.uint64(32) | (x + np.uint64(self.box.x0))
+        ids = self.regions[self.regions != 0].astype(np.uint64)
+        return int(_mixed(_mixed(place) + ids).sum(dtype=np.uint64))
+
+
+def _mixed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Return numbers that look random, the same for the same [1]_.
+
+    References
+    ----------
+    .. [1] Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014.
+    """
+    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return values ^ (values >> np.uint64(31))
 
 
 def painted_tiles(sources: Sequence[Source], tile: int) -> list[PaintedTile]:
@@ -135,6 +160,68 @@ def alone_sentence(regions: Sequence[Region]) -> str:
     )
 
 
+def paint_of(tiles: Sequence[PaintedTile]) -> str:
+    """Return a digest of where what is painted on a plane, whatever its tiles are."""
+    return f"{sum(tile.paint for tile in tiles) % 2**64:016x}"
+
+
 def digest_of(tiles: Sequence[PaintedTile]) -> str:
     """Return a digest of where what is painted."""
     return hashlib.blake2b(b"".join(t.digest for t in tiles), digest_size=16).hexdigest()
+
+
+def marks_of(tiles: Sequence[PaintedTile]) -> NDArray[np.int64]:
+    """Return some painted pixels of each id of a plane, spread over its paint.
+
+    Parameters
+    ----------
+    tiles : sequence of PaintedTile
+        Of one plane.
+
+    Returns
+    -------
+    ndarray
+        (K, 3): id, row, column; at most `MARKS` of an id, ordered by id.
+    """
+    found = [_few(_painted_pixels(tile)) for tile in tiles]
+    return _few(np.concatenate(found)) if found else np.zeros((0, 3), np.int64)
+
+
+def still_painted(marks: NDArray[np.int64], tiles: Sequence[PaintedTile]) -> set[int]:
+    """Return the ids of which at least half of the marks (K, 3) are still painted as they were."""
+    kept = np.zeros(len(marks), bool)
+    for tile in tiles:
+        kept |= painted_as(marks, tile.box, tile.regions)
+    ids, inverse, count = np.unique(marks[:, 0], return_inverse=True, return_counts=True)
+    return set(ids[2 * np.bincount(inverse[kept], minlength=len(ids)) >= count].tolist())
+
+
+def painted_as(marks: NDArray[np.int64], box: Box, regions: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return which marks (K, 3) are in a box whose regions (h, w) have their ids there."""
+    id_, y, x = marks.T
+    here = within(marks, box)
+    here[here] = regions[y[here] - box.y0, x[here] - box.x0] == id_[here]
+    return here
+
+
+def within(marks: NDArray[np.int64], box: Box) -> NDArray[np.bool_]:
+    """Return which marks (K, 3) are in a box."""
+    _, y, x = marks.T
+    inside: NDArray[np.bool_] = (y >= box.y0) & (y < box.y1) & (x >= box.x0) & (x < box.x1)
+    return inside
+
+
+def _painted_pixels(tile: PaintedTile) -> NDArray[np.int64]:
+    y, x = np.nonzero(tile.regions)
+    return np.stack([tile.regions[y, x], y + tile.box.y0, x + tile.box.x0], axis=1)
+
+
+def _few(pixels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return at most `MARKS` of the pixels (P, 3) of each id, evenly through their order."""
+    pixels = pixels[np.argsort(pixels[:, 0], kind="stable")]
+    _, first, count = np.unique(pixels[:, 0], return_index=True, return_counts=True)
+    number = np.minimum(count, MARKS)
+    of = np.repeat(np.arange(len(count)), number)
+    turn = np.arange(len(of)) - np.repeat(np.cumsum(number) - number, number)
+    found: NDArray[np.int64] = pixels[first[of] + (2 * turn + 1) * count[of] // (2 * number[of])]
+    return found

@@ -298,8 +298,9 @@ class Trainer:
         channels, stacked = self.model.in_channels, self.model.stacked
         if channels <= 3 or self.learner.step:
             return
+        step = max(1, min(8, *(side // 8 for t in tiles for side in t.box.shape)))
         samples = [
-            read_stacked(t.source, t.plane, t.box, stacked)[:, ::8, ::8].reshape(channels, -1)
+            read_stacked(t.source, t.plane, t.box, stacked)[:, ::step, ::step].reshape(channels, -1)
             for t in tiles[:16]
         ]
         mixing, offset = principal_mixing(samples)
@@ -346,7 +347,7 @@ class Trainer:
         """Predict a box of a plane, in smaller tiles where memory runs out, and follow strokes."""
         check_channels(self.in_channels, source.channels, source.name)
         self.model.eval()
-        channel = self._closed.corrected.learnt((source.name, plane)) if self._closed else {}
+        channel = self._closed.corrected.learnt(source, plane, box) if self._closed else {}
         while True:
             try:
                 return predict_with_strokes(

@@ -1,5 +1,6 @@
 import torch
 
+from napari_cas.engine import alike
 from napari_cas.engine.alike import group_alike
 
 
@@ -106,3 +107,11 @@ def test_many_regions_none_of_which_are_near_share_channels_all_the_same():
     found = groups([0.0, 4.0, 9.0, 14.0], channels=3)
     assert len(set(found)) == 3
     assert found[0] == found[1]
+
+
+def test_more_regions_than_can_be_compared_join_the_largest(monkeypatch):
+    monkeypatch.setattr(alike, "_MOST_REGIONS", 12)
+    found = groups([0.0, 2.0, 4.0] * 10)
+    assert len(set(found)) == 3
+    assert found == found[:3] * 10
+    assert len(set(groups([float(9 * i) for i in range(20)], channels=8))) == 8

@@ -357,6 +357,14 @@ def test_save_and_load_predict_the_same(model, tmp_path):
     assert np.array_equal(found.probabilities, other.predict(IMAGE).probabilities)
 
 
+def test_a_few_pixels_of_five_channels_are_enough():
+    image = np.random.default_rng(0).integers(0, 255, (8, 8, 5)).astype(np.uint8)
+    image[:, 4:] //= 3
+    regions = np.zeros((8, 8), int)
+    regions[2:6, :2], regions[2:6, 6:] = 1, 2
+    assert fine_tune([image], [regions], CHEAP).predict(image).labels.all()
+
+
 def test_a_model_of_five_channels_keeps_their_mixing(tmp_path):
     taught = fine_tune([five_channels()], [PAINTED], CHEAP)
     taught.save(tmp_path / "m")

@@ -53,6 +53,7 @@ def test_constant_images_can_be_used_but_not_learnt_from():
         (GOOD, "wrong dtype: expected integers, got float64"),
         (np.full((6, 8), -1), "negative ids.*-1"),
         (np.full((6, 8), 2**63, np.uint64), "too large.*9223372036854775808"),
+        (np.full((6, 8), 2**40), "too large.*below 2⁴⁰"),
     ],
 )
 def test_regions_that_cannot_be_used(regions, match):

@@ -107,6 +107,59 @@ def test_a_stroke_wins_over_what_was_accepted_before():
     assert accepted_in(known.join([more])[0]) == {}
 
 
+def moved():
+    """Return region 7 erased on the left and painted on the right, region 8 as it was."""
+    regions = two()
+    regions[regions == 7] = 0
+    regions[20:24, 40:58] = 7
+    return regions
+
+
+def test_an_id_of_which_all_was_erased_may_be_painted_as_something_else():
+    known = Corrected()
+    known.look([tile(regions=two())], None, 0)
+    known.note(SECOND, {7: 0, 8: 1})
+    given = tile(regions=moved())
+    assert known.learnt(given.source, (), given.box) == {8: 1}  # at once, before it is looked at
+    known.look([given], lambda _: halves(), 0)
+    assert known.channels(SECOND, [7, 8]) == [-1, 1]
+    more = moved()
+    more[5:9, 2:20] = 7  # the old place again, beside the new one
+    known.look([tile(regions=more)], lambda _: halves(), 0)
+    known.guess(SECOND, [[7], [8]], said(1, 1), USED)
+    assert known.channels(SECOND, [7, 8]) == [0, 1]
+
+
+def test_most_of_a_stroke_is_still_that_stroke():
+    known = Corrected()
+    known.look([tile(regions=two())], None, 0)
+    known.note(SECOND, {7: 0, 8: 1})
+    less = two()
+    less[5:7, 2:20] = 0
+    known.look([tile(regions=less)], lambda _: halves(), 0)
+    assert known.channels(SECOND, [7, 8]) == [0, 1]
+
+
+def test_of_another_image_under_that_name_nothing_is_known():
+    known = corrected(tile(regions=two()))
+    other = np.zeros(SIZE, np.int64)
+    other[30:34, 2:20], other[30:34, 40:50] = 7, 8
+    unseen = tile(regions=other, labels=np.zeros(SIZE, np.uint8))
+    known.look([tile("first"), unseen], lambda _: halves(), 0)
+    assert SECOND not in known
+    assert known.channels(SECOND, [7, 8]) == [-1, -1]
+    assert accepted_in(known.join([unseen])[0]) == {}
+
+
+def test_tiles_of_another_size_are_the_same_paint():
+    known, whole = Corrected(), tile(regions=two())
+    boxes = [Box(0, 0, 40, 30), Box(0, 30, 40, 60)]
+    parts = [PaintedTile(whole.source, (), box, whole.regions[box.slices]) for box in boxes]
+    known.look([whole], None, 0)
+    known.look(parts, lambda _: pytest.fail("nothing has changed"), 0)
+    assert SECOND not in known
+
+
 def test_a_plane_whose_paint_is_gone_is_new_when_painted_again():
     known = corrected(tile())
     known.look([tile("first")], lambda _: halves(), 0)

@@ -2,11 +2,15 @@ import numpy as np
 import pytest
 
 from napari_cas.engine.painting import (
+    MARKS,
     check_regions,
     digest_of,
+    marks_of,
     name_regions,
+    paint_of,
     painted_tiles,
     regions_off_data,
+    still_painted,
 )
 from napari_cas.engine.sources import ArraySource
 from napari_cas.errors import RegionError
@@ -39,6 +43,31 @@ def test_the_digest_follows_the_paint():
     moved[10, 10] = 0
     digests = [digest_of(painted_tiles([source(r)], 512)) for r in (first, first.copy(), moved)]
     assert digests[0] == digests[1] != digests[2]
+
+
+def test_marks_are_some_pixels_of_each_id_and_tell_what_is_left_of_it():
+    regions = painted()
+    whole, parts = (painted_tiles([source(regions)], size) for size in (512, 64))
+    for tiles in (whole, parts):
+        marks = marks_of(tiles)
+        ids, count = np.unique(marks[:, 0], return_counts=True)
+        assert ids.tolist() == np.unique(regions[regions > 0]).tolist()
+        assert (count <= MARKS).all()
+        assert (regions[marks[:, 1], marks[:, 2]] == marks[:, 0]).all()
+        assert still_painted(marks, whole) == still_painted(marks, parts) == set(ids.tolist())
+    gone = np.where(regions == ids[0], 0, regions)
+    assert still_painted(marks, painted_tiles([source(gone)], 64)) == set(ids[1:].tolist())
+    assert still_painted(marks, []) == set()
+
+
+def test_what_is_painted_on_a_plane_is_told_by_its_pixels_not_its_tiles():
+    regions = painted()
+    exchanged = np.where(regions == 7, 3, np.where(regions == 3, 7, regions))
+    first, cut, other = (
+        paint_of(painted_tiles([source(r)], size))
+        for r, size in ((regions, 512), (regions, 64), (exchanged, 64))
+    )
+    assert first == cut != other
 
 
 def test_regions_painted_only_where_there_are_no_data_are_found():

@@ -167,8 +167,8 @@ def test_two_kinds_under_one_id_on_some_planes_are_learnt_as_two_and_told_once()
     (said,) = result.warnings
     assert said.startswith(f"Regions {'; '.join(wanted[:3])}; … show two kinds")
     assert result.regions == 32
-    learnt = trainer._closed.corrected.learnt
-    assert [len(learnt((f"{number}", ()))) for number in range(4)] == [1, 3, 3, 1]
+    learnt, all_of_it = trainer._closed.corrected.learnt, Box(0, 0, *sources[0].size)
+    assert [len(learnt(source, (), all_of_it)) for source in sources[:4]] == [1, 3, 3, 1]
     known = trainer.train(sources, steps=1)  # varied copies are new
     assert known.channels_used == 3
     assert not known.warnings
