@@ -147,7 +147,9 @@ def export(
 
 def _refuse_existing(target: Path, *, overwrite: bool) -> None:
     """Raise where something is in the way; only what an export may have written is replaced."""
-    if not target.exists():
+    with storing(target):  # a folder on the way may be somebody else's
+        there = target.exists()
+    if not there:
         return
     if not overwrite:
         raise ProjectError(f"{target} exists already", todo="Choose another name.")

@@ -115,6 +115,28 @@ def storing(path: Path) -> Iterator[None]:
         raise storage_error(error, path) from error
 
 
+@contextlib.contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn an `OSError` of looking at `path` into a typed error, as of a folder of somebody else.
+
+    `Path.exists` and its like raise where a folder on the way may not be searched.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise ProjectFormatError(
+            f"{path} cannot be read", got=error.strerror or type(error).__name__
+        ) from error
+
+
+def is_folder(path: Path) -> bool:
+    """Return whether a folder is there, as far as one may look."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
 def temporary(path: Path) -> Path:
     """Return an unused name next to `path`, for writing before renaming."""
     return path.with_name(f"{TEMPORARY}{path.name}-{os.getpid()}-{next(_counter)}")

@@ -127,11 +127,15 @@ def locate(reference: object, folder: Path) -> str:
     candidates = [Path(url)]
     if isinstance(relative, str):
         candidates.append(Path(os.path.normpath(folder / relative)))
+    state, got = "is gone", "no such file"
     for path in candidates:
-        if path.exists():
-            return str(path)
+        try:
+            if path.exists():
+                return str(path)
+        except OSError as error:  # somebody else's folder, or no name that a file can have
+            state, got = "cannot be reached", error.strerror or type(error).__name__
     raise ProjectFormatError(
-        f"The image that {folder.name} refers to is gone", expected=url, got="no such file"
+        f"The image that {folder.name} refers to {state}", expected=url, got=got
     )
 
 

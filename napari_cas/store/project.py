@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Self
 from napari_cas.errors import CASError, ProjectError, StorageError
 from napari_cas.store.files import (
     check_name,
+    reading,
     recover_directories,
     safe_name,
     storing,
@@ -232,7 +233,8 @@ class Project(ProjectRoot):
                 f"No image {name!r} in {self.path}", expected=", ".join(self.images) or "none yet"
             )
         try:
-            entry = ImageEntry(folder, self.mode, self.model_digest, self.naming)
+            with reading(folder):
+                entry = ImageEntry(folder, self.mode, self.model_digest, self.naming)
         except CASError as error:
             self._broken[name] = error
             raise

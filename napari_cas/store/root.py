@@ -11,8 +11,10 @@ from napari_cas.store import models
 from napari_cas.store.files import (
     TEMPORARY,
     check_name,
+    is_folder,
     read_group,
     read_json,
+    reading,
     refuse_url,
     safe_name,
     write_group,
@@ -60,9 +62,14 @@ class ProjectRoot:
                 names.append(name)
             else:
                 self._notes.append(f"{self.path / 'zarr.json'} lists an unusable name: {name!r}.")
-        folder = self.path / "images"
-        found = sorted(p.name for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []
+        found = sorted(p.name for p in self._inside("images") if is_folder(p))
         return list(dict.fromkeys([*names, *(n for n in found if safe_name(n) == n)]))
+
+    def _inside(self, part: str) -> list[Path]:
+        """Return what is in one of the project's folders; nothing where it is missing."""
+        folder = self.path / part
+        with reading(folder):
+            return list(folder.iterdir()) if folder.is_dir() else []
 
     def set_names(self, names: Mapping[int, str]) -> None:
         """Name the labels of predictions; labels of one name are one wherever they are shown.
@@ -101,9 +108,8 @@ class ProjectRoot:
     @property
     def models(self) -> tuple[str, ...]:
         """Names of the models, oldest first."""
-        folder = self.path / "models"
         found = []
-        for path in folder.iterdir() if folder.is_dir() else ():
+        for path in self._inside("models"):
             if not path.name.startswith(TEMPORARY) and not is_link(path):
                 with contextlib.suppress(OSError):
                     found.append(((path / "model.json").stat().st_mtime_ns, path.name))
@@ -111,8 +117,7 @@ class ProjectRoot:
 
     def _linked_models(self) -> list[str]:
         """Return a sentence for each model that is a link, and so is not used."""
-        folder = self.path / "models"
-        links = sorted(p for p in folder.iterdir() if is_link(p)) if folder.is_dir() else ()
+        links = sorted(p for p in self._inside("models") if is_link(p))
         return [f"{path} is a symbolic link; the model behind it is not used." for path in links]
 
     def _model(self, name: str) -> Path:

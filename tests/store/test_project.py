@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,9 +20,11 @@ from napari_cas.errors import (
     ProjectError,
     ProjectFormatError,
     ProjectLockedError,
+    StorageError,
 )
 from napari_cas.protocol import Box
 from napari_cas.store import Project
+from napari_cas.store.export import export
 
 
 def _edit(path, change):
@@ -258,6 +263,10 @@ DAMAGES = {
         f / "zarr.json",
         lambda m: m["attributes"]["napari-cas"].update(reference={"url": "/gone/x.zarr"}),
     ),
+    "reference to what cannot be a file": lambda f: _edit(
+        f / "zarr.json",
+        lambda m: m["attributes"]["napari-cas"].update(reference={"url": "/" + "a" * 300}),
+    ),
     "foreign reference": lambda f: _edit(
         f / "zarr.json", lambda m: m["attributes"]["napari-cas"].update(reference=3)
     ),
@@ -277,6 +286,43 @@ def test_a_damaged_image_is_named_and_the_rest_opens(project, rng, damage):
         assert again.image("b").regions[0, 0] == 1
         with pytest.raises(CASError):
             again.image("cells")
+
+
+def test_what_may_not_be_searched_is_damaged_and_the_rest_opens(project, rng, monkeypatch):
+    """A colleague's folder that a reference or a link leads to, and one of the project's own."""
+    folder = project.path / "images"
+    for name in ("referring", "own"):
+        project.add_image(name, rng.random((50, 50)), "yx")
+    project.close()
+    private = project.path.with_name("private")
+    (private / "x").mkdir(parents=True)
+    _edit(
+        folder / "referring" / "zarr.json",
+        lambda m: m["attributes"]["napari-cas"].update(reference={"url": str(private / "x")}),
+    )
+    (folder / "linked").symlink_to(private / "x", target_is_directory=True)
+    _close_to_everybody(monkeypatch, private, folder / "linked", folder / "own")
+    with Project.open(project.path) as again:
+        assert again.images == ("cells",)
+        assert {"referring", "own"} <= set(again.damaged)
+        assert "'referring'" in "".join(again.problems)
+        with pytest.raises(StorageError, match=r"out\.zarr"):
+            export(again, private / "out.zarr")
+
+
+def _close_to_everybody(monkeypatch, *folders):
+    """Let the system refuse to look into folders, which it does not where tests run as root."""
+
+    def refusing(look):
+        def stat(path, *args, **options):
+            if not isinstance(path, int) and {*folders} & {*Path(path).parents}:
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+            return look(path, *args, **options)
+
+        return stat
+
+    for name in ("stat", "lstat"):
+        monkeypatch.setattr(os, name, refusing(getattr(os, name)))
 
 
 def test_damaged_lists_states_and_models_are_named(project):
