@@ -25,7 +25,6 @@ from napari_cas.store.files import (
     read_group,
     refuse_devices,
     refuse_url,
-    replace_directory,
     storing,
     temporary,
     write_group,
@@ -33,6 +32,7 @@ from napari_cas.store.files import (
 from napari_cas.store.intake import Source, create_level
 from napari_cas.store.links import is_link
 from napari_cas.store.omexml import ome_xml
+from napari_cas.store.replacing import replace_directory
 from napari_cas.store.shown import default_omero, into_omero
 
 if TYPE_CHECKING:

@@ -8,7 +8,6 @@ import itertools
 import json
 import os
 import re
-import shutil
 import stat
 import time
 from typing import TYPE_CHECKING, Any
@@ -336,42 +335,6 @@ def check_name(name: str, what: str) -> str:
             f"Unusable name for {what}", expected=repr(safe_name(name)), got=repr(name)
         )
     return name
-
-
-def replace_directory(draft: Path, target: Path) -> None:
-    """Put the finished directory `draft` in the place of `target`.
-
-    A directory cannot be replaced in one step, so the old one is moved aside first; whoever finds
-    only that, after a crash between the two steps, restores it with :func:`recover_directories`.
-    """
-    aside = target.with_name(f"{TEMPORARY}old-{target.name}")
-    if target.exists():
-        if aside.exists():
-            shutil.rmtree(aside)
-        target.rename(aside)
-    draft.rename(target)
-    shutil.rmtree(aside, ignore_errors=True)
-
-
-def recover_directories(parent: Path, *, age: float = 3600) -> None:
-    """Finish or undo replacements in `parent` that a crash interrupted.
-
-    Parameters
-    ----------
-    parent : Path
-        May be missing.
-    age : float
-        Seconds after which a directory that is being written counts as left behind; 0 where a lock
-        keeps all others from writing here.
-    """
-    marker = f"{TEMPORARY}old-"
-    for path in list(parent.glob(f"{TEMPORARY}*")) if parent.is_dir() else []:
-        target = parent / path.name.removeprefix(marker)
-        with contextlib.suppress(OSError):
-            if path.name.startswith(marker) and not target.exists():
-                path.rename(target)
-            elif time.time() - path.stat().st_mtime > age or path.name.startswith(marker):
-                shutil.rmtree(path)
 
 
 def fsync_directory(path: Path) -> None:

@@ -15,16 +15,15 @@ from safetensors.numpy import load
 
 from napari_cas.errors import CheckpointError, ProjectFormatError, StorageError
 from napari_cas.store.files import (
-    TEMPORARY,
     fsync_directory,
     read_file,
     read_json,
-    replace_directory,
     storing,
     temporary,
     write_bytes,
     write_parts,
 )
+from napari_cas.store.replacing import find_directory, replace_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -148,7 +147,7 @@ def import_model(folder: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]
         If it is missing or damaged; what the record says is not looked at.
     """
     try:
-        folder = _whole(folder)
+        folder = find_directory(folder)
         record = read_json(folder / RECORD)
         data = read_file(folder / WEIGHTS)
     except (OSError, ProjectFormatError) as error:
@@ -173,13 +172,6 @@ def _without_planes(
     if isinstance(training, dict):
         return kept, {**record, "training": {**training, "planes": []}}
     return kept, dict(record)
-
-
-def _whole(folder: Path) -> Path:
-    """Return where a model is whose replacement may have been cut short between two renames."""
-    place = folder.absolute()  # "." has no name
-    aside = place.parent / f"{TEMPORARY}old-{place.name}"
-    return aside if aside.is_dir() and not folder.exists() else folder
 
 
 def _instead(folder: Path) -> str:

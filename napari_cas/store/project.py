@@ -13,7 +13,6 @@ from napari_cas.errors import CASError, ProjectError, StorageError
 from napari_cas.store.files import (
     check_name,
     reading,
-    recover_directories,
     safe_name,
     storing,
     temporary,
@@ -23,6 +22,7 @@ from napari_cas.store.image import ImageEntry
 from napari_cas.store.intake import Source, as_array, write_image
 from napari_cas.store.levels import add_labels, open_levels
 from napari_cas.store.locking import WriteLock
+from napari_cas.store.replacing import recover_directories
 from napari_cas.store.root import FORMAT_VERSION, Mode, ProjectRoot, check_format, local_path
 from napari_cas.store.sampling import sample_intensity
 
