@@ -22,6 +22,7 @@ from napari_cas.errors import InputError, ProjectError, ProjectFormatError
 from napari_cas.store import metadata, pyramid
 from napari_cas.store.colors import image_label_colors
 from napari_cas.store.files import (
+    make_group,
     read_group,
     refuse_devices,
     refuse_url,
@@ -187,7 +188,7 @@ def _write(draft: Path, entries: list[ImageEntry], parts: list[Part], ticker: _T
         _write_entry(draft / str(number), entry, parts, ticker)
     version = metadata.OME_VERSION
     series = [str(number) for number in range(len(entries))]
-    write_group(draft / "OME", {"ome": {"version": version, "series": series}})
+    make_group(draft / "OME", {"ome": {"version": version, "series": series}})
     (draft / "OME" / "METADATA.ome.xml").write_text(ome_xml(entries), encoding="utf-8")
     write_group(draft, {"ome": {"version": version, "bioformats2raw.layout": 3}})
 

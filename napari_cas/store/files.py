@@ -26,6 +26,7 @@ TEMPORARY = ".tmp-"
 
 _counter = itertools.count()
 _TODO = {
+    errno.ENOENT: "Check that the disk is there, and that nothing was moved or renamed.",
     errno.ENOSPC: "Free some space and try again, or choose another place.",
     errno.EDQUOT: "Free some quota and try again, or choose another place.",
     errno.EROFS: "The file system is read-only: choose a place that can be written.",
@@ -274,11 +275,19 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def write_group(path: Path, attributes: dict[str, Any], *, durable: bool = False) -> None:
-    """Write `path` as a Zarr v3 group with these attributes, in one step."""
-    with storing(path):
-        path.mkdir(parents=True, exist_ok=True)
+    """Write the attributes of a Zarr v3 group, in one step.
+
+    Its folder must be there: a project that was moved away is not made anew where it was.
+    """
     value = {"zarr_format": 3, "node_type": "group", "attributes": attributes}
     write_json(path / "zarr.json", value, durable=durable)
+
+
+def make_group(path: Path, attributes: dict[str, Any]) -> None:
+    """Make a Zarr v3 group in a folder that is there; `path` itself may be, too."""
+    with storing(path):
+        path.mkdir(exist_ok=True)
+    write_group(path, attributes)
 
 
 def read_group(path: Path) -> dict[str, Any]:

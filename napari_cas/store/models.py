@@ -83,6 +83,8 @@ def write_model(
             "record": dict(record),
         }
         text = json.dumps(head, indent=1, allow_nan=False).encode()
+    with storing(directory):  # no more: a project that was moved away is not made anew
+        directory.parent.mkdir(exist_ok=True)
     _write_both(directory, weights, text)
     return digest
 
@@ -114,6 +116,8 @@ def export_model(
     tensors, record = _without_planes(tensors, record)
     with _lossless(directory.name):
         weights, text = _encode(tensors), json.dumps(dict(record), indent=2, allow_nan=False)
+    with storing(directory):
+        directory.parent.mkdir(parents=True, exist_ok=True)
     _write_both(directory, weights, text.encode())
 
 
@@ -239,7 +243,7 @@ def _write_both(directory: Path, weights: Iterable[bytes | memoryview], text: by
     draft = temporary(directory)
     try:
         with storing(directory):
-            draft.mkdir(parents=True)
+            draft.mkdir()
             write_parts(draft / WEIGHTS, weights, durable=True)
             write_bytes(draft / RECORD, text, durable=True)
             fsync_directory(draft)

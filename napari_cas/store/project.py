@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Self
 from napari_cas.errors import CASError, ProjectError, StorageError
 from napari_cas.store.files import (
     check_name,
+    make_group,
     reading,
     safe_name,
     storing,
@@ -60,8 +61,7 @@ class Project(ProjectRoot):
     """
 
     def __init__(self, path: Path, mode: Mode, lock: WriteLock | None) -> None:
-        super().__init__(path, mode)
-        self._lock = lock
+        super().__init__(path, mode, lock)
         self._entries: dict[str, ImageEntry] = {}
         self._broken: dict[str, CASError] = {}
         self._load()
@@ -92,7 +92,7 @@ class Project(ProjectRoot):
         lock = WriteLock(path / _LOCK)
         try:
             for part in ("images", "models"):
-                write_group(path / part, {})
+                make_group(path / part, {})
             write_group(path, {"napari-cas": {"format": FORMAT_VERSION, "images": []}})
             return cls(path, "r+", lock)
         except BaseException:
@@ -158,11 +158,6 @@ class Project(ProjectRoot):
 
     def __repr__(self) -> str:
         return f"<Project {self.path} {self.mode!r}, {len(self._order)} images>"
-
-    @property
-    def closed(self) -> bool:
-        """Whether :meth:`close` was called."""
-        return self.mode == "r+" and self._lock is None
 
     def flush(self) -> None:
         """Write everything painted to disk.
@@ -329,12 +324,14 @@ class Project(ProjectRoot):
                 with contextlib.suppress(ValueError):  # another drive on Windows
                     reference["relative"] = os.path.relpath(source, final)
             own = {"reference": reference, "intensity": intensity.as_json()}
-            write_group(draft, {"napari-cas": own})
+            make_group(draft, {"napari-cas": own})
 
         return self._add(name, fill)
 
     def _add(self, name: str, fill: Callable[[Path, str], None]) -> ImageEntry:
         self._check_writing()
+        with storing(self.path):
+            (self.path / "images").mkdir(exist_ok=True)
         unique = safe_name(name)
         taken = {n.casefold() for n in self._order}
         folder = self.path / "images" / unique
@@ -380,11 +377,3 @@ class Project(ProjectRoot):
         self._broken.pop(name, None)
         self._order.remove(name)
         self._write_own()
-
-    def _check_writing(self) -> None:
-        if self.mode != "r+" or self._lock is None:
-            raise ProjectError(
-                f"{self.path} is not open for writing",
-                expected="mode 'r+'",
-                got=f"mode {self.mode!r}" if not self.closed else "closed",
-            )

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from napari_cas.store.locking import WriteLock
+
 Mode: TypeAlias = Literal["r", "r+", "worker"]
 
 FORMAT_VERSION = 1
@@ -40,15 +42,30 @@ class ProjectRoot:
     path: Path
     mode: Mode
 
-    def __init__(self, path: Path, mode: Mode) -> None:
+    def __init__(self, path: Path, mode: Mode, lock: WriteLock | None) -> None:
         self.path = path
         self.mode = mode
+        self._lock = lock
         self._notes: list[str] = []
         self._order: list[str] = []
         self.naming = Naming()
 
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed."""
+        return self.mode == "r+" and self._lock is None
+
     def _check_writing(self) -> None:
-        raise NotImplementedError  # pragma: no cover - the project says when it may be written
+        if self.mode != "r+" or self._lock is None:
+            raise ProjectError(
+                f"{self.path} is not open for writing",
+                expected="mode 'r+'",
+                got=f"mode {self.mode!r}" if not self.closed else "closed",
+            )
+        if not is_folder(self.path):  # a new one in its place would take what is meant for it
+            raise StorageError(
+                f"{self.path} is no longer there", todo="Move it back, or open it where it is now."
+            )
 
     # Images and names -------------------------------------------------------------------------
 

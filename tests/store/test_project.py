@@ -212,6 +212,44 @@ def test_a_failed_add_leaves_nothing(project, rng):
     assert project.images == ("cells", "new")
 
 
+def test_a_project_that_was_moved_is_not_made_anew_where_it_was(project, rng):
+    """Names, models and images in a new folder of that name would be lost with it."""
+    worker = Project.open(project.path, "worker")
+    entry, image = project.image("cells"), worker.image("cells")
+    export(project, project.path.with_name("x.zarr"))
+    project.path.rename(project.path.with_name("moved.zarr"))
+    for action in (
+        lambda: project.set_names({1: "nucleus"}),
+        lambda: project.set_state({"image": "cells"}),
+        lambda: project.save_model("m", {"w": np.ones(3)}, {}),
+        lambda: worker.save_model("m", {"w": np.ones(3)}, {}),
+        lambda: project.add_image("b", rng.random((50, 50)), "yx"),
+        lambda: project.add_reference("b", project.path.with_name("x.zarr")),
+        lambda: project.remove_image("cells"),
+        lambda: image.create_probabilities(2),
+        lambda: image.mark_predicted("m", [((), Box(0, 0, 9, 9))]),
+    ):
+        with pytest.raises(StorageError):
+            action()
+    assert not project.path.exists()
+    assert (project.images, project.naming.names) == (("cells",), {})
+    project.path.with_name("moved.zarr").rename(project.path)
+    entry.regions[:5, :5] = 1
+    project.set_names({1: "nucleus"})
+    project.close()
+    with Project.open(project.path) as again:
+        assert (again.images, again.naming.names) == (("cells",), {1: "nucleus"})
+
+
+@pytest.mark.parametrize("part", ["images", "models"])
+def test_a_part_of_a_project_that_is_missing_is_made(project, rng, part):
+    shutil.rmtree(project.path / part)
+    project.add_image("b", rng.random((50, 50)), "yx")
+    project.save_model("m", {"w": np.ones(3)}, {})
+    assert project.models == ("m",)
+    assert project.image("b").plane_size == (50, 50)
+
+
 def test_remove_image(project, rng):
     project.add_image("b", rng.random((50, 50)), "yx")
     entry = project.image("cells")
