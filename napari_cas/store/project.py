@@ -168,7 +168,7 @@ class Project(ProjectRoot):
             If the file system refuses part of it; that part stays in memory, the rest is written.
         """
         failed: StorageError | None = None
-        for entry in self._entries.values():
+        for entry in tuple(self._entries.values()):  # others come from a thread that copies
             try:
                 entry.flush()
             except StorageError as error:
@@ -185,17 +185,18 @@ class Project(ProjectRoot):
             If something painted could not be written; the project then stays open.
         """
         self.flush()
-        for entry in self._entries.values():
+        with self._own:  # what a thread brings is in the project, or comes too late
+            lock, self._lock = self._lock, None
+        for entry in tuple(self._entries.values()):
             entry.close()
-        if self._lock is not None:
-            self._lock.release()
-            self._lock = None
+        if lock is not None:
+            lock.release()
 
     @property
     def problems(self) -> tuple[str, ...]:
         """What is damaged or missing, a sentence each, naming the file."""
         broken = [f"Image {name!r}: {error}" for name, error in self.damaged.items()]
-        chunks = [text for entry in self._entries.values() for text in entry.problems]
+        chunks = [text for entry in tuple(self._entries.values()) for text in entry.problems]
         return (*self._notes, *self._linked_models(), *broken, *chunks)
 
     # Images -----------------------------------------------------------------------------------
@@ -203,12 +204,12 @@ class Project(ProjectRoot):
     @property
     def images(self) -> tuple[str, ...]:
         """Names of the images that can be opened, in order."""
-        return tuple(name for name in self._order if name not in self._broken)
+        return tuple(name for name in tuple(self._order) if name not in self._broken)
 
     @property
     def damaged(self) -> dict[str, str]:
         """What is wrong with the images that cannot be opened, by name."""
-        return {name: str(error) for name, error in self._broken.items()}
+        return {name: str(error) for name, error in tuple(self._broken.items())}
 
     def image(self, name: str) -> ImageEntry:
         """Return an image by name.
@@ -236,8 +237,8 @@ class Project(ProjectRoot):
         self._broken.pop(name, None)
         if name not in self._order:
             self._order.append(name)
-        self._entries[name] = entry
-        return entry
+        # Of two threads that open it, one is the first: strokes on another would not be flushed.
+        return self._entries.setdefault(name, entry)
 
     def add_image(
         self,
@@ -343,14 +344,15 @@ class Project(ProjectRoot):
         try:
             fill(draft, unique)
             add_labels(draft, unique)
-            self._check_writing()  # it may have been closed while pixels were copied
-            with storing(folder):
-                draft.rename(folder)
+            with self._own:
+                self._check_writing()  # it may have been closed while pixels were copied
+                with storing(folder):
+                    draft.rename(folder)
+                self._order.append(unique)
+                self._write_own()
         except BaseException:
             shutil.rmtree(draft, ignore_errors=True)
             raise
-        self._order.append(unique)
-        self._write_own()
         return self.image(unique)
 
     def remove_image(self, name: str) -> None:
@@ -363,17 +365,17 @@ class Project(ProjectRoot):
         StorageError
             If the file system refuses.
         """
-        self._check_writing()
         folder = self.path / "images" / check_name(name, "an image")
-        if name not in self._order:
-            raise ProjectError(f"No image {name!r} in {self.path}")
         aside = temporary(folder)
-        with storing(folder), contextlib.suppress(FileNotFoundError):
-            folder.rename(aside)
-            shutil.rmtree(aside, ignore_errors=True)
-        entry = self._entries.pop(name, None)
-        if entry is not None:
-            entry.close()
-        self._broken.pop(name, None)
-        self._order.remove(name)
-        self._write_own()
+        with self._own:
+            self._check_writing()
+            if name not in self._order:
+                raise ProjectError(f"No image {name!r} in {self.path}")
+            with storing(folder), contextlib.suppress(FileNotFoundError):
+                folder.rename(aside)
+            if (entry := self._entries.pop(name, None)) is not None:
+                entry.close()
+            self._broken.pop(name, None)
+            self._order.remove(name)
+            self._write_own()
+        shutil.rmtree(aside, ignore_errors=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -46,6 +47,9 @@ class ProjectRoot:
         self.path = path
         self.mode = mode
         self._lock = lock
+        self._own = threading.Lock()
+        """Held while images or names change and are written, for the time of a small file: images
+        are copied in a thread, their pixels without it."""
         self._notes: list[str] = []
         self._order: list[str] = []
         self.naming = Naming()
@@ -106,15 +110,17 @@ class ProjectRoot:
             If the file system refuses; the names then stay as they were.
         """
         self._check_writing()
-        before = self.naming.names
-        self.naming.set(names)
-        try:
-            self._write_own()
-        except StorageError:
-            self.naming.set(before)
-            raise
+        with self._own:
+            before = self.naming.names
+            self.naming.set(names)
+            try:
+                self._write_own()
+            except StorageError:
+                self.naming.set(before)
+                raise
 
     def _write_own(self) -> None:
+        """Write the list of images and the names; `_own` is held."""
         own: dict[str, Any] = {"format": FORMAT_VERSION, "images": self._order}
         if self.naming.names:
             own["names"] = self.naming.as_json()

@@ -7,6 +7,8 @@ import json
 import os
 import re
 import shutil
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +27,7 @@ from napari_cas.errors import (
 from napari_cas.protocol import Box
 from napari_cas.store import Project
 from napari_cas.store.export import export
+from napari_cas.store.image import ImageEntry
 
 
 def _edit(path, change):
@@ -248,6 +251,87 @@ def test_a_part_of_a_project_that_is_missing_is_made(project, rng, part):
     project.save_model("m", {"w": np.ones(3)}, {})
     assert project.models == ("m",)
     assert project.image("b").plane_size == (50, 50)
+
+
+def test_names_given_while_an_image_is_noted_are_kept(project, monkeypatch):
+    """The list of images and the names are in one file, and a busy disk takes its time."""
+    busy, real = threading.Event(), os.fsync
+
+    def fsync(handle):
+        if threading.current_thread() is not threading.main_thread():
+            busy.set()
+            time.sleep(0.3)
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    copying = threading.Thread(target=project.add_image, args=("b", np.eye(50), "yx"))
+    copying.start()
+    assert busy.wait(30)
+    project.set_names({1: "nucleus"})
+    copying.join()
+    project.close()
+    with Project.open(project.path) as again:
+        assert (again.images, again.naming.names) == (("cells", "b"), {1: "nucleus"})
+
+
+def test_nobody_waits_for_pixels_that_are_copied(project, rng):
+    begun, on = threading.Event(), threading.Event()
+
+    def progress(done, total):
+        begun.set()
+        assert on.wait(30)
+
+    pixels = rng.random((50, 50))
+    options = {"progress": progress}
+    copying = threading.Thread(target=project.add_image, args=("b", pixels, "yx"), kwargs=options)
+    copying.start()
+    assert begun.wait(30)
+    project.image("cells").regions[:5, :5] = 1
+    project.flush()
+    project.set_names({1: "nucleus"})
+    assert copying.is_alive()
+    on.set()
+    copying.join()
+    assert project.images == ("cells", "b")
+
+
+def test_an_image_may_come_while_strokes_are_written_and_damage_is_listed(project, monkeypatch):
+    """A thread that copies adds it; here the same one, at the worst moment."""
+    flush, problems = ImageEntry.flush, ImageEntry.problems.fget
+
+    def come(then):
+        def come_first(entry):
+            if entry.name == "cells":
+                project.add_image(f"more {len(project.images)}", np.eye(8), "yx")
+            return then(entry)
+
+        return come_first
+
+    monkeypatch.setattr(ImageEntry, "flush", come(flush))
+    monkeypatch.setattr(ImageEntry, "problems", property(come(problems)))
+    project.flush()
+    assert project.problems == ()
+    assert project.images == ("cells", "more 1", "more 2")
+    monkeypatch.undo()
+
+
+def test_an_image_that_two_threads_open_at_once_is_one(project, monkeypatch):
+    project.close()
+    opened = []
+
+    class Slow(ImageEntry):
+        """The first one is opened once more before it is there."""
+
+        def __init__(self, *args):
+            super().__init__(*args)
+            if not opened:
+                opened.append(self)
+                opened.append(again.image("cells"))
+
+    with Project.open(project.path, "worker") as again:  # it opens images when asked for
+        monkeypatch.setattr("napari_cas.store.project.ImageEntry", Slow)
+        assert again.image("cells") is opened[1]
+        assert again.image("cells") is opened[1]
 
 
 def test_remove_image(project, rng):
