@@ -83,7 +83,7 @@ def add_images(
     """Take images into a project, tell how far a long copy is, and return the names they got."""
     names = []
     for image in images:
-        name = free_name(image.name, project.images)
+        name = free_name(image.name, project.taken)
         try:
             with copying(name, tell) as progress:
                 entry = _take(project, name, image, _while_open(project, progress))
@@ -241,10 +241,17 @@ def _config(state: dict[str, object], warn: Callable[[Said], None]) -> Config | 
 
 
 def free_name(name: str, taken: Sequence[str]) -> str:
-    """Return a name for an image that is safe as a folder and not taken."""
-    base = safe_name(name)
-    used = {other.casefold() for other in taken}
-    candidate, number = base, 2
+    """Return a name for an image that is safe as a folder and not taken.
+
+    Parameters
+    ----------
+    name : str
+        What it would be called best.
+    taken : sequence of str
+        As `Project.taken` has them: a damaged image keeps its name.
+    """
+    base = candidate = safe_name(name)
+    used, number = {other.casefold() for other in taken}, 2
     while candidate.casefold() in used:
-        candidate, number = f"{base}-{number}", number + 1
+        candidate, number = safe_name(base, f"-{number}"), number + 1
     return candidate

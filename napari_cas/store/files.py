@@ -35,6 +35,8 @@ _TODO = {
     errno.ENAMETOOLONG: "Choose a shorter name.",
 }
 _FULL = {errno.ENOSPC: "space", errno.EDQUOT: "quota"}
+_LONGEST = 120
+"""Bytes of a safe name: beside it there is room for what drafts and label files add to theirs."""
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:[/\\]")  # a drive's letter is one
 _RESERVED = re.compile(r"(?i)^(con|prn|aux|nul|com\d|lpt\d)(\.|$)")
 
@@ -315,8 +317,15 @@ def read_group(path: Path) -> dict[str, Any]:
     return attributes
 
 
-def safe_name(name: str) -> str:
+def safe_name(name: str, ending: str = "") -> str:
     """Return `name` as a directory name that works on every system and stays in its directory.
+
+    Parameters
+    ----------
+    name : str
+        What it is to be called.
+    ending : str
+        Comes behind, such as "-2"; a name that is too long with it is shortened before.
 
     Examples
     --------
@@ -324,11 +333,20 @@ def safe_name(name: str) -> str:
     'x'
     >>> safe_name("cells [DAPI] 1/2")
     'cells [DAPI] 1_2'
+    >>> len(safe_name("x" * 200, "-2"))
+    120
     """
     text = re.sub(r'[\x00-\x1f<>:"/\\|?*\x7f\ud800-\udfff]', "_", name)
-    text = text.encode()[:120].decode(errors="ignore")
-    text = re.sub(r"^[._\s]+|[.\s]+$", "", text)
-    return f"x-{text}" if _RESERVED.match(text) else text or "unnamed"
+    text = _cut(text, _LONGEST - len(ending))
+    if _RESERVED.match(text):
+        text = f"x-{_cut(text, _LONGEST - len(ending) - 2)}"
+    return (text or "unnamed") + ending
+
+
+def _cut(text: str, limit: int) -> str:
+    """Return a name of at most so many bytes that ends with a whole character, and no dot."""
+    text = text.encode()[:limit].decode(errors="ignore")
+    return re.sub(r"^[._\s]+|[.\s]+$", "", text)
 
 
 def check_name(name: str, what: str) -> str:

@@ -207,6 +207,11 @@ class Project(ProjectRoot):
         return tuple(name for name in tuple(self._order) if name not in self._broken)
 
     @property
+    def taken(self) -> tuple[str, ...]:
+        """Names of all images, of those that are damaged, too."""
+        return tuple(self._order)
+
+    @property
     def damaged(self) -> dict[str, str]:
         """What is wrong with the images that cannot be opened, by name."""
         return {name: str(error) for name, error in tuple(self._broken.items())}

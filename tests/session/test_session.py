@@ -185,6 +185,30 @@ def test_names_that_are_taken_or_unsafe_get_another(opened):
     assert any("'cells-2'" in text for text in opened.heard.texts)
 
 
+LONG = "2024-05-11_HeLa-H2B-GFP_plate 3_well B07_63x-oil_" + "µ" * 40
+
+
+def test_long_names_that_begin_alike_are_shortened_before_their_number(session, tmp_path):
+    new = [NewImage(f"{LONG}{k:03}", picture(seed=k), "yx") for k in range(12)]
+    session.create_project(tmp_path / "p.zarr", new)
+    assert len({*session.images}) == 12
+    assert session.images[1].endswith("-2")
+    assert session.images[11].endswith("-12")
+    assert all(name.startswith(LONG[:60]) for name in session.images)
+    said = [text for text in session.heard.texts if "is called" in text]
+    assert len(said) == 12
+
+
+def test_a_damaged_image_keeps_its_name(opened, tmp_path):
+    opened.add_images([NewImage("b", picture(seed=1), "yx")])
+    opened.close_project()
+    (tmp_path / "p.zarr" / "images" / "cells" / "zarr.json").write_text("{")
+    opened.open_project(tmp_path / "p.zarr")
+    assert opened.add_images([NewImage("Cells", picture(), "yx")]) == ("Cells-2",)
+    assert opened.images == ("b", "Cells-2")
+    assert "cells" in opened.project.damaged
+
+
 @pytest.mark.parametrize(
     ("data", "axes", "match"),
     [
