@@ -16,6 +16,7 @@ from napari_cas.errors import (
 from napari_cas.protocol import Box, Tile
 from napari_cas.session import Message, NewImage, Session, State
 from napari_cas.store import Project
+from napari_cas.store.models import export_model
 
 
 def picture(shape=(80, 100), seed=0):
@@ -398,6 +399,23 @@ def test_names_go_with_a_saved_model(opened, tmp_path):
     opened.close_project()
     opened.open_project(tmp_path / "p.zarr")
     assert opened.names == {4: "sky"}
+
+
+NAMES = {"long": "m" * 200, "of long characters": "µ" * 90, "reserved": "nul", "alike": "M"}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such folders")
+@pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
+def test_a_saved_model_is_loaded_whatever_its_folder_is_called(opened, tmp_path, name):
+    record = {"config": Config().model_dump(mode="json"), "input": {"channels": 1}}
+    opened.project.save_model("m", {"a": np.ones(3, np.float32)}, record)
+    export_model(tmp_path / name, {"a": np.zeros(3, np.float32)}, record)
+    opened.load_model(tmp_path / name)
+    assert opened.project.load_model(opened.checkpoint)[0]["a"].tolist() == [0, 0, 0]
+    export_model(tmp_path / name, {"a": np.full(3, 2, np.float32)}, record)
+    opened.load_model(tmp_path / name)
+    assert len({model.casefold() for model in opened.project.models}) == 3
+    assert opened.project.load_model("m")[0]["a"].tolist() == [1, 1, 1]
 
 
 def test_corrections_of_another_model_are_strokes_only_after_loading_one(opened, tmp_path):
