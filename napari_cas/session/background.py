@@ -126,8 +126,9 @@ class BackgroundSession(Session):
             self._made = tuple(other for other in self._made if other is not project)
             if closings != self._closings:
                 return
-            if before is not None:
-                before(project.images)
+            with projects.giving_up(project):
+                if before is not None:
+                    before(project.images)
             self._adopt(project, said)
 
         return self._start(make, done=adopt)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -24,7 +25,7 @@ from napari_cas.store.opacity import without_opacity
 from napari_cas.store.palettes import in_colours
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from napari_cas.session.events import Progress
@@ -52,12 +53,19 @@ def create(
 ) -> Project:
     """Make a project with these images; nothing stays behind when one of them is refused."""
     project = Project.create(path)
-    try:
+    with giving_up(project):
         add_images(project, images, warn, tell)
-    except BaseException:
-        project.close()
-        raise
     return project
+
+
+@contextmanager
+def giving_up(project: Project) -> Iterator[None]:
+    """Discard a project when there is an error: its lock would be held, and its place be taken."""
+    try:
+        yield
+    except BaseException:
+        project.discard()
+        raise
 
 
 def open_for_session(path: str | Path, warn: Callable[[Said], None]) -> Project:

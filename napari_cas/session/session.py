@@ -347,8 +347,7 @@ class Session(AnnotatingSession):
             Labels in the shape of the prediction, 0 = none, and how many: over all labels; 3-D
             along z, separate in time.
         """
-        entry, _ = self._looking()
-        return objects.split(entry, min_size, label)
+        return objects.split(self._looking()[0], min_size, label)
 
     def export(
         self, path: str | Path, include: Sequence[Part] = ("images", "regions", "prediction")
@@ -378,7 +377,8 @@ class Session(AnnotatingSession):
 
         Not before: whoever listens forgets what was said of the project before.
         """
-        self.close_project()
+        with projects.giving_up(project):
+            self.close_project()
         self._project = project
         state = projects.restore(project, said.append)
         if state.config is not None and state.config != self._config:

@@ -24,7 +24,14 @@ from napari_cas.store.intake import Source, as_array, write_image
 from napari_cas.store.levels import add_labels, open_levels
 from napari_cas.store.locking import WriteLock
 from napari_cas.store.replacing import recover_directories
-from napari_cas.store.root import FORMAT_VERSION, Mode, ProjectRoot, check_format, local_path
+from napari_cas.store.root import (
+    FORMAT_VERSION,
+    Mode,
+    ProjectRoot,
+    check_format,
+    local_path,
+    unmake,
+)
 from napari_cas.store.sampling import sample_intensity
 
 if TYPE_CHECKING:
@@ -63,7 +70,8 @@ class Project(ProjectRoot):
     def __init__(self, path: Path, mode: Mode, lock: WriteLock | None) -> None:
         super().__init__(path, mode, lock)
         self._entries: dict[str, ImageEntry] = {}
-        self._broken: dict[str, CASError] = {}
+        self._new_folder: bool | None = None
+        """Whether the project was made in a folder of its own; None: it was there."""
         self._load()
 
     # Opening and closing ----------------------------------------------------------------------
@@ -81,7 +89,9 @@ class Project(ProjectRoot):
         """
         path = local_path(path)
         with storing(path):
-            if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            new = not path.exists()
+            # A lock alone was left by a disk that was too full for more.
+            if not new and (not path.is_dir() or any(p.name != _LOCK for p in path.iterdir())):
                 raise ProjectError(
                     f"{path} cannot become a project",
                     expected="a new or empty directory",
@@ -89,15 +99,18 @@ class Project(ProjectRoot):
                     todo="Open it as a project or choose another name.",
                 )
             path.mkdir(parents=True, exist_ok=True)
-        lock = WriteLock(path / _LOCK)
+        lock: WriteLock | None = None
         try:
+            lock = WriteLock(path / _LOCK)
             for part in ("images", "models"):
                 make_group(path / part, {})
             write_group(path, {"napari-cas": {"format": FORMAT_VERSION, "images": []}})
-            return cls(path, "r+", lock)
+            project = cls(path, "r+", lock)
         except BaseException:
-            lock.release()
+            unmake(path, lock, folder=new)
             raise
+        project._new_folder = new
+        return project
 
     @classmethod
     def open(cls, path: str | Path, mode: Mode = "r+") -> Self:
@@ -185,12 +198,27 @@ class Project(ProjectRoot):
             If something painted could not be written; the project then stays open.
         """
         self.flush()
+        if (lock := self._freeze()) is not None:
+            lock.release()
+
+    def discard(self) -> None:
+        """Close the project without saving; one that :meth:`create` has made is removed.
+
+        Its folder stays where it was there before, or where somebody has put anything else.
+        """
+        lock = self._freeze()
+        if lock is not None and self._new_folder is not None:
+            unmake(self.path, lock, folder=self._new_folder)
+        elif lock is not None:
+            lock.release()
+
+    def _freeze(self) -> WriteLock | None:
+        """Let nothing be painted any more, and return the lock, once, to be released."""
         with self._own:  # what a thread brings is in the project, or comes too late
             lock, self._lock = self._lock, None
         for entry in tuple(self._entries.values()):
             entry.close()
-        if lock is not None:
-            lock.release()
+        return lock
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -200,21 +228,6 @@ class Project(ProjectRoot):
         return (*self._notes, *self._linked_models(), *broken, *chunks)
 
     # Images -----------------------------------------------------------------------------------
-
-    @property
-    def images(self) -> tuple[str, ...]:
-        """Names of the images that can be opened, in order."""
-        return tuple(name for name in tuple(self._order) if name not in self._broken)
-
-    @property
-    def taken(self) -> tuple[str, ...]:
-        """Names of all images, of those that are damaged, too."""
-        return tuple(self._order)
-
-    @property
-    def damaged(self) -> dict[str, str]:
-        """What is wrong with the images that cannot be opened, by name."""
-        return {name: str(error) for name, error in tuple(self._broken.items())}
 
     def image(self, name: str) -> ImageEntry:
         """Return an image by name.

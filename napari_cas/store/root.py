@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from napari_cas.errors import CheckpointError, ProjectError, ProjectFormatError, StorageError
+from napari_cas.errors import (
+    CASError,
+    CheckpointError,
+    ProjectError,
+    ProjectFormatError,
+    StorageError,
+)
 from napari_cas.store import models
 from napari_cas.store.files import (
     TEMPORARY,
@@ -52,6 +59,7 @@ class ProjectRoot:
         are copied in a thread, their pixels without it."""
         self._notes: list[str] = []
         self._order: list[str] = []
+        self._broken: dict[str, CASError] = {}
         self.naming = Naming()
 
     @property
@@ -72,6 +80,21 @@ class ProjectRoot:
             )
 
     # Images and names -------------------------------------------------------------------------
+
+    @property
+    def images(self) -> tuple[str, ...]:
+        """Names of the images that can be opened, in order."""
+        return tuple(name for name in tuple(self._order) if name not in self._broken)
+
+    @property
+    def taken(self) -> tuple[str, ...]:
+        """Names of all images, of those that are damaged, too."""
+        return tuple(self._order)
+
+    @property
+    def damaged(self) -> dict[str, str]:
+        """What is wrong with the images that cannot be opened, by name."""
+        return {name: str(error) for name, error in tuple(self._broken.items())}
 
     def _listed(self) -> list[str]:
         own = check_format(self.path)
@@ -253,6 +276,32 @@ def local_path(path: str | Path) -> Path:
     )
     refuse_url(path, "A project", error=ProjectError, todo=todo)
     return Path(path).resolve()
+
+
+def unmake(path: Path, lock: WriteLock | None, *, folder: bool) -> None:
+    """Remove a project that was just made, as far as that goes; what is not its own stays.
+
+    Parameters
+    ----------
+    path : Path
+        Its directory.
+    lock : WriteLock or None
+        Held on it, and released here; without one, nothing in the directory is the project's.
+    folder : bool
+        Whether the directory goes, too, if nothing else is in it.
+    """
+    if lock is not None:
+        for part in ("images", "models"):
+            shutil.rmtree(path / part, ignore_errors=True)
+        for name in ("zarr.json", "state.json"):
+            with contextlib.suppress(OSError):
+                (path / name).unlink()
+        lock.release()
+        with contextlib.suppress(OSError):
+            lock.path.unlink()
+    if folder:
+        with contextlib.suppress(OSError):
+            path.rmdir()
 
 
 def _instead(path: Path) -> str:

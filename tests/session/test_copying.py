@@ -6,6 +6,7 @@ from contextlib import closing
 import numpy as np
 import pytest
 
+from napari_cas.errors import StorageError
 from napari_cas.session import Session, copying
 from napari_cas.session.background import BackgroundSession, start
 from napari_cas.session.dispatch import DispatchQueue
@@ -66,6 +67,21 @@ def test_a_project_that_is_made_as_the_session_ends_is_free_for_others(tmp_path)
     Project.open(tmp_path / "a.zarr").close()
     waiting.run_until(lambda: True, 5)
     assert session.project is None
+
+
+def test_a_project_that_cannot_be_gone_to_is_free_for_another_try(tmp_path):
+    """As where the project that is open cannot be saved."""
+
+    def refuse(_names):
+        raise StorageError("The disk is full")
+
+    waiting = DispatchQueue()
+    with closing(BackgroundSession(dispatch=waiting)) as session:
+        made = session.create_project_later(tmp_path / "a.zarr", [large()], before=refuse)
+        with pytest.raises(StorageError):
+            waiting.run_until(made.done, 60)
+        assert session.project is None
+        assert not (tmp_path / "a.zarr").exists()
 
 
 def test_whoever_waits_hears_of_an_error_even_if_telling_of_it_fails():

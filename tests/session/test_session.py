@@ -532,6 +532,33 @@ def test_a_project_that_cannot_be_closed_goes_on_trying_to_save(opened, refusing
     assert opened.project is None
 
 
+def test_what_cannot_be_gone_to_is_free_for_another_try(opened, refusing, tmp_path):
+    new = [NewImage("a", picture(), "yx")]
+    with Project.create(tmp_path / "there.zarr") as there:
+        there.add_image("a", picture(), "yx")
+    with pytest.raises(StorageError):
+        opened.open_project(tmp_path / "there.zarr")
+    with pytest.raises(StorageError):
+        opened.create_project(tmp_path / "new.zarr", new)
+    assert opened.project.path.name == "p.zarr"
+    assert not (tmp_path / "new.zarr").exists()
+    refusing()
+    opened.open_project(tmp_path / "there.zarr")
+    assert opened.writable
+    opened.create_project(tmp_path / "new.zarr", new)
+    assert opened.images == ("a",)
+
+
+def test_nothing_stays_of_a_project_whose_images_are_refused(session, tmp_path):
+    good = NewImage("good", picture(), "yx")
+    bad = NewImage("bad", np.full((8, 8), np.nan, np.float32), "yx")
+    with pytest.raises(ImageError, match="bad"):
+        session.create_project(tmp_path / "p.zarr", [good, bad])
+    assert not (tmp_path / "p.zarr").exists()
+    session.create_project(tmp_path / "p.zarr", [good])
+    assert session.images == ("good",)
+
+
 def test_strokes_that_are_not_on_disk_are_not_learnt_from(opened, refusing):
     """The worker would say of what it finds there that there is nothing to learn from."""
     opened.image.regions[20:25, 20:25] = 3

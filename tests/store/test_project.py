@@ -75,6 +75,46 @@ def test_create_refuses_what_is_there(tmp_path, content):
         Project.create(path)
 
 
+@pytest.mark.parametrize("at", ["project.make_group", "project.write_group", "locking._write"])
+@pytest.mark.parametrize("there", [False, True])
+def test_a_project_that_cannot_be_made_leaves_its_place_free(tmp_path, monkeypatch, at, there):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    path = tmp_path / "p.zarr"
+    if there:
+        path.mkdir()
+    with monkeypatch.context() as patched:
+        patched.setattr(f"napari_cas.store.{at}", full)
+        with pytest.raises((StorageError, OSError)):
+            Project.create(path)
+    if not at.startswith("locking"):  # which leaves an empty lock
+        assert [*tmp_path.rglob("*")] == [path] * there
+    Project.create(path).close()
+    Project.open(path).close()
+
+
+def test_a_discarded_project_goes_if_it_was_made_and_nothing_else_does(tmp_path, rng):
+    made, empty, shared, there = (tmp_path / name for name in ("made", "empty", "shared", "there"))
+    empty.mkdir()
+    Project.create(there).close()
+    for path in (made, empty, shared):
+        project = Project.create(path)
+        image = project.add_image("a", rng.random((50, 50)), "yx")
+        project.set_state({"image": "a"})
+        if path == shared:
+            (path / "thesis.txt").write_text("hello")
+        project.discard()
+        project.discard()
+        assert (project.closed, image.regions.writeable) == (True, False)
+    project = Project.open(there)
+    project.discard()
+    Project.open(there).close()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["empty", "shared", "there"]
+    assert [p.name for p in shared.iterdir()] == ["thesis.txt"]
+    assert [*empty.iterdir()] == []
+
+
 def test_open_says_what_is_no_project(tmp_path):
     with pytest.raises(ProjectFormatError, match="no such directory"):
         Project.open(tmp_path / "nowhere")
