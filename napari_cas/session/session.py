@@ -135,8 +135,8 @@ class Session(AnnotatingSession):
             No project is open, or it is read-only.
         """
         project = self._opened(writing=True)
-        names = projects.add_images(project, images, self._warn, self.progressed.emit)
-        self.images_changed.emit(self.images)
+        with self._telling_images(project):
+            names = projects.add_images(project, images, self._warn, self.progressed.emit)
         if self._image is None and names:
             self.select_image(names[0])
         return names
@@ -178,8 +178,8 @@ class Session(AnnotatingSession):
         if self._image is not None and self._image.name == name:
             index = min(project.images.index(name), len(others) - 1)
             self.select_image(others[index])
-        project.remove_image(name)
-        self.images_changed.emit(self.images)
+        with self._telling_images(project):
+            project.remove_image(name)
 
     def close_project(self) -> None:
         """Save and close the project; the worker stays warm for the next one.

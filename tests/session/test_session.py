@@ -85,6 +85,21 @@ def test_an_image_is_removed_and_the_next_one_shown(opened, tmp_path):
         assert project.images == ("cells",)
 
 
+def test_an_image_that_went_although_the_list_cannot_be_written_is_told_of(opened, monkeypatch):
+    opened.add_images([NewImage("b", picture(seed=1), "yx")])
+    told = []
+    opened.images_changed.connect(told.append)
+
+    def full(*_, **__):
+        raise StorageError("The disk is full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("napari_cas.store.root.write_group", full)
+        with pytest.raises(StorageError):
+            opened.remove_image("b")
+    assert told == [("cells",)] == [opened.images]
+
+
 def test_it_is_told_which_images_are_painted(opened):
     opened.add_images([NewImage("a", picture(), "yx")])
     opened.select_image("a")
@@ -208,6 +223,19 @@ def test_a_damaged_image_keeps_its_name(opened, tmp_path):
     assert opened.add_images([NewImage("Cells", picture(), "yx")]) == ("Cells-2",)
     assert opened.images == ("b", "Cells-2")
     assert "cells" in opened.project.damaged
+
+
+def test_images_before_one_that_is_refused_are_told_of(opened):
+    told = []
+    opened.images_changed.connect(told.append)
+    good = NewImage("good", picture(seed=1), "yx")
+    bad = NewImage("bad", np.full((8, 8), np.nan, np.float32), "yx")
+    with pytest.raises(ImageError, match="bad"):
+        opened.add_images([good, bad])
+    assert told == [("cells", "good")]
+    with pytest.raises(ImageError):
+        opened.add_images([bad])
+    assert told == [("cells", "good")]
 
 
 @pytest.mark.parametrize(
