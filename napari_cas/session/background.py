@@ -126,8 +126,9 @@ class BackgroundSession(Session):
             self._made = tuple(other for other in self._made if other is not project)
             if closings != self._closings:
                 return
-            if before is not None:
-                before(project.images)
+            with projects.giving_up(project):
+                if before is not None:
+                    before(project.images)
             self._adopt(project, said)
 
         return self._start(make, done=adopt)
@@ -188,8 +189,12 @@ class BackgroundSession(Session):
     def _start(
         self, work: Callable[[], T], *, done: Callable[[T], None], of: Project | None = None
     ) -> Future[T]:
+        images = None if of is None else of.images
+
         def failed(error: BaseException) -> None:
             if of is None or self.project is of:  # else it has failed because that was closed
+                if of is not None and of.images != images:  # those before the one that failed
+                    self.images_changed.emit(self.images)
                 self._warn(Message.of(error))
 
         return start(work, self.dispatch, done=done, failed=failed)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import psygnal
@@ -16,6 +16,8 @@ from napari_cas.session.events import Message, Progress, State
 from napari_cas.store.progress import Stage, stage_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from napari_cas.session.work import Work
     from napari_cas.store import ImageEntry, Project
 
@@ -207,6 +209,16 @@ class SessionBase:
         if self.checkpoint is None:
             self._warn(models.nothing_learnt())
         return self.checkpoint is not None and self.writable
+
+    @contextmanager
+    def _telling_images(self, project: Project) -> Iterator[None]:
+        """Tell which images there are now, of those that came before an error, too."""
+        before = project.images
+        try:
+            yield
+        finally:
+            if project.images != before:
+                self.images_changed.emit(self.images)
 
     def _remember(self) -> None:
         """Write what a reopened project must restore; a full disk must not stop the annotator."""

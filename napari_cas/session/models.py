@@ -9,6 +9,8 @@ from pydantic import ValidationError
 
 from napari_cas.config import ModelSpec
 from napari_cas.errors import CheckpointError
+from napari_cas.session.projects import free_name
+from napari_cas.store.files import safe_name
 from napari_cas.store.models import (
     RECORD,
     WEIGHTS,
@@ -73,7 +75,7 @@ def load(project: Project, path: str | Path) -> Loaded:
         # Taken before: under the same name, its predictions are known to be its own.
         if name.startswith(base) and project.model_digest(name) == digest:
             return Loaded(name, spec, names)
-    name = _free_name(base, project.models)
+    name = free_name(base, project.models)
     project.save_model(name, tensors, record)
     return Loaded(name, spec, names)
 
@@ -105,11 +107,5 @@ def _check_channels(project: Project, record: dict[str, object], folder: Path) -
 
 
 def _safe(name: str) -> str:
-    return "".join(c if c.isalnum() or c in "-_" else "_" for c in name).strip("_") or "model"
-
-
-def _free_name(base: str, taken: tuple[str, ...]) -> str:
-    candidate, number = base, 2
-    while candidate in taken:
-        candidate, number = f"{base}-{number}", number + 1
-    return candidate
+    plain = "".join(c if c.isalnum() or c in "-_" else "_" for c in name).strip("_")
+    return safe_name(plain or "model")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -24,7 +25,7 @@ from napari_cas.store.opacity import without_opacity
 from napari_cas.store.palettes import in_colours
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from napari_cas.session.events import Progress
@@ -52,12 +53,19 @@ def create(
 ) -> Project:
     """Make a project with these images; nothing stays behind when one of them is refused."""
     project = Project.create(path)
-    try:
+    with giving_up(project):
         add_images(project, images, warn, tell)
-    except BaseException:
-        project.close()
-        raise
     return project
+
+
+@contextmanager
+def giving_up(project: Project) -> Iterator[None]:
+    """Discard a project when there is an error: its lock would be held, and its place be taken."""
+    try:
+        yield
+    except BaseException:
+        project.discard()
+        raise
 
 
 def open_for_session(path: str | Path, warn: Callable[[Said], None]) -> Project:
@@ -83,7 +91,7 @@ def add_images(
     """Take images into a project, tell how far a long copy is, and return the names they got."""
     names = []
     for image in images:
-        name = free_name(image.name, project.images)
+        name = free_name(image.name, project.taken)
         try:
             with copying(name, tell) as progress:
                 entry = _take(project, name, image, _while_open(project, progress))
@@ -241,10 +249,17 @@ def _config(state: dict[str, object], warn: Callable[[Said], None]) -> Config | 
 
 
 def free_name(name: str, taken: Sequence[str]) -> str:
-    """Return a name for an image that is safe as a folder and not taken."""
-    base = safe_name(name)
-    used = {other.casefold() for other in taken}
-    candidate, number = base, 2
+    """Return a name for an image that is safe as a folder and not taken.
+
+    Parameters
+    ----------
+    name : str
+        What it would be called best.
+    taken : sequence of str
+        As `Project.taken` has them: a damaged image keeps its name.
+    """
+    base = candidate = safe_name(name)
+    used, number = {other.casefold() for other in taken}, 2
     while candidate.casefold() in used:
-        candidate, number = f"{base}-{number}", number + 1
+        candidate, number = safe_name(base, f"-{number}"), number + 1
     return candidate

@@ -135,8 +135,8 @@ class Session(AnnotatingSession):
             No project is open, or it is read-only.
         """
         project = self._opened(writing=True)
-        names = projects.add_images(project, images, self._warn, self.progressed.emit)
-        self.images_changed.emit(self.images)
+        with self._telling_images(project):
+            names = projects.add_images(project, images, self._warn, self.progressed.emit)
         if self._image is None and names:
             self.select_image(names[0])
         return names
@@ -178,8 +178,8 @@ class Session(AnnotatingSession):
         if self._image is not None and self._image.name == name:
             index = min(project.images.index(name), len(others) - 1)
             self.select_image(others[index])
-        project.remove_image(name)
-        self.images_changed.emit(self.images)
+        with self._telling_images(project):
+            project.remove_image(name)
 
     def close_project(self) -> None:
         """Save and close the project; the worker stays warm for the next one.
@@ -347,8 +347,7 @@ class Session(AnnotatingSession):
             Labels in the shape of the prediction, 0 = none, and how many: over all labels; 3-D
             along z, separate in time.
         """
-        entry, _ = self._looking()
-        return objects.split(entry, min_size, label)
+        return objects.split(self._looking()[0], min_size, label)
 
     def export(
         self, path: str | Path, include: Sequence[Part] = ("images", "regions", "prediction")
@@ -378,7 +377,8 @@ class Session(AnnotatingSession):
 
         Not before: whoever listens forgets what was said of the project before.
         """
-        self.close_project()
+        with projects.giving_up(project):
+            self.close_project()
         self._project = project
         state = projects.restore(project, said.append)
         if state.config is not None and state.config != self._config:

@@ -22,10 +22,10 @@ from napari_cas.errors import InputError, ProjectError, ProjectFormatError
 from napari_cas.store import metadata, pyramid
 from napari_cas.store.colors import image_label_colors
 from napari_cas.store.files import (
+    make_group,
     read_group,
     refuse_devices,
     refuse_url,
-    replace_directory,
     storing,
     temporary,
     write_group,
@@ -33,6 +33,7 @@ from napari_cas.store.files import (
 from napari_cas.store.intake import Source, create_level
 from napari_cas.store.links import is_link
 from napari_cas.store.omexml import ome_xml
+from napari_cas.store.replacing import replace_directory
 from napari_cas.store.shown import default_omero, into_omero
 
 if TYPE_CHECKING:
@@ -147,7 +148,9 @@ def export(
 
 def _refuse_existing(target: Path, *, overwrite: bool) -> None:
     """Raise where something is in the way; only what an export may have written is replaced."""
-    if not target.exists():
+    with storing(target):  # a folder on the way may be somebody else's
+        there = target.exists()
+    if not there:
         return
     if not overwrite:
         raise ProjectError(f"{target} exists already", todo="Choose another name.")
@@ -185,7 +188,7 @@ def _write(draft: Path, entries: list[ImageEntry], parts: list[Part], ticker: _T
         _write_entry(draft / str(number), entry, parts, ticker)
     version = metadata.OME_VERSION
     series = [str(number) for number in range(len(entries))]
-    write_group(draft / "OME", {"ome": {"version": version, "series": series}})
+    make_group(draft / "OME", {"ome": {"version": version, "series": series}})
     (draft / "OME" / "METADATA.ome.xml").write_text(ome_xml(entries), encoding="utf-8")
     write_group(draft, {"ome": {"version": version, "bioformats2raw.layout": 3}})
 

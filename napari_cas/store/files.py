@@ -8,7 +8,6 @@ import itertools
 import json
 import os
 import re
-import shutil
 import stat
 import time
 from typing import TYPE_CHECKING, Any
@@ -27,6 +26,7 @@ TEMPORARY = ".tmp-"
 
 _counter = itertools.count()
 _TODO = {
+    errno.ENOENT: "Check that the disk is there, and that nothing was moved or renamed.",
     errno.ENOSPC: "Free some space and try again, or choose another place.",
     errno.EDQUOT: "Free some quota and try again, or choose another place.",
     errno.EROFS: "The file system is read-only: choose a place that can be written.",
@@ -35,6 +35,8 @@ _TODO = {
     errno.ENAMETOOLONG: "Choose a shorter name.",
 }
 _FULL = {errno.ENOSPC: "space", errno.EDQUOT: "quota"}
+_LONGEST = 120
+"""Bytes of a safe name: beside it there is room for what drafts and label files add to theirs."""
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:[/\\]")  # a drive's letter is one
 _RESERVED = re.compile(r"(?i)^(con|prn|aux|nul|com\d|lpt\d)(\.|$)")
 
@@ -113,6 +115,28 @@ def storing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise storage_error(error, path) from error
+
+
+@contextlib.contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn an `OSError` of looking at `path` into a typed error, as of a folder of somebody else.
+
+    `Path.exists` and its like raise where a folder on the way may not be searched.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise ProjectFormatError(
+            f"{path} cannot be read", got=error.strerror or type(error).__name__
+        ) from error
+
+
+def is_folder(path: Path) -> bool:
+    """Return whether a folder is there, as far as one may look."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
 
 
 def temporary(path: Path) -> Path:
@@ -253,11 +277,19 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def write_group(path: Path, attributes: dict[str, Any], *, durable: bool = False) -> None:
-    """Write `path` as a Zarr v3 group with these attributes, in one step."""
-    with storing(path):
-        path.mkdir(parents=True, exist_ok=True)
+    """Write the attributes of a Zarr v3 group, in one step.
+
+    Its folder must be there: a project that was moved away is not made anew where it was.
+    """
     value = {"zarr_format": 3, "node_type": "group", "attributes": attributes}
     write_json(path / "zarr.json", value, durable=durable)
+
+
+def make_group(path: Path, attributes: dict[str, Any]) -> None:
+    """Make a Zarr v3 group in a folder that is there; `path` itself may be, too."""
+    with storing(path):
+        path.mkdir(exist_ok=True)
+    write_group(path, attributes)
 
 
 def read_group(path: Path) -> dict[str, Any]:
@@ -285,8 +317,15 @@ def read_group(path: Path) -> dict[str, Any]:
     return attributes
 
 
-def safe_name(name: str) -> str:
+def safe_name(name: str, ending: str = "") -> str:
     """Return `name` as a directory name that works on every system and stays in its directory.
+
+    Parameters
+    ----------
+    name : str
+        What it is to be called.
+    ending : str
+        Comes behind, such as "-2"; a name that is too long with it is shortened before.
 
     Examples
     --------
@@ -294,11 +333,20 @@ def safe_name(name: str) -> str:
     'x'
     >>> safe_name("cells [DAPI] 1/2")
     'cells [DAPI] 1_2'
+    >>> len(safe_name("x" * 200, "-2"))
+    120
     """
     text = re.sub(r'[\x00-\x1f<>:"/\\|?*\x7f\ud800-\udfff]', "_", name)
-    text = text.encode()[:120].decode(errors="ignore")
-    text = re.sub(r"^[._\s]+|[.\s]+$", "", text)
-    return f"x-{text}" if _RESERVED.match(text) else text or "unnamed"
+    text = _cut(text, _LONGEST - len(ending))
+    if _RESERVED.match(text):
+        text = f"x-{_cut(text, _LONGEST - len(ending) - 2)}"
+    return (text or "unnamed") + ending
+
+
+def _cut(text: str, limit: int) -> str:
+    """Return a name of at most so many bytes that ends with a whole character, and no dot."""
+    text = text.encode()[:limit].decode(errors="ignore")
+    return re.sub(r"^[._\s]+|[.\s]+$", "", text)
 
 
 def check_name(name: str, what: str) -> str:
@@ -314,42 +362,6 @@ def check_name(name: str, what: str) -> str:
             f"Unusable name for {what}", expected=repr(safe_name(name)), got=repr(name)
         )
     return name
-
-
-def replace_directory(draft: Path, target: Path) -> None:
-    """Put the finished directory `draft` in the place of `target`.
-
-    A directory cannot be replaced in one step, so the old one is moved aside first; whoever finds
-    only that, after a crash between the two steps, restores it with :func:`recover_directories`.
-    """
-    aside = target.with_name(f"{TEMPORARY}old-{target.name}")
-    if target.exists():
-        if aside.exists():
-            shutil.rmtree(aside)
-        target.rename(aside)
-    draft.rename(target)
-    shutil.rmtree(aside, ignore_errors=True)
-
-
-def recover_directories(parent: Path, *, age: float = 3600) -> None:
-    """Finish or undo replacements in `parent` that a crash interrupted.
-
-    Parameters
-    ----------
-    parent : Path
-        May be missing.
-    age : float
-        Seconds after which a directory that is being written counts as left behind; 0 where a lock
-        keeps all others from writing here.
-    """
-    marker = f"{TEMPORARY}old-"
-    for path in list(parent.glob(f"{TEMPORARY}*")) if parent.is_dir() else []:
-        target = parent / path.name.removeprefix(marker)
-        with contextlib.suppress(OSError):
-            if path.name.startswith(marker) and not target.exists():
-                path.rename(target)
-            elif time.time() - path.stat().st_mtime > age or path.name.startswith(marker):
-                shutil.rmtree(path)
 
 
 def fsync_directory(path: Path) -> None:

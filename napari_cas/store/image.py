@@ -332,6 +332,7 @@ class ImageEntry:
             if is_link(path):
                 path.unlink()
             self._linked = False
+            self.folder.stat()  # raises where the project was moved; zarr would make it anew
             return zarr.create_array(
                 store=str(path),
                 shape=(channels, *self.label_shape),

@@ -247,7 +247,7 @@ def write_image(
     paths = [str(level) for level in range(len(shapes))]
     total = _Counter(_count(source, shapes), progress)
     with storing(folder):
-        folder.mkdir(parents=True)
+        folder.mkdir()
         levels = [
             create_level(folder / path, shape, source.dtype, source.canonical)
             for path, shape in zip(paths, shapes, strict=True)

@@ -14,7 +14,7 @@ from napari_cas.errors import ImageError, ProjectFormatError
 from napari_cas.store import metadata
 from napari_cas.store.chunks import ChunkFiles
 from napari_cas.store.colors import image_label_colors
-from napari_cas.store.files import read_group, write_group
+from napari_cas.store.files import make_group, read_group
 from napari_cas.store.regular import store_at
 
 if TYPE_CHECKING:
@@ -127,11 +127,15 @@ def locate(reference: object, folder: Path) -> str:
     candidates = [Path(url)]
     if isinstance(relative, str):
         candidates.append(Path(os.path.normpath(folder / relative)))
+    state, got = "is gone", "no such file"
     for path in candidates:
-        if path.exists():
-            return str(path)
+        try:
+            if path.exists():
+                return str(path)
+        except OSError as error:  # somebody else's folder, or no name that a file can have
+            state, got = "cannot be reached", error.strerror or type(error).__name__
     raise ProjectFormatError(
-        f"The image that {folder.name} refers to is gone", expected=url, got="no such file"
+        f"The image that {folder.name} refers to {state}", expected=url, got=got
     )
 
 
@@ -167,7 +171,7 @@ def write_labels(
         If the file system refuses.
     """
     listed = [label for label in LABELS if label != "corrections"]
-    write_group(folder / "labels", {"ome": {"version": metadata.OME_VERSION, "labels": listed}})
+    make_group(folder / "labels", {"ome": {"version": metadata.OME_VERSION, "labels": listed}})
     for label, dtype in LABELS.items():
         entry = metadata.multiscales(
             f"{name} {label}", axes, ["0"], scale, units, method=None, translation=translation
@@ -183,7 +187,7 @@ def write_labels(
             "multiscales": [entry],
             "image-label": image_label,
         }
-        write_group(folder / "labels" / label, {"ome": ome})
+        make_group(folder / "labels" / label, {"ome": ome})
         ChunkFiles.create(folder / "labels" / label / "0", shape, dtype, axes)
 
 

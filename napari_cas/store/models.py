@@ -15,16 +15,15 @@ from safetensors.numpy import load
 
 from napari_cas.errors import CheckpointError, ProjectFormatError, StorageError
 from napari_cas.store.files import (
-    TEMPORARY,
     fsync_directory,
     read_file,
     read_json,
-    replace_directory,
     storing,
     temporary,
     write_bytes,
     write_parts,
 )
+from napari_cas.store.replacing import find_directory, replace_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -84,6 +83,8 @@ def write_model(
             "record": dict(record),
         }
         text = json.dumps(head, indent=1, allow_nan=False).encode()
+    with storing(directory):  # no more: a project that was moved away is not made anew
+        directory.parent.mkdir(exist_ok=True)
     _write_both(directory, weights, text)
     return digest
 
@@ -115,6 +116,8 @@ def export_model(
     tensors, record = _without_planes(tensors, record)
     with _lossless(directory.name):
         weights, text = _encode(tensors), json.dumps(dict(record), indent=2, allow_nan=False)
+    with storing(directory):
+        directory.parent.mkdir(parents=True, exist_ok=True)
     _write_both(directory, weights, text.encode())
 
 
@@ -148,7 +151,7 @@ def import_model(folder: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]
         If it is missing or damaged; what the record says is not looked at.
     """
     try:
-        folder = _whole(folder)
+        folder = find_directory(folder)
         record = read_json(folder / RECORD)
         data = read_file(folder / WEIGHTS)
     except (OSError, ProjectFormatError) as error:
@@ -173,13 +176,6 @@ def _without_planes(
     if isinstance(training, dict):
         return kept, {**record, "training": {**training, "planes": []}}
     return kept, dict(record)
-
-
-def _whole(folder: Path) -> Path:
-    """Return where a model is whose replacement may have been cut short between two renames."""
-    place = folder.absolute()  # "." has no name
-    aside = place.parent / f"{TEMPORARY}old-{place.name}"
-    return aside if aside.is_dir() and not folder.exists() else folder
 
 
 def _instead(folder: Path) -> str:
@@ -247,7 +243,7 @@ def _write_both(directory: Path, weights: Iterable[bytes | memoryview], text: by
     draft = temporary(directory)
     try:
         with storing(directory):
-            draft.mkdir(parents=True)
+            draft.mkdir()
             write_parts(draft / WEIGHTS, weights, durable=True)
             write_bytes(draft / RECORD, text, durable=True)
             fsync_directory(draft)

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Self
 from napari_cas.errors import CASError, ProjectError, StorageError
 from napari_cas.store.files import (
     check_name,
-    recover_directories,
+    make_group,
+    reading,
     safe_name,
     storing,
     temporary,
@@ -22,7 +23,15 @@ from napari_cas.store.image import ImageEntry
 from napari_cas.store.intake import Source, as_array, write_image
 from napari_cas.store.levels import add_labels, open_levels
 from napari_cas.store.locking import WriteLock
-from napari_cas.store.root import FORMAT_VERSION, Mode, ProjectRoot, check_format, local_path
+from napari_cas.store.replacing import recover_directories
+from napari_cas.store.root import (
+    FORMAT_VERSION,
+    Mode,
+    ProjectRoot,
+    check_format,
+    local_path,
+    unmake,
+)
 from napari_cas.store.sampling import sample_intensity
 
 if TYPE_CHECKING:
@@ -59,10 +68,10 @@ class Project(ProjectRoot):
     """
 
     def __init__(self, path: Path, mode: Mode, lock: WriteLock | None) -> None:
-        super().__init__(path, mode)
-        self._lock = lock
+        super().__init__(path, mode, lock)
         self._entries: dict[str, ImageEntry] = {}
-        self._broken: dict[str, CASError] = {}
+        self._new_folder: bool | None = None
+        """Whether the project was made in a folder of its own; None: it was there."""
         self._load()
 
     # Opening and closing ----------------------------------------------------------------------
@@ -80,7 +89,9 @@ class Project(ProjectRoot):
         """
         path = local_path(path)
         with storing(path):
-            if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            new = not path.exists()
+            # A lock alone was left by a disk that was too full for more.
+            if not new and (not path.is_dir() or any(p.name != _LOCK for p in path.iterdir())):
                 raise ProjectError(
                     f"{path} cannot become a project",
                     expected="a new or empty directory",
@@ -88,15 +99,18 @@ class Project(ProjectRoot):
                     todo="Open it as a project or choose another name.",
                 )
             path.mkdir(parents=True, exist_ok=True)
-        lock = WriteLock(path / _LOCK)
+        lock: WriteLock | None = None
         try:
+            lock = WriteLock(path / _LOCK)
             for part in ("images", "models"):
-                write_group(path / part, {})
+                make_group(path / part, {})
             write_group(path, {"napari-cas": {"format": FORMAT_VERSION, "images": []}})
-            return cls(path, "r+", lock)
+            project = cls(path, "r+", lock)
         except BaseException:
-            lock.release()
+            unmake(path, lock, folder=new)
             raise
+        project._new_folder = new
+        return project
 
     @classmethod
     def open(cls, path: str | Path, mode: Mode = "r+") -> Self:
@@ -158,11 +172,6 @@ class Project(ProjectRoot):
     def __repr__(self) -> str:
         return f"<Project {self.path} {self.mode!r}, {len(self._order)} images>"
 
-    @property
-    def closed(self) -> bool:
-        """Whether :meth:`close` was called."""
-        return self.mode == "r+" and self._lock is None
-
     def flush(self) -> None:
         """Write everything painted to disk.
 
@@ -172,7 +181,7 @@ class Project(ProjectRoot):
             If the file system refuses part of it; that part stays in memory, the rest is written.
         """
         failed: StorageError | None = None
-        for entry in self._entries.values():
+        for entry in tuple(self._entries.values()):  # others come from a thread that copies
             try:
                 entry.flush()
             except StorageError as error:
@@ -189,30 +198,36 @@ class Project(ProjectRoot):
             If something painted could not be written; the project then stays open.
         """
         self.flush()
-        for entry in self._entries.values():
+        if (lock := self._freeze()) is not None:
+            lock.release()
+
+    def discard(self) -> None:
+        """Close the project without saving; one that :meth:`create` has made is removed.
+
+        Its folder stays where it was there before, or where somebody has put anything else.
+        """
+        lock = self._freeze()
+        if lock is not None and self._new_folder is not None:
+            unmake(self.path, lock, folder=self._new_folder)
+        elif lock is not None:
+            lock.release()
+
+    def _freeze(self) -> WriteLock | None:
+        """Let nothing be painted any more, and return the lock, once, to be released."""
+        with self._own:  # what a thread brings is in the project, or comes too late
+            lock, self._lock = self._lock, None
+        for entry in tuple(self._entries.values()):
             entry.close()
-        if self._lock is not None:
-            self._lock.release()
-            self._lock = None
+        return lock
 
     @property
     def problems(self) -> tuple[str, ...]:
         """What is damaged or missing, a sentence each, naming the file."""
         broken = [f"Image {name!r}: {error}" for name, error in self.damaged.items()]
-        chunks = [text for entry in self._entries.values() for text in entry.problems]
+        chunks = [text for entry in tuple(self._entries.values()) for text in entry.problems]
         return (*self._notes, *self._linked_models(), *broken, *chunks)
 
     # Images -----------------------------------------------------------------------------------
-
-    @property
-    def images(self) -> tuple[str, ...]:
-        """Names of the images that can be opened, in order."""
-        return tuple(name for name in self._order if name not in self._broken)
-
-    @property
-    def damaged(self) -> dict[str, str]:
-        """What is wrong with the images that cannot be opened, by name."""
-        return {name: str(error) for name, error in self._broken.items()}
 
     def image(self, name: str) -> ImageEntry:
         """Return an image by name.
@@ -232,15 +247,16 @@ class Project(ProjectRoot):
                 f"No image {name!r} in {self.path}", expected=", ".join(self.images) or "none yet"
             )
         try:
-            entry = ImageEntry(folder, self.mode, self.model_digest, self.naming)
+            with reading(folder):
+                entry = ImageEntry(folder, self.mode, self.model_digest, self.naming)
         except CASError as error:
             self._broken[name] = error
             raise
         self._broken.pop(name, None)
         if name not in self._order:
             self._order.append(name)
-        self._entries[name] = entry
-        return entry
+        # Of two threads that open it, one is the first: strokes on another would not be flushed.
+        return self._entries.setdefault(name, entry)
 
     def add_image(
         self,
@@ -327,12 +343,14 @@ class Project(ProjectRoot):
                 with contextlib.suppress(ValueError):  # another drive on Windows
                     reference["relative"] = os.path.relpath(source, final)
             own = {"reference": reference, "intensity": intensity.as_json()}
-            write_group(draft, {"napari-cas": own})
+            make_group(draft, {"napari-cas": own})
 
         return self._add(name, fill)
 
     def _add(self, name: str, fill: Callable[[Path, str], None]) -> ImageEntry:
         self._check_writing()
+        with storing(self.path):
+            (self.path / "images").mkdir(exist_ok=True)
         unique = safe_name(name)
         taken = {n.casefold() for n in self._order}
         folder = self.path / "images" / unique
@@ -344,14 +362,15 @@ class Project(ProjectRoot):
         try:
             fill(draft, unique)
             add_labels(draft, unique)
-            self._check_writing()  # it may have been closed while pixels were copied
-            with storing(folder):
-                draft.rename(folder)
+            with self._own:
+                self._check_writing()  # it may have been closed while pixels were copied
+                with storing(folder):
+                    draft.rename(folder)
+                self._order.append(unique)
+                self._write_own()
         except BaseException:
             shutil.rmtree(draft, ignore_errors=True)
             raise
-        self._order.append(unique)
-        self._write_own()
         return self.image(unique)
 
     def remove_image(self, name: str) -> None:
@@ -364,25 +383,17 @@ class Project(ProjectRoot):
         StorageError
             If the file system refuses.
         """
-        self._check_writing()
         folder = self.path / "images" / check_name(name, "an image")
-        if name not in self._order:
-            raise ProjectError(f"No image {name!r} in {self.path}")
         aside = temporary(folder)
-        with storing(folder), contextlib.suppress(FileNotFoundError):
-            folder.rename(aside)
-            shutil.rmtree(aside, ignore_errors=True)
-        entry = self._entries.pop(name, None)
-        if entry is not None:
-            entry.close()
-        self._broken.pop(name, None)
-        self._order.remove(name)
-        self._write_own()
-
-    def _check_writing(self) -> None:
-        if self.mode != "r+" or self._lock is None:
-            raise ProjectError(
-                f"{self.path} is not open for writing",
-                expected="mode 'r+'",
-                got=f"mode {self.mode!r}" if not self.closed else "closed",
-            )
+        with self._own:
+            self._check_writing()
+            if name not in self._order:
+                raise ProjectError(f"No image {name!r} in {self.path}")
+            with storing(folder), contextlib.suppress(FileNotFoundError):
+                folder.rename(aside)
+            if (entry := self._entries.pop(name, None)) is not None:
+                entry.close()
+            self._broken.pop(name, None)
+            self._order.remove(name)
+            self._write_own()
+        shutil.rmtree(aside, ignore_errors=True)

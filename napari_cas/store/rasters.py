@@ -45,11 +45,13 @@ def without_no_data(data: ArrayLike, path: str | Path) -> tuple[ArrayLike, int |
     no_data : int or None
         The value, of other integers.
     """
-    if Path(path).suffix.lower() not in TIFF_SUFFIXES or not Path(path).is_file():
+    if Path(path).suffix.lower() not in TIFF_SUFFIXES:
         return data, None
     import tifffile  # not for the sake of other files: a window may be waiting
 
     try:
+        if not Path(path).is_file():  # raises, too, as where one may not look
+            return data, None
         with tifffile.TiffFile(path) as file:
             return known_pixels(data, file)
     except Exception:  # tifffile raises whatever the damage leads to; the pixels are here already

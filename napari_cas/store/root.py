@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from napari_cas.errors import CheckpointError, ProjectError, ProjectFormatError, StorageError
+from napari_cas.errors import (
+    CASError,
+    CheckpointError,
+    ProjectError,
+    ProjectFormatError,
+    StorageError,
+)
 from napari_cas.store import models
 from napari_cas.store.files import (
     TEMPORARY,
     check_name,
+    is_folder,
     read_group,
     read_json,
+    reading,
     refuse_url,
     safe_name,
     write_group,
@@ -26,6 +36,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from napari_cas.store.locking import WriteLock
+
 Mode: TypeAlias = Literal["r", "r+", "worker"]
 
 FORMAT_VERSION = 1
@@ -38,17 +50,51 @@ class ProjectRoot:
     path: Path
     mode: Mode
 
-    def __init__(self, path: Path, mode: Mode) -> None:
+    def __init__(self, path: Path, mode: Mode, lock: WriteLock | None) -> None:
         self.path = path
         self.mode = mode
+        self._lock = lock
+        self._own = threading.Lock()
+        """Held while images or names change and are written, for the time of a small file: images
+        are copied in a thread, their pixels without it."""
         self._notes: list[str] = []
         self._order: list[str] = []
+        self._broken: dict[str, CASError] = {}
         self.naming = Naming()
 
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed."""
+        return self.mode == "r+" and self._lock is None
+
     def _check_writing(self) -> None:
-        raise NotImplementedError  # pragma: no cover - the project says when it may be written
+        if self.mode != "r+" or self._lock is None:
+            raise ProjectError(
+                f"{self.path} is not open for writing",
+                expected="mode 'r+'",
+                got=f"mode {self.mode!r}" if not self.closed else "closed",
+            )
+        if not is_folder(self.path):  # a new one in its place would take what is meant for it
+            raise StorageError(
+                f"{self.path} is no longer there", todo="Move it back, or open it where it is now."
+            )
 
     # Images and names -------------------------------------------------------------------------
+
+    @property
+    def images(self) -> tuple[str, ...]:
+        """Names of the images that can be opened, in order."""
+        return tuple(name for name in tuple(self._order) if name not in self._broken)
+
+    @property
+    def taken(self) -> tuple[str, ...]:
+        """Names of all images, of those that are damaged, too."""
+        return tuple(self._order)
+
+    @property
+    def damaged(self) -> dict[str, str]:
+        """What is wrong with the images that cannot be opened, by name."""
+        return {name: str(error) for name, error in tuple(self._broken.items())}
 
     def _listed(self) -> list[str]:
         own = check_format(self.path)
@@ -60,9 +106,14 @@ class ProjectRoot:
                 names.append(name)
             else:
                 self._notes.append(f"{self.path / 'zarr.json'} lists an unusable name: {name!r}.")
-        folder = self.path / "images"
-        found = sorted(p.name for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []
+        found = sorted(p.name for p in self._inside("images") if is_folder(p))
         return list(dict.fromkeys([*names, *(n for n in found if safe_name(n) == n)]))
+
+    def _inside(self, part: str) -> list[Path]:
+        """Return what is in one of the project's folders; nothing where it is missing."""
+        folder = self.path / part
+        with reading(folder):
+            return list(folder.iterdir()) if folder.is_dir() else []
 
     def set_names(self, names: Mapping[int, str]) -> None:
         """Name the labels of predictions; labels of one name are one wherever they are shown.
@@ -82,15 +133,17 @@ class ProjectRoot:
             If the file system refuses; the names then stay as they were.
         """
         self._check_writing()
-        before = self.naming.names
-        self.naming.set(names)
-        try:
-            self._write_own()
-        except StorageError:
-            self.naming.set(before)
-            raise
+        with self._own:
+            before = self.naming.names
+            self.naming.set(names)
+            try:
+                self._write_own()
+            except StorageError:
+                self.naming.set(before)
+                raise
 
     def _write_own(self) -> None:
+        """Write the list of images and the names; `_own` is held."""
         own: dict[str, Any] = {"format": FORMAT_VERSION, "images": self._order}
         if self.naming.names:
             own["names"] = self.naming.as_json()
@@ -101,9 +154,8 @@ class ProjectRoot:
     @property
     def models(self) -> tuple[str, ...]:
         """Names of the models, oldest first."""
-        folder = self.path / "models"
         found = []
-        for path in folder.iterdir() if folder.is_dir() else ():
+        for path in self._inside("models"):
             if not path.name.startswith(TEMPORARY) and not is_link(path):
                 with contextlib.suppress(OSError):
                     found.append(((path / "model.json").stat().st_mtime_ns, path.name))
@@ -111,8 +163,7 @@ class ProjectRoot:
 
     def _linked_models(self) -> list[str]:
         """Return a sentence for each model that is a link, and so is not used."""
-        folder = self.path / "models"
-        links = sorted(p for p in folder.iterdir() if is_link(p)) if folder.is_dir() else ()
+        links = sorted(p for p in self._inside("models") if is_link(p))
         return [f"{path} is a symbolic link; the model behind it is not used." for path in links]
 
     def _model(self, name: str) -> Path:
@@ -225,6 +276,32 @@ def local_path(path: str | Path) -> Path:
     )
     refuse_url(path, "A project", error=ProjectError, todo=todo)
     return Path(path).resolve()
+
+
+def unmake(path: Path, lock: WriteLock | None, *, folder: bool) -> None:
+    """Remove a project that was just made, as far as that goes; what is not its own stays.
+
+    Parameters
+    ----------
+    path : Path
+        Its directory.
+    lock : WriteLock or None
+        Held on it, and released here; without one, nothing in the directory is the project's.
+    folder : bool
+        Whether the directory goes, too, if nothing else is in it.
+    """
+    if lock is not None:
+        for part in ("images", "models"):
+            shutil.rmtree(path / part, ignore_errors=True)
+        for name in ("zarr.json", "state.json"):
+            with contextlib.suppress(OSError):
+                (path / name).unlink()
+        lock.release()
+        with contextlib.suppress(OSError):
+            lock.path.unlink()
+    if folder:
+        with contextlib.suppress(OSError):
+            path.rmdir()
 
 
 def _instead(path: Path) -> str:

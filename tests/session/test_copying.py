@@ -6,6 +6,7 @@ from contextlib import closing
 import numpy as np
 import pytest
 
+from napari_cas.errors import ImageError, StorageError
 from napari_cas.session import Session, copying
 from napari_cas.session.background import BackgroundSession, start
 from napari_cas.session.dispatch import DispatchQueue
@@ -66,6 +67,36 @@ def test_a_project_that_is_made_as_the_session_ends_is_free_for_others(tmp_path)
     Project.open(tmp_path / "a.zarr").close()
     waiting.run_until(lambda: True, 5)
     assert session.project is None
+
+
+def test_a_project_that_cannot_be_gone_to_is_free_for_another_try(tmp_path):
+    """As where the project that is open cannot be saved."""
+
+    def refuse(_names):
+        raise StorageError("The disk is full")
+
+    waiting = DispatchQueue()
+    with closing(BackgroundSession(dispatch=waiting)) as session:
+        made = session.create_project_later(tmp_path / "a.zarr", [large()], before=refuse)
+        with pytest.raises(StorageError):
+            waiting.run_until(made.done, 60)
+        assert session.project is None
+        assert not (tmp_path / "a.zarr").exists()
+
+
+def test_images_that_a_thread_took_before_an_error_are_told_of(tmp_path):
+    waiting, told, said = DispatchQueue(), [], []
+    good = NewImage("good", np.eye(64, dtype=np.uint8), "yx")
+    bad = NewImage("bad", np.full((8, 8), np.nan, np.float32), "yx")
+    with closing(BackgroundSession(dispatch=waiting)) as session:
+        session.create_project(tmp_path / "a.zarr", [good])
+        session.images_changed.connect(told.append)
+        session.messaged.connect(lambda message: said.append((message.level, session.images)))
+        added = session.add_images_later([good, bad])
+        with pytest.raises(ImageError, match="bad"):
+            waiting.run_until(added.done, 60) and added.result()
+        assert told == [("good", "good-2")]
+        assert said[-1] == ("error", ("good", "good-2"))
 
 
 def test_whoever_waits_hears_of_an_error_even_if_telling_of_it_fails():

@@ -16,6 +16,7 @@ from napari_cas.errors import (
 from napari_cas.protocol import Box, Tile
 from napari_cas.session import Message, NewImage, Session, State
 from napari_cas.store import Project
+from napari_cas.store.models import export_model
 
 
 def picture(shape=(80, 100), seed=0):
@@ -82,6 +83,21 @@ def test_an_image_is_removed_and_the_next_one_shown(opened, tmp_path):
     opened.close_project()
     with Project.open(tmp_path / "p.zarr") as project:
         assert project.images == ("cells",)
+
+
+def test_an_image_that_went_although_the_list_cannot_be_written_is_told_of(opened, monkeypatch):
+    opened.add_images([NewImage("b", picture(seed=1), "yx")])
+    told = []
+    opened.images_changed.connect(told.append)
+
+    def full(*_, **__):
+        raise StorageError("The disk is full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("napari_cas.store.root.write_group", full)
+        with pytest.raises(StorageError):
+            opened.remove_image("b")
+    assert told == [("cells",)] == [opened.images]
 
 
 def test_it_is_told_which_images_are_painted(opened):
@@ -183,6 +199,43 @@ def test_names_that_are_taken_or_unsafe_get_another(opened):
     )
     assert names == ("cells-2", "x")
     assert any("'cells-2'" in text for text in opened.heard.texts)
+
+
+LONG = "2024-05-11_HeLa-H2B-GFP_plate 3_well B07_63x-oil_" + "µ" * 40
+
+
+def test_long_names_that_begin_alike_are_shortened_before_their_number(session, tmp_path):
+    new = [NewImage(f"{LONG}{k:03}", picture(seed=k), "yx") for k in range(12)]
+    session.create_project(tmp_path / "p.zarr", new)
+    assert len({*session.images}) == 12
+    assert session.images[1].endswith("-2")
+    assert session.images[11].endswith("-12")
+    assert all(name.startswith(LONG[:60]) for name in session.images)
+    said = [text for text in session.heard.texts if "is called" in text]
+    assert len(said) == 12
+
+
+def test_a_damaged_image_keeps_its_name(opened, tmp_path):
+    opened.add_images([NewImage("b", picture(seed=1), "yx")])
+    opened.close_project()
+    (tmp_path / "p.zarr" / "images" / "cells" / "zarr.json").write_text("{")
+    opened.open_project(tmp_path / "p.zarr")
+    assert opened.add_images([NewImage("Cells", picture(), "yx")]) == ("Cells-2",)
+    assert opened.images == ("b", "Cells-2")
+    assert "cells" in opened.project.damaged
+
+
+def test_images_before_one_that_is_refused_are_told_of(opened):
+    told = []
+    opened.images_changed.connect(told.append)
+    good = NewImage("good", picture(seed=1), "yx")
+    bad = NewImage("bad", np.full((8, 8), np.nan, np.float32), "yx")
+    with pytest.raises(ImageError, match="bad"):
+        opened.add_images([good, bad])
+    assert told == [("cells", "good")]
+    with pytest.raises(ImageError):
+        opened.add_images([bad])
+    assert told == [("cells", "good")]
 
 
 @pytest.mark.parametrize(
@@ -376,6 +429,23 @@ def test_names_go_with_a_saved_model(opened, tmp_path):
     assert opened.names == {4: "sky"}
 
 
+NAMES = {"long": "m" * 200, "of long characters": "µ" * 90, "reserved": "nul", "alike": "M"}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such folders")
+@pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
+def test_a_saved_model_is_loaded_whatever_its_folder_is_called(opened, tmp_path, name):
+    record = {"config": Config().model_dump(mode="json"), "input": {"channels": 1}}
+    opened.project.save_model("m", {"a": np.ones(3, np.float32)}, record)
+    export_model(tmp_path / name, {"a": np.zeros(3, np.float32)}, record)
+    opened.load_model(tmp_path / name)
+    assert opened.project.load_model(opened.checkpoint)[0]["a"].tolist() == [0, 0, 0]
+    export_model(tmp_path / name, {"a": np.full(3, 2, np.float32)}, record)
+    opened.load_model(tmp_path / name)
+    assert len({model.casefold() for model in opened.project.models}) == 3
+    assert opened.project.load_model("m")[0]["a"].tolist() == [1, 1, 1]
+
+
 def test_corrections_of_another_model_are_strokes_only_after_loading_one(opened, tmp_path):
     record = {"config": Config().model_dump(mode="json"), "input": {"channels": 1}}
     opened.project.save_model("m", {"a": np.ones(3, np.float32)}, record)
@@ -488,6 +558,33 @@ def test_a_project_that_cannot_be_closed_goes_on_trying_to_save(opened, refusing
     assert not opened.image.regions.dirty
     opened.close_project()
     assert opened.project is None
+
+
+def test_what_cannot_be_gone_to_is_free_for_another_try(opened, refusing, tmp_path):
+    new = [NewImage("a", picture(), "yx")]
+    with Project.create(tmp_path / "there.zarr") as there:
+        there.add_image("a", picture(), "yx")
+    with pytest.raises(StorageError):
+        opened.open_project(tmp_path / "there.zarr")
+    with pytest.raises(StorageError):
+        opened.create_project(tmp_path / "new.zarr", new)
+    assert opened.project.path.name == "p.zarr"
+    assert not (tmp_path / "new.zarr").exists()
+    refusing()
+    opened.open_project(tmp_path / "there.zarr")
+    assert opened.writable
+    opened.create_project(tmp_path / "new.zarr", new)
+    assert opened.images == ("a",)
+
+
+def test_nothing_stays_of_a_project_whose_images_are_refused(session, tmp_path):
+    good = NewImage("good", picture(), "yx")
+    bad = NewImage("bad", np.full((8, 8), np.nan, np.float32), "yx")
+    with pytest.raises(ImageError, match="bad"):
+        session.create_project(tmp_path / "p.zarr", [good, bad])
+    assert not (tmp_path / "p.zarr").exists()
+    session.create_project(tmp_path / "p.zarr", [good])
+    assert session.images == ("good",)
 
 
 def test_strokes_that_are_not_on_disk_are_not_learnt_from(opened, refusing):

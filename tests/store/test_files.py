@@ -24,6 +24,8 @@ from napari_cas.store.files import (
 
 @given(st.text(max_size=200))
 @example(":\xa00")
+@example("con." + "a" * 116)
+@example("con" + " " * 150 + "a")
 def test_every_name_becomes_one_safe_component(name):
     safe = safe_name(name)
     assert safe_name(safe) == safe
@@ -32,6 +34,19 @@ def test_every_name_becomes_one_safe_component(name):
     assert not set(safe) & set('/\\:*?"<>|\x00')
     assert safe[0] not in ". "
     assert safe[-1] not in ". "
+
+
+@given(st.text(max_size=200), st.integers(2, 10**6))
+@example("a" * 120, 2)
+@example("é" * 60, 10)
+@example("a" * 117 + ". b", 2)
+@example("con." + "a" * 116, 2)
+def test_a_number_behind_a_name_stays_there_and_the_name_safe(name, number):
+    safe = safe_name(safe_name(name), f"-{number}")
+    assert safe.endswith(f"-{number}")
+    assert len(safe) > len(f"-{number}")
+    assert safe_name(safe) == safe
+    assert len(safe.encode()) <= 120
 
 
 def test_replacing_keeps_the_old_until_the_new_is_whole(tmp_path):

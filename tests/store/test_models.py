@@ -201,8 +201,8 @@ def test_an_exported_model_is_whole_whenever_its_writer_is_killed(tmp_path, run_
         assert (tensors["w"] == record["i"]).all()
         if seed == 0:  # what a kill between the two renames of a replacement leaves
             if folder.exists():  # else this kill came there by itself
-                shutil.rmtree(tmp_path / ".tmp-old-m0", ignore_errors=True)
-                folder.rename(tmp_path / ".tmp-old-m0")
+                shutil.rmtree(tmp_path / ".tmp-m0.aside", ignore_errors=True)
+                folder.rename(tmp_path / ".tmp-m0.aside")
             assert import_model(folder)[1] == record
 
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import re
 import shutil
+import threading
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,9 +22,12 @@ from napari_cas.errors import (
     ProjectError,
     ProjectFormatError,
     ProjectLockedError,
+    StorageError,
 )
 from napari_cas.protocol import Box
 from napari_cas.store import Project
+from napari_cas.store.export import export
+from napari_cas.store.image import ImageEntry
 
 
 def _edit(path, change):
@@ -65,6 +73,46 @@ def test_create_refuses_what_is_there(tmp_path, content):
         (path / "thesis.txt").write_text("hello")
     with pytest.raises(ProjectError, match="new or empty"):
         Project.create(path)
+
+
+@pytest.mark.parametrize("at", ["project.make_group", "project.write_group", "locking._write"])
+@pytest.mark.parametrize("there", [False, True])
+def test_a_project_that_cannot_be_made_leaves_its_place_free(tmp_path, monkeypatch, at, there):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    path = tmp_path / "p.zarr"
+    if there:
+        path.mkdir()
+    with monkeypatch.context() as patched:
+        patched.setattr(f"napari_cas.store.{at}", full)
+        with pytest.raises((StorageError, OSError)):
+            Project.create(path)
+    if not at.startswith("locking"):  # which leaves an empty lock
+        assert [*tmp_path.rglob("*")] == [path] * there
+    Project.create(path).close()
+    Project.open(path).close()
+
+
+def test_a_discarded_project_goes_if_it_was_made_and_nothing_else_does(tmp_path, rng):
+    made, empty, shared, there = (tmp_path / name for name in ("made", "empty", "shared", "there"))
+    empty.mkdir()
+    Project.create(there).close()
+    for path in (made, empty, shared):
+        project = Project.create(path)
+        image = project.add_image("a", rng.random((50, 50)), "yx")
+        project.set_state({"image": "a"})
+        if path == shared:
+            (path / "thesis.txt").write_text("hello")
+        project.discard()
+        project.discard()
+        assert (project.closed, image.regions.writeable) == (True, False)
+    project = Project.open(there)
+    project.discard()
+    Project.open(there).close()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["empty", "shared", "there"]
+    assert [p.name for p in shared.iterdir()] == ["thesis.txt"]
+    assert [*empty.iterdir()] == []
 
 
 def test_open_says_what_is_no_project(tmp_path):
@@ -207,6 +255,125 @@ def test_a_failed_add_leaves_nothing(project, rng):
     assert project.images == ("cells", "new")
 
 
+def test_a_project_that_was_moved_is_not_made_anew_where_it_was(project, rng):
+    """Names, models and images in a new folder of that name would be lost with it."""
+    worker = Project.open(project.path, "worker")
+    entry, image = project.image("cells"), worker.image("cells")
+    export(project, project.path.with_name("x.zarr"))
+    project.path.rename(project.path.with_name("moved.zarr"))
+    for action in (
+        lambda: project.set_names({1: "nucleus"}),
+        lambda: project.set_state({"image": "cells"}),
+        lambda: project.save_model("m", {"w": np.ones(3)}, {}),
+        lambda: worker.save_model("m", {"w": np.ones(3)}, {}),
+        lambda: project.add_image("b", rng.random((50, 50)), "yx"),
+        lambda: project.add_reference("b", project.path.with_name("x.zarr")),
+        lambda: project.remove_image("cells"),
+        lambda: image.create_probabilities(2),
+        lambda: image.mark_predicted("m", [((), Box(0, 0, 9, 9))]),
+    ):
+        with pytest.raises(StorageError):
+            action()
+    assert not project.path.exists()
+    assert (project.images, project.naming.names) == (("cells",), {})
+    project.path.with_name("moved.zarr").rename(project.path)
+    entry.regions[:5, :5] = 1
+    project.set_names({1: "nucleus"})
+    project.close()
+    with Project.open(project.path) as again:
+        assert (again.images, again.naming.names) == (("cells",), {1: "nucleus"})
+
+
+@pytest.mark.parametrize("part", ["images", "models"])
+def test_a_part_of_a_project_that_is_missing_is_made(project, rng, part):
+    shutil.rmtree(project.path / part)
+    project.add_image("b", rng.random((50, 50)), "yx")
+    project.save_model("m", {"w": np.ones(3)}, {})
+    assert project.models == ("m",)
+    assert project.image("b").plane_size == (50, 50)
+
+
+def test_names_given_while_an_image_is_noted_are_kept(project, monkeypatch):
+    """The list of images and the names are in one file, and a busy disk takes its time."""
+    busy, real = threading.Event(), os.fsync
+
+    def fsync(handle):
+        if threading.current_thread() is not threading.main_thread():
+            busy.set()
+            time.sleep(0.3)
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    copying = threading.Thread(target=project.add_image, args=("b", np.eye(50), "yx"))
+    copying.start()
+    assert busy.wait(30)
+    project.set_names({1: "nucleus"})
+    copying.join()
+    project.close()
+    with Project.open(project.path) as again:
+        assert (again.images, again.naming.names) == (("cells", "b"), {1: "nucleus"})
+
+
+def test_nobody_waits_for_pixels_that_are_copied(project, rng):
+    begun, on = threading.Event(), threading.Event()
+
+    def progress(done, total):
+        begun.set()
+        assert on.wait(30)
+
+    pixels = rng.random((50, 50))
+    options = {"progress": progress}
+    copying = threading.Thread(target=project.add_image, args=("b", pixels, "yx"), kwargs=options)
+    copying.start()
+    assert begun.wait(30)
+    project.image("cells").regions[:5, :5] = 1
+    project.flush()
+    project.set_names({1: "nucleus"})
+    assert copying.is_alive()
+    on.set()
+    copying.join()
+    assert project.images == ("cells", "b")
+
+
+def test_an_image_may_come_while_strokes_are_written_and_damage_is_listed(project, monkeypatch):
+    """A thread that copies adds it; here the same one, at the worst moment."""
+    flush, problems = ImageEntry.flush, ImageEntry.problems.fget
+
+    def come(then):
+        def come_first(entry):
+            if entry.name == "cells":
+                project.add_image(f"more {len(project.images)}", np.eye(8), "yx")
+            return then(entry)
+
+        return come_first
+
+    monkeypatch.setattr(ImageEntry, "flush", come(flush))
+    monkeypatch.setattr(ImageEntry, "problems", property(come(problems)))
+    project.flush()
+    assert project.problems == ()
+    assert project.images == ("cells", "more 1", "more 2")
+    monkeypatch.undo()
+
+
+def test_an_image_that_two_threads_open_at_once_is_one(project, monkeypatch):
+    project.close()
+    opened = []
+
+    class Slow(ImageEntry):
+        """The first one is opened once more before it is there."""
+
+        def __init__(self, *args):
+            super().__init__(*args)
+            if not opened:
+                opened.append(self)
+                opened.append(again.image("cells"))
+
+    with Project.open(project.path, "worker") as again:  # it opens images when asked for
+        monkeypatch.setattr("napari_cas.store.project.ImageEntry", Slow)
+        assert again.image("cells") is opened[1]
+        assert again.image("cells") is opened[1]
+
+
 def test_remove_image(project, rng):
     project.add_image("b", rng.random((50, 50)), "yx")
     entry = project.image("cells")
@@ -258,6 +425,10 @@ DAMAGES = {
         f / "zarr.json",
         lambda m: m["attributes"]["napari-cas"].update(reference={"url": "/gone/x.zarr"}),
     ),
+    "reference to what cannot be a file": lambda f: _edit(
+        f / "zarr.json",
+        lambda m: m["attributes"]["napari-cas"].update(reference={"url": "/" + "a" * 300}),
+    ),
     "foreign reference": lambda f: _edit(
         f / "zarr.json", lambda m: m["attributes"]["napari-cas"].update(reference=3)
     ),
@@ -277,6 +448,43 @@ def test_a_damaged_image_is_named_and_the_rest_opens(project, rng, damage):
         assert again.image("b").regions[0, 0] == 1
         with pytest.raises(CASError):
             again.image("cells")
+
+
+def test_what_may_not_be_searched_is_damaged_and_the_rest_opens(project, rng, monkeypatch):
+    """A colleague's folder that a reference or a link leads to, and one of the project's own."""
+    folder = project.path / "images"
+    for name in ("referring", "own"):
+        project.add_image(name, rng.random((50, 50)), "yx")
+    project.close()
+    private = project.path.with_name("private")
+    (private / "x").mkdir(parents=True)
+    _edit(
+        folder / "referring" / "zarr.json",
+        lambda m: m["attributes"]["napari-cas"].update(reference={"url": str(private / "x")}),
+    )
+    (folder / "linked").symlink_to(private / "x", target_is_directory=True)
+    _close_to_everybody(monkeypatch, private, folder / "linked", folder / "own")
+    with Project.open(project.path) as again:
+        assert again.images == ("cells",)
+        assert {"referring", "own"} <= set(again.damaged)
+        assert "'referring'" in "".join(again.problems)
+        with pytest.raises(StorageError, match=r"out\.zarr"):
+            export(again, private / "out.zarr")
+
+
+def _close_to_everybody(monkeypatch, *folders):
+    """Let the system refuse to look into folders, which it does not where tests run as root."""
+
+    def refusing(look):
+        def stat(path, *args, **options):
+            if not isinstance(path, int) and {*folders} & {*Path(path).parents}:
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+            return look(path, *args, **options)
+
+        return stat
+
+    for name in ("stat", "lstat"):
+        monkeypatch.setattr(os, name, refusing(getattr(os, name)))
 
 
 def test_damaged_lists_states_and_models_are_named(project):
