@@ -2,8 +2,8 @@
 
 The paper reports an average precision whose definition is not at hand. Taken here is the
 challenge's own: the area under the precision-recall curve of each class, made monotonic, here over
-pixels, averaged over classes [1]_. A class-agnostic network names nothing, so its channels are read
-as classes by how often they meet on the training images.
+pixels, averaged over the 20 classes of objects [1]_. A class-agnostic network names nothing, so its
+channels are read as classes by how often they meet on the training images.
 
 References
 ----------
@@ -61,11 +61,12 @@ _NOTES = (
     ),
     (
         "Average precision: of each class, over pixels, the area under the precision-recall curve "
-        "made monotonic (PASCAL VOC's since 2010), averaged over classes. Channels are read as "
-        "classes by p(class | channel), counted on the training images. The paper's own figure "
-        "and definition were not at hand. Mean IoU: VOC's measure of segmentation, of the "
-        "likeliest class. The other three are of the strongest channel as a partition, without "
-        "names, means over images. Void pixels are left out everywhere."
+        "made monotonic (PASCAL VOC's since 2010), averaged over the 20 classes of objects; "
+        "background is none of them. Channels are read as classes by p(class | channel), counted "
+        "on the training images. The paper's own figure and definition were not at hand. Mean "
+        "IoU: VOC's measure of segmentation, of the likeliest class, averaged over the classes "
+        "that occur, with background. The other three are of the strongest channel as a "
+        "partition, without names, means over images. Void pixels are left out everywhere."
     ),
 )  # fmt: skip
 
@@ -171,7 +172,8 @@ def _scores(
         kept_scores.append(scores[:, ::STEP, ::STEP][:, seen])
         kept_truths.append(truth[::STEP, ::STEP][seen])
     every, truths = np.concatenate(kept_scores, axis=1), np.concatenate(kept_truths)
-    precisions = [average_precision(truths == k + 1, every[k]) for k in range(CLASSES)]
+    # Background, label 1, is no object: over it, VOC measures the intersection over union alone.
+    precisions = [average_precision(truths == k + 1, every[k]) for k in range(1, CLASSES)]
     cover, rand, variation = np.mean(partitions, axis=0)
     return {
         "precision": float(np.nanmean(precisions)), "iou": _mean_iou(confusion[1:]),

@@ -39,6 +39,16 @@ def test_a_wrong_class_costs_its_precision_but_not_the_partition():
     assert found["precision"] == pytest.approx(0.5)  # all true pixels rank last: half are true
 
 
+def test_background_counts_in_the_mean_iou_but_is_no_object_of_the_precision():
+    truth = np.ones((40, 40), np.uint8)
+    truth[:, 20:30], truth[:, 30:] = 2, 3
+    said = np.where(truth == 1, 0, 1)  # background is found; both objects are called the first
+    scores = one_hot(said)
+    found = _scores(iter([(said, scores, truth)]))
+    assert found["precision"] == pytest.approx((0.5 + 0.25) / 2)  # without the 1 of background
+    assert found["iou"] == pytest.approx((1 + 0.5 + 0) / 3)
+
+
 def test_mean_iou_by_hand():
     confusion = np.array([[6, 2, 0], [1, 3, 0], [0, 0, 0]])
     assert _mean_iou(confusion) == pytest.approx((6 / 9 + 3 / 6) / 2)
@@ -68,6 +78,7 @@ def test_the_command_on_a_made_set(tmp_path, monkeypatch, capsys):
     text = capsys.readouterr().out
     assert "12-image subset" in text
     assert "8 images to train on, 4 to score" in text
+    assert "averaged over the 20 classes of objects" in text
     with (tmp_path / "out/table5-small.csv").open() as opened:
         rows = list(csv.DictReader(opened))
     assert [row["network"] for row in rows] == ["small"] * 3 + [""]
