@@ -47,7 +47,7 @@ def build(
     number : int
         Of the paper's table.
     place : Place
-        Data, caches, device. On the CPU the small network is used, on a GPU the paper's.
+        Data, caches, device, and whether small networks are used or the paper's.
     seeds : int
         Runs per row.
     gpu_needed : bool
@@ -105,13 +105,12 @@ def add_runs(
     str
         Why nothing was run, now also if the data are missing.
     """
-    small = place.device == "cpu" and why != NO_GPU
-    if small:
+    if place.small:
         table.name += "-small"
         table.title += " (small scale, two CPU cores)"
     runs: list[dict[str, Any]] = []
     for variant in variants:
-        recipes = [recipe_of(variant, train_set, seed, small=small) for seed in range(seeds)]
+        recipes = [recipe_of(variant, train_set, seed, small=place.small) for seed in range(seeds)]
         done: list[dict[str, Any]] = []
         try:
             done = [] if why else [_kept(recipe, place, run) for recipe in recipes]

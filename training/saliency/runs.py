@@ -61,6 +61,8 @@ class Place:
         The processes that train together.
     own : dict
         Sets that are not published, by the names that recipes call them by.
+    small : bool
+        Tables 4 to 6 are made at the small scale, whatever the device.
     """
 
     data: Path | None = None
@@ -70,6 +72,7 @@ class Place:
     tensorboard: bool = False
     team: Team = ALONE
     own: dict[str, SaliencySet] = field(default_factory=dict)
+    small: bool = False
     opened: dict[object, Examples] = field(default_factory=dict, repr=False)
 
     @property
