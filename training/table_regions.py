@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from training.at_hand import digest_at_hand
 from training.data.saliency import DataSetError
 from training.kept import keep_scores, kept_scores, outdated
 from training.report import NO_DATA, NO_GPU, Cell, Table, spread
@@ -113,7 +114,9 @@ def add_runs(
         recipes = [recipe_of(variant, train_set, seed, small=place.small) for seed in range(seeds)]
         done: list[dict[str, Any]] = []
         try:
-            done = [] if why else [_kept(recipe, place, run) for recipe in recipes]
+            if not why:
+                data = digest_at_hand(train_set, place)
+                done = [_kept(recipe, place, run, data) for recipe in recipes]
         except DataSetError as error:
             place.say(str(error))
             why = NO_DATA
@@ -147,14 +150,14 @@ def _budget(runs: Sequence[dict[str, Any]]) -> str:
 
 
 def _kept(
-    recipe: Recipe, place: Place, make: Callable[[Recipe, Place], dict[str, Any]]
+    recipe: Recipe, place: Place, make: Callable[[Recipe, Place], dict[str, Any]], data: str
 ) -> dict[str, Any]:
-    """Return the scores of a run, from its folder where this code made them before."""
+    """Return the scores of a run, from its folder where this code made them of the same data."""
     file = place.runs / recipe.key / "scores.json"
-    known = kept_scores(file)
+    known = kept_scores(file, data)
     if not known:
         known = make(recipe, place)
-        keep_scores(file, known)
+        keep_scores(file, known, data)
     return known
 
 

@@ -23,7 +23,7 @@ from napari_cas.metrics.precision import average_precision
 from napari_cas.metrics.regions import covering, rand_index, variation_of_information
 from training.data.labelled import KINDS, VOC_CLASSES, LabelledSet, voc_split
 from training.data.saliency import DataSetError
-from training.data.store import MappedSet
+from training.data.store import MappedSet, content_digest
 from training.regions import probabilities
 from training.report import Cell, Column, Table
 from training.saliency.feed import Examples
@@ -114,7 +114,8 @@ def _examples(recipe: Recipe, split: str, place: Place) -> Examples:
     images = np.stack([_resized(item.image, shape, nearest=False) for item in found])
     truths = np.stack([_resized(item.truth, shape, nearest=True) for item in found])
     digest = hashlib.sha256("\n".join(names).encode() + images.tobytes()).hexdigest()
-    pictures = MappedSet(f"VOC2012-{split}", names, images, truths, digest)
+    known_by = content_digest([truths])
+    pictures = MappedSet(f"VOC2012-{split}", names, images, truths, digest, known_by)
     rows = np.arange(len(names))
     examples = examples_for(recipe, pictures, rows, place)
     return Examples(examples.inputs, pictures, rows, examples.row_axis, truths)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 
 import numpy as np
 import pytest
@@ -85,7 +86,20 @@ def test_the_command_on_a_made_set(tmp_path, monkeypatch, capsys):
     for row in rows[:3]:
         assert 0 < float(row["precision"]) <= 1
         assert 0 <= float(row["covering"]) <= 1
+    kept = sorted((tmp_path / "cache/runs").glob("*/scores.json"))
+    before = [file.read_text() for file in kept]
+    _annotate_anew(root / "SegmentationClass/08.png")  # to be scored again
+    assert main(words) == 0
+    assert all(file.read_text() != had for file, had in zip(kept, before, strict=True))
     (root / "SegmentationClass/11.png").unlink()  # another subset is another set
     assert main(words) == 0
     assert "8 images to train on, 3 to score" in capsys.readouterr().out
     assert len(list((tmp_path / "cache/runs").iterdir())) == 6
+    _annotate_anew(root / "SegmentationClass/00.png")  # learnt from
+    assert main(words) == 2
+    assert "was begun on other images" in capsys.readouterr().err
+
+
+def _annotate_anew(path):
+    Image.fromarray(np.where(np.asarray(Image.open(path)) == 0, 1, 0).astype(np.uint8)).save(path)
+    os.utime(path, (1000, 1000))
