@@ -20,17 +20,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_cas.errors import ConfigError
 from napari_cas.metrics.matching import class_confusion, match_channels
 from napari_cas.metrics.regions import adjusted_rand_index
 from training.data.labelled import Labelled, LabelledSet
 from training.data.saliency import DataSetError
+from training.kept import code_digest
 from training.label_free import METHODS
 from training.options import count
 from training.scribbles import Scribbles, scribble
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -152,8 +154,14 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``cells``: results by :attr:`Cell.key`, each with a row per method; ``table``, ``curves``:
+        ``cells``: results by :attr:`Cell.key`, each with a row per method, the ``command`` and
+        ``code`` it was made by, and how many images were ``asked`` for; ``table``, ``curves``:
         means and standard deviations over seeds; ``machine``.
+
+    Raises
+    ------
+    ConfigError
+        If results of these sets that are there already are of another number of images.
     """
     from tqdm import tqdm
 
@@ -164,15 +172,80 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     done: dict[str, Any] = {}
     if kept is not None and kept.is_file():
         done = json.loads(kept.read_text(encoding="utf-8"))["cells"]
+    check_kept(done, args)
     check_sets(dict.fromkeys(cell.set for cell in cells(args) if cell.key not in done))
+    made_by = {"command": _command(args), "code": code_digest()}
     result: dict[str, Any] = {}
     for cell in tqdm(cells(args), desc="label-free", unit="experiment"):
         if cell.key not in done:
-            done[cell.key] = asdict(cell) | measure(cell, test=args.test, single=args.single)
+            found = measure(cell, test=args.test, single=args.single)
+            done[cell.key] = asdict(cell) | found | made_by | {"asked": _asked(cell, args)}
         result = {"cells": done} | summarise(done) | {"machine": describe_machine()}
         if args.results is not None:
             write(result, args.results)
     return result
+
+
+def check_kept(done: Mapping[str, Any], args: argparse.Namespace) -> None:
+    """Refuse to go on with a set's results of another number of images: means would be over both.
+
+    Raises
+    ------
+    ConfigError
+        Names the first of them. What took hours is not measured again unasked.
+    """
+    sets = {cell.set for cell in cells(args)}
+    for key, found in done.items():
+        cell = Cell(found["set"], found["painted"], found["length"], found["seed"])
+        if cell.set not in sets:
+            continue
+        wanted = _asked(cell, args)
+        if _had(cell, found, wanted) != wanted:
+            option = "--single" if is_single(cell.set) else "--test"
+            raise ConfigError(
+                f"What is kept in {args.results} was made with another {option}",
+                expected=f"as for {key}, of which {found['images']} images were scored",
+                got=f"{option} {wanted}",
+                todo=f"Pass the same {option}, or choose another --results.",
+            )
+
+
+def _asked(cell: Cell, args: argparse.Namespace) -> int:
+    """Return how many images are to be scored, at most."""
+    return int(args.single if is_single(cell.set) else args.test)
+
+
+def _had(cell: Cell, found: Mapping[str, Any], wanted: int) -> int:
+    """Return how many images a result was to be of; results of earlier code do not say.
+
+    These are of as many as were scored; if fewer than wanted, then of any number where the set has
+    no more, or cannot be looked at.
+    """
+    scored = int(found["images"])
+    if "asked" in found or scored >= wanted or cell.set in ("bsds500", "rwtd"):
+        return int(found.get("asked", scored))
+    if cell.set.partition(":")[0] == "mosaics":
+        return scored
+    try:
+        left = len(LabelledSet(cell.set.removesuffix(ALONE)))
+    except DataSetError:
+        return wanted
+    return wanted if scored == left - (0 if is_single(cell.set) else cell.painted) else scored
+
+
+def _command(args: argparse.Namespace) -> str:
+    """Return what was typed, but for what is as by default and where files lie."""
+    from argparse import ArgumentParser
+
+    parser = ArgumentParser()
+    add_arguments(parser)
+    words = ["python -m training bench label-free"]
+    for name in ("sets", "seeds", "test", "single", "sweep"):
+        given = getattr(args, name)
+        if given != parser.get_default(name):
+            listed = given if isinstance(given, list) else [given]
+            words += [f"--{name}", *(Path(str(value)).name for value in listed)]
+    return " ".join(words)
 
 
 def measure(cell: Cell, *, test: int, single: int) -> dict[str, Any]:

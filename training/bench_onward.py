@@ -22,7 +22,7 @@ from napari_cas.metrics.regions import adjusted_rand_index
 from training.annotator import largest
 from training.bench_label_free import LENGTH, SETS_HELP, Cell, check_sets, split, stroke_seed
 from training.label_free import METHODS, source_of
-from training.options import add_choice, count
+from training.options import add_choice, count, several
 from training.scribbles import Scribbles, paint_stroke, scribble
 
 if TYPE_CHECKING:
@@ -184,7 +184,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     parser.add_argument("--sets", nargs="+", default=SETS, metavar="SET", help=SETS_HELP)
     add_choice(parser, "--methods", METHODS)
-    parser.add_argument("--images", type=count, default=6, help="painted, one after another")
+    # What corrections give is told by the images after the first.
+    parser.add_argument("--images", type=several, default=6, help="painted, one after another")
     parser.add_argument("--strokes", type=count, default=3, help="on each but the first, at most")
     parser.add_argument("--test", type=count, default=10, help="images that nobody paints")
     parser.add_argument("--seeds", type=count, default=3, help="draws of images and strokes")

@@ -8,7 +8,6 @@ the strokes and that of missing names can be told apart.
 
 from __future__ import annotations
 
-import statistics
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,7 +25,7 @@ from training.bench_label_free import (
 )
 from training.label_free import METHODS
 from training.options import add_choice, count
-from training.report import Column, Table
+from training.report import Column, Table, spread
 from training.scribbles import Scribbles, scribble
 
 if TYPE_CHECKING:
@@ -83,8 +82,7 @@ def _lumped(item: Labelled, classes: int, seed: int) -> Strokes:
     painted = _spilling(0.0)(item, classes, seed)[0]
     if classes < 3 or seed % _LUMPED:
         return painted, painted
-    lumped = np.where(painted == 2, 1, painted).astype(np.int32)
-    return lumped, lumped
+    return np.where(painted == 2, 1, painted).astype(np.int32), painted
 
 
 FAULTS: dict[str, Fault] = {
@@ -118,7 +116,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``rows``: set, fault, mean ``ari`` and its ``spread`` over seeds by method; ``machine``.
+        ``rows``: set, fault and by method ``ari``, a list with one value per seed; ``machine``.
     """
     from tqdm import tqdm
 
@@ -129,12 +127,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     rows = []
     for name, fault in tqdm(todo, desc="robustness", unit="fault"):
         found = [measure(name, FAULTS[fault], seed, args.test) for seed in range(args.seeds)]
-        row: dict[str, Any] = {"set": name, "fault": fault, "ari": {}, "spread": {}}
-        for method in found[0]:
-            values = [scores[method] for scores in found]
-            row["ari"][method] = statistics.fmean(values)
-            row["spread"][method] = statistics.stdev(values) if len(values) > 1 else 0.0
-        rows.append(row)
+        ari = {method: [scores[method] for scores in found] for method in found[0]}
+        rows.append({"set": name, "fault": fault, "ari": ari})
     result = {"rows": rows, "seeds": args.seeds, "test": args.test, "machine": describe_machine()}
     if args.results is not None:
         table(result).write(args.results)
@@ -158,10 +152,11 @@ def measure(name: str, fault: Fault, seed: int, test: int) -> dict[str, float]:
 
 def table(result: dict[str, Any]) -> Table:
     """Return the table that is written as Markdown and CSV."""
-    machine = result["machine"]
+    machine, seeds = result["machine"], result["seeds"]
+    draws = f"Mean ± standard deviation over {seeds} draws" if seeds > 1 else "One draw"
     notes = [
         f"Adjusted Rand index on {result['test']} images nobody painted, after {PAINTED} others.",
-        f"Mean ± standard deviation over {result['seeds']} draws of images and strokes.",
+        f"{draws} of images and strokes.",
         "Ours: ids shuffled in every image. The others know the true names of the same strokes.",
         f"Measured on {machine['processor']} ({machine['cores']} cores), torch {machine['torch']}.",
     ]
@@ -174,7 +169,7 @@ def table(result: dict[str, Any]) -> Table:
     ]
     rows = [
         {"set": row["set"], "fault": row["fault"]}
-        | {name: f"{mean:.3f} ± {row['spread'][name]:.3f}" for name, mean in row["ari"].items()}
+        | {name: spread(values) for name, values in row["ari"].items()}
         for row in result["rows"]
     ]
     return Table("robustness", "What wrong strokes do", columns, rows, notes)

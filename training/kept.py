@@ -15,7 +15,7 @@ from napari_cas.errors import CheckpointError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-_CODE = "code"
+_CODE, _DATA = "code", "data"
 _PRODUCT = ("engine", "losses", "metrics", "models")
 
 
@@ -30,8 +30,15 @@ def code_digest() -> str:
     return digest.hexdigest()[:12]
 
 
-def kept_scores(file: Path) -> dict[str, Any]:
-    """Return what :func:`keep_scores` wrote; nothing if other code wrote it.
+def kept_scores(file: Path, data: str | None = None) -> dict[str, Any]:
+    """Return what :func:`keep_scores` wrote; nothing if other code wrote it, or of other data.
+
+    Parameters
+    ----------
+    file : Path
+        Where it was written.
+    data : str, optional
+        Digest of the data at hand.
 
     Raises
     ------
@@ -46,14 +53,26 @@ def kept_scores(file: Path) -> dict[str, Any]:
             got=str(error),
             todo="Delete the file to score the run again.",
         ) from error
-    return known if known.pop(_CODE, None) == code_digest() else {}
+    same = known.pop(_CODE, None) == code_digest()
+    return known if known.pop(_DATA, None) == data and same else {}
 
 
-def keep_scores(file: Path, scores: Mapping[str, Any]) -> None:
-    """Write scores so that a killed process leaves either the old ones or the new."""
+def keep_scores(file: Path, scores: Mapping[str, Any], data: str | None = None) -> None:
+    """Write scores so that a killed process leaves either the old ones or the new.
+
+    Parameters
+    ----------
+    file : Path
+        Where they are written.
+    scores : mapping
+        JSON.
+    data : str, optional
+        Digest of the data that they are of.
+    """
     file.parent.mkdir(parents=True, exist_ok=True)
     made = file.with_suffix(".tmp")
-    made.write_text(json.dumps({_CODE: code_digest(), **scores}, indent=1) + "\n")
+    by = {_CODE: code_digest()} | ({} if data is None else {_DATA: data})
+    made.write_text(json.dumps({**by, **scores}, indent=1) + "\n")
     made.replace(file)
 
 

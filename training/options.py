@@ -33,9 +33,18 @@ def add_choice(parser: argparse.ArgumentParser, flag: str, known: Collection[str
 
 def count(text: str) -> int:
     """Return a number from one up."""
+    return _at_least(1, text)
+
+
+def several(text: str) -> int:
+    """Return a number from two up."""
+    return _at_least(2, text)
+
+
+def _at_least(least: int, text: str) -> int:
     number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"expected a number from 1 up, got {number}")
+    if number < least:
+        raise argparse.ArgumentTypeError(f"expected a number from {least} up, got {number}")
     return number
 
 

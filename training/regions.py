@@ -15,7 +15,7 @@ from torch.nn import functional as nnf
 
 from training.data.bsds import BSDS500, Annotated
 from training.data.saliency import PLAIN, SaliencySet, all_pairs, data_folder
-from training.data.store import MappedSet, map_set
+from training.data.store import MappedSet, content_digest, map_set
 from training.saliency.feed import Examples
 from training.saliency.runs import examples_for
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from training.data.store import Pair
     from training.saliency.loop import Trained
     from training.saliency.recipe import Recipe
     from training.saliency.runs import Place
@@ -51,14 +52,18 @@ def rwtd_examples(recipe: Recipe, place: Place) -> tuple[Examples, Examples]:
     DataSetError
         If the set is not there or not complete.
     """
-    pairs = all_pairs(RWTD, place.data or data_folder())
-    pictures = map_set("RWTD", pairs, cache=place.cache)
+    pictures = map_set("RWTD", rwtd_pairs(place), cache=place.cache)
     order = np.random.default_rng(RWTD_SEED).permutation(len(pictures))
     half = len(order) // 2
     return (
         examples_for(recipe, pictures, np.sort(order[:half]), place),
         examples_for(recipe, pictures, np.sort(order[half:]), place),
     )
+
+
+def rwtd_pairs(place: Place) -> list[Pair]:
+    """Return the 256 images with their masks; raises as :func:`rwtd_examples` does."""
+    return all_pairs(RWTD, place.data or data_folder())
 
 
 def part_of(examples: Examples, which: NDArray[np.intp]) -> Examples:
@@ -75,7 +80,7 @@ def bsds_examples(recipe: Recipe, splits: tuple[str, ...], place: Place) -> Exam
     images, rows, regions = [], [], []
     names = []
     for split in splits:
-        for found in BSDS500(split, _bsds_folder(place)):
+        for found in BSDS500(split, bsds_folder(place)):
             images.append(_landscape(found.image))
             names.append(found.name)
             for segmentation in found.segmentations:
@@ -88,6 +93,7 @@ def bsds_examples(recipe: Recipe, splits: tuple[str, ...], place: Place) -> Exam
         images=np.stack(images),
         masks=np.zeros((len(images), 1, 1), np.uint8),
         digest=hashlib.sha256("\n".join(names).encode()).hexdigest(),
+        content=content_digest([*images, *regions]),
     )
     one_each = examples_for(recipe, pictures, np.arange(len(images)), place)
     index = np.asarray(rows)
@@ -107,7 +113,7 @@ class _Repeated:
 
 def bsds_split(split: str, place: Place) -> Iterator[Annotated]:
     """Return the images of a split with all their annotations, read one at a time."""
-    return iter(BSDS500(split, _bsds_folder(place)))
+    return iter(BSDS500(split, bsds_folder(place)))
 
 
 def bsds_test(recipe: Recipe, split: str, place: Place) -> Examples:
@@ -121,11 +127,13 @@ def bsds_test(recipe: Recipe, split: str, place: Place) -> Examples:
         images=images,
         masks=np.zeros(images.shape[:3], np.uint8),
         digest=hashlib.sha256("\n".join(names).encode()).hexdigest(),
+        content=content_digest(images),
     )
     return examples_for(recipe, pictures, np.arange(len(found)), place)
 
 
-def _bsds_folder(place: Place) -> Path | None:
+def bsds_folder(place: Place) -> Path | None:
+    """Return the folder of BSDS500, or nothing where it is the default one."""
     return None if place.data is None else place.data / "bsds500"
 
 

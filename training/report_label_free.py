@@ -7,12 +7,13 @@ import json
 import statistics
 from typing import TYPE_CHECKING, Any
 
+from training.kept import code_digest
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
 _BASE = {"painted": 12, "length": 0.8}
-COMMAND = "python -m training bench label-free --results docs/results"
 
 
 def summarise(cells: dict[str, Any]) -> dict[str, Any]:
@@ -94,12 +95,33 @@ def write(result: dict[str, Any], folder: Path) -> None:
     draft.replace(folder / "label_free.json")
     _write_csv(result, folder / "label_free.csv")
     machine = ", ".join(f"{k} {v}" for k, v in result["machine"].items())
-    head = f"# Label-free learning across images\n\nMade by `{COMMAND}`.\n\nMachine: {machine}.\n\n"
+    made = " ".join(made_by(result["cells"]))
+    head = f"# Label-free learning across images\n\n{made}\n\nMachine: {machine}.\n\n"
     plots = [f"![{name}]({_plot_name(name)})" for name in result["curves"]]
     body = head + markdown(result) + "\n\n" + "\n".join(plots) + "\n"
     (folder / "label_free.md").write_text(body, encoding="utf-8")
     for name, points in result["curves"].items():
         plot(name, points, folder / _plot_name(name))
+
+
+def made_by(cells: dict[str, Any]) -> list[str]:
+    """Return by which commands experiments were made, and how many of them by other code."""
+    known = [cell["command"] for cell in cells.values() if "command" in cell]
+    unsaid, other = len(cells) - len(known), outdated_cells(cells)
+    lines = [f"Made by {', '.join(f'`{words}`' for words in dict.fromkeys(known))}."] * bool(known)
+    if unsaid:
+        lines.append(f"{unsaid} of {len(cells)} experiments do not say by which command.")
+    if other:
+        lines.append(
+            f"{other} of {len(cells)} experiments were made by an earlier state of the code; "
+            "without label_free.json they are made again."
+        )
+    return lines
+
+
+def outdated_cells(cells: dict[str, Any]) -> int:
+    """Return how many experiments were made by other code, or do not say."""
+    return sum(cell.get("code") != code_digest() for cell in cells.values())
 
 
 def _plot_name(name: str) -> str:

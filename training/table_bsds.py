@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from training import published
+from training.at_hand import digest_at_hand
 from training.hierarchy import (
     BASIN_BLUR,
     COLOUR_WEIGHT,
@@ -176,14 +177,15 @@ def _kept_baseline(
 ) -> dict[str, Cell]:
     """Return the scores of a method without learning; kept in the cache."""
     file = place.cache / f"bsds500-{method.replace(' ', '-')}.json"
-    known: dict[str, Cell] = kept_scores(file)
+    data = digest_at_hand("BSDS500", place)
+    known: dict[str, Cell] = kept_scores(file, data)
     if not known:
         place.say(f"  BSDS500: {method}")
         (scores,) = _scores(
             lambda split: ([partitions(truth.image)] for truth in bsds_split(split, place)), place
         )
         known = {**scores}
-        keep_scores(file, known)
+        keep_scores(file, known, data)
     return known
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from training.at_hand import digest_at_hand
 from training.data.saliency import DataSetError
 from training.kept import keep_scores, kept_scores, outdated
 from training.report import NO_DATA, NO_GPU, Cell, Table, spread
@@ -47,7 +48,7 @@ def build(
     number : int
         Of the paper's table.
     place : Place
-        Data, caches, device. On the CPU the small network is used, on a GPU the paper's.
+        Data, caches, device, and whether small networks are used or the paper's.
     seeds : int
         Runs per row.
     gpu_needed : bool
@@ -105,16 +106,17 @@ def add_runs(
     str
         Why nothing was run, now also if the data are missing.
     """
-    small = place.device == "cpu" and why != NO_GPU
-    if small:
+    if place.small:
         table.name += "-small"
         table.title += " (small scale, two CPU cores)"
     runs: list[dict[str, Any]] = []
     for variant in variants:
-        recipes = [recipe_of(variant, train_set, seed, small=small) for seed in range(seeds)]
+        recipes = [recipe_of(variant, train_set, seed, small=place.small) for seed in range(seeds)]
         done: list[dict[str, Any]] = []
         try:
-            done = [] if why else [_kept(recipe, place, run) for recipe in recipes]
+            if not why:
+                data = digest_at_hand(train_set, place)
+                done = [_kept(recipe, place, run, data) for recipe in recipes]
         except DataSetError as error:
             place.say(str(error))
             why = NO_DATA
@@ -148,14 +150,14 @@ def _budget(runs: Sequence[dict[str, Any]]) -> str:
 
 
 def _kept(
-    recipe: Recipe, place: Place, make: Callable[[Recipe, Place], dict[str, Any]]
+    recipe: Recipe, place: Place, make: Callable[[Recipe, Place], dict[str, Any]], data: str
 ) -> dict[str, Any]:
-    """Return the scores of a run, from its folder where this code made them before."""
+    """Return the scores of a run, from its folder where this code made them of the same data."""
     file = place.runs / recipe.key / "scores.json"
-    known = kept_scores(file)
+    known = kept_scores(file, data)
     if not known:
         known = make(recipe, place)
-        keep_scores(file, known)
+        keep_scores(file, known, data)
     return known
 
 

@@ -2,8 +2,8 @@
 
 The paper reports an average precision whose definition is not at hand. Taken here is the
 challenge's own: the area under the precision-recall curve of each class, made monotonic, here over
-pixels, averaged over classes [1]_. A class-agnostic network names nothing, so its channels are read
-as classes by how often they meet on the training images.
+pixels, averaged over the 20 classes of objects [1]_. A class-agnostic network names nothing, so its
+channels are read as classes by how often they meet on the training images.
 
 References
 ----------
@@ -23,7 +23,7 @@ from napari_cas.metrics.precision import average_precision
 from napari_cas.metrics.regions import covering, rand_index, variation_of_information
 from training.data.labelled import KINDS, VOC_CLASSES, LabelledSet, voc_split
 from training.data.saliency import DataSetError
-from training.data.store import MappedSet
+from training.data.store import MappedSet, content_digest
 from training.regions import probabilities
 from training.report import Cell, Column, Table
 from training.saliency.feed import Examples
@@ -61,11 +61,12 @@ _NOTES = (
     ),
     (
         "Average precision: of each class, over pixels, the area under the precision-recall curve "
-        "made monotonic (PASCAL VOC's since 2010), averaged over classes. Channels are read as "
-        "classes by p(class | channel), counted on the training images. The paper's own figure "
-        "and definition were not at hand. Mean IoU: VOC's measure of segmentation, of the "
-        "likeliest class. The other three are of the strongest channel as a partition, without "
-        "names, means over images. Void pixels are left out everywhere."
+        "made monotonic (PASCAL VOC's since 2010), averaged over the 20 classes of objects; "
+        "background is none of them. Channels are read as classes by p(class | channel), counted "
+        "on the training images. The paper's own figure and definition were not at hand. Mean "
+        "IoU: VOC's measure of segmentation, of the likeliest class, averaged over the classes "
+        "that occur, with background. The other three are of the strongest channel as a "
+        "partition, without names, means over images. Void pixels are left out everywhere."
     ),
 )  # fmt: skip
 
@@ -113,7 +114,8 @@ def _examples(recipe: Recipe, split: str, place: Place) -> Examples:
     images = np.stack([_resized(item.image, shape, nearest=False) for item in found])
     truths = np.stack([_resized(item.truth, shape, nearest=True) for item in found])
     digest = hashlib.sha256("\n".join(names).encode() + images.tobytes()).hexdigest()
-    pictures = MappedSet(f"VOC2012-{split}", names, images, truths, digest)
+    known_by = content_digest([truths])
+    pictures = MappedSet(f"VOC2012-{split}", names, images, truths, digest, known_by)
     rows = np.arange(len(names))
     examples = examples_for(recipe, pictures, rows, place)
     return Examples(examples.inputs, pictures, rows, examples.row_axis, truths)
@@ -171,7 +173,8 @@ def _scores(
         kept_scores.append(scores[:, ::STEP, ::STEP][:, seen])
         kept_truths.append(truth[::STEP, ::STEP][seen])
     every, truths = np.concatenate(kept_scores, axis=1), np.concatenate(kept_truths)
-    precisions = [average_precision(truths == k + 1, every[k]) for k in range(CLASSES)]
+    # Background, label 1, is no object: over it, VOC measures the intersection over union alone.
+    precisions = [average_precision(truths == k + 1, every[k]) for k in range(1, CLASSES)]
     cover, rand, variation = np.mean(partitions, axis=0)
     return {
         "precision": float(np.nanmean(precisions)), "iou": _mean_iou(confusion[1:]),

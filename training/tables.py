@@ -37,7 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the command."""
     add = parser.add_argument
     add("number", type=int, choices=NUMBERS, help="number of the paper's table")
-    add("--small", action="store_true", help="scaled down to two CPU cores, under 30 minutes")
+    add("--small", action="store_true", help="scaled down to two CPU cores; what a table takes "
+        "differs, from minutes to over an hour, and stands below the table")  # fmt: skip
     add("--seeds", type=count, help="runs per row (default: 3 small, 1 otherwise)")
     add("--results", type=Path, default=Path("docs/results"), help="where the table is written")
     add("--train", metavar="SET", help="train Tables 1, 2, 3 and 7 on this set instead: a "
@@ -45,8 +46,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--test", metavar="SET", nargs="+", default=[], help="test on these sets instead")
     add("--data", type=Path, help="folder of the data sets (default: NAPARI_CAS_DATA)")
     add("--cache", type=Path, help="decoded sets, features and runs (default: NAPARI_CAS_CACHE)")
-    add("--device", type=device, default="auto", help="auto, cpu, cuda, cuda:1, …; auto without a "
-        "GPU runs small tables only; under torchrun each process takes a GPU")  # fmt: skip
+    add("--device", type=device, default="auto", help="auto, cpu, cuda, cuda:1, …; auto runs small "
+        "tables on the CPU, and others on a GPU or not at all; under torchrun each process takes a "
+        "GPU")  # fmt: skip
     add("--threads", type=count, default=2, help="torch's CPU threads")
     add("--precision", choices=("float32", "bf16"), help="bf16: under autocast")
     add("--channels-last", action="store_true", help="memory format of the network")
@@ -174,7 +176,7 @@ def _place(args: argparse.Namespace, device: str, team: Team) -> Place:
 
     return Place(
         data=args.data, cache=args.cache or cache_folder(), device=device, say=say,
-        tensorboard=args.tensorboard, team=team,
+        tensorboard=args.tensorboard, team=team, small=args.small,
     )  # fmt: skip
 
 

@@ -6,12 +6,14 @@ import csv
 import json
 from argparse import ArgumentParser
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image as Picture
 
 from napari_cas.config import Config, FitConfig
+from napari_cas.errors import ConfigError
 from training import bench_label_free as bench
 from training import label_free
 from training.__main__ import main
@@ -19,7 +21,7 @@ from training.bench_label_free import COLUMNS, Cell, cells
 from training.data.labelled import Labelled
 from training.data.saliency import DataSetError
 from training.label_free import METHODS
-from training.report_label_free import markdown, summarise, write
+from training.report_label_free import made_by, markdown, summarise, write
 from training.scribbles import Scribbles, scribble
 
 
@@ -190,7 +192,7 @@ def test_results_are_written_and_taken_up_again(tmp_path, monkeypatch):
 
     parser = ArgumentParser()
     bench.add_arguments(parser)
-    words = ["--sets", "wbc", "--seeds", "2", "--sweep", "--results", str(tmp_path)]
+    words = ["--sets", "wbc", "--seeds", "2", "--test", "3", "--sweep", "--results", str(tmp_path)]
     args = parser.parse_args(words)
     assert [cell.key for cell in cells(args)] == [
         "wbc n=12 length=0.8 seed=0",
@@ -200,3 +202,96 @@ def test_results_are_written_and_taken_up_again(tmp_path, monkeypatch):
     assert (
         bench.run(args)["cells"] == json.loads((tmp_path / "label_free.json").read_text())["cells"]
     )
+
+
+def parsed(*words):
+    parser = ArgumentParser()
+    bench.add_arguments(parser)
+    return parser.parse_args([str(word) for word in words])
+
+
+def measured(monkeypatch, images=None):
+    """Have experiments measured at once; return the numbers of images asked for."""
+    asked = []
+
+    def measure(cell, *, test, single):
+        asked.append((test, single))
+        found = made_cells()["wbc n=12 length=0.8 seed=0"]
+        scored = images or (single if bench.is_single(cell.set) else test)
+        return {"pixels": 80.0, "images": scored, "methods": found["methods"]}
+
+    monkeypatch.setattr(bench, "measure", measure)
+    monkeypatch.setattr(bench, "check_sets", lambda _: None)
+    return asked
+
+
+@pytest.mark.parametrize(("name", "option"), [("mosaics", "--test"), ("rwtd", "--single")])
+def test_results_of_another_number_of_images_are_not_taken_for_these(
+    name, option, tmp_path, monkeypatch
+):
+    asked = measured(monkeypatch)
+    common = ["--sets", name, "--seeds", 1, "--sweep", "--results", tmp_path]
+    bench.run(parsed(*common, option, 4))
+    before = (tmp_path / "label_free.json").read_bytes()
+    for other in (3, 5):
+        wanted = rf"another {option}: .*4 images.*got {option} {other}"
+        with pytest.raises(ConfigError, match=wanted):
+            bench.run(parsed(*common, option, other))
+    assert (tmp_path / "label_free.json").read_bytes() == before
+    bench.run(parsed(*common, option, 4))
+    assert len(asked) == 1
+
+
+def test_a_set_with_fewer_images_is_not_measured_again(own, tmp_path, monkeypatch):
+    asked = measured(monkeypatch, images=1)
+    args = parsed("--sets", own, "--seeds", 1, "--sweep", "--results", tmp_path / "out")
+    bench.run(args)
+    bench.run(args)
+    assert asked == [(30, 20)]
+
+
+@pytest.mark.parametrize(("scored", "fits"), [(1, True), (2, False)])
+def test_earlier_results_are_of_as_many_as_were_scored_or_as_there_are(scored, fits, own):
+    found = {"set": own, "painted": 4, "length": 0.8, "seed": 0, "images": scored}
+    if fits:  # of five images one is left
+        bench.check_kept({"a": found}, parsed("--sets", own))
+    else:
+        with pytest.raises(ConfigError, match="another --test"):
+            bench.check_kept({"a": found}, parsed("--sets", own))
+    bench.check_kept({"a": found | {"set": "no/where"}}, parsed("--sets", "no/where"))
+    bench.check_kept({"a": found}, parsed())  # of another set
+
+
+def test_the_committed_results_can_be_gone_on_with():
+    file = Path(__file__).parents[2] / "docs" / "results" / "label_free.json"
+    done = json.loads(file.read_text("utf-8"))["cells"]
+    bench.check_kept(done, parsed())
+    with pytest.raises(ConfigError, match="another --test"):
+        bench.check_kept(done, parsed("--test", "29"))
+    assert f"{len(done)} experiments" in " ".join(made_by(done))
+
+
+def test_the_report_names_the_commands_that_were_typed(tmp_path, monkeypatch):
+    measured(monkeypatch)
+    results = ["--results", tmp_path]
+    first = ["--sets", "/somebody/s/mosaics:12", "wbc", "--seeds", 1, "--test", 4, "--sweep"]
+    bench.run(parsed(*first, *results))
+    bench.run(parsed("--sets", "mosaics", "--seeds", 2, "--test", 5, "--sweep", *results))
+    text = (tmp_path / "label_free.md").read_text("utf-8")
+    command = "python -m training bench label-free"
+    assert (
+        f"Made by `{command} --sets mosaics:12 wbc --seeds 1 --test 4 --sweep`, "
+        f"`{command} --sets mosaics --seeds 2 --test 5 --sweep`.\n"
+    ) in text
+    assert "earlier state" not in text
+
+
+def test_the_report_says_what_other_code_made(tmp_path, monkeypatch):
+    measured(monkeypatch)
+    words = ["--sets", "mosaics", "--sweep", "--results", tmp_path, "--seeds"]
+    bench.run(parsed(*words, 1))
+    monkeypatch.setattr("training.report_label_free.code_digest", lambda: "other")
+    monkeypatch.setattr(bench, "code_digest", lambda: "other")
+    bench.run(parsed(*words, 3))
+    text = (tmp_path / "label_free.md").read_text("utf-8")
+    assert "1 of 3 experiments were made by an earlier state of the code" in text

@@ -20,6 +20,13 @@ def test_scores_without_a_digest_are_made_again(tmp_path):
     assert kept_scores(file) == {}
 
 
+def test_scores_of_other_data_are_made_again(tmp_path):
+    file = tmp_path / "scores.json"
+    keep_scores(file, {"f": 0.5}, "these")
+    assert kept_scores(file, "these") == {"f": 0.5}
+    assert kept_scores(file, "those") == kept_scores(file) == {}
+
+
 def test_damaged_scores_are_named(tmp_path):
     file = tmp_path / "scores.json"
     file.write_text("{")

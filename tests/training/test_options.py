@@ -24,6 +24,7 @@ from training.__main__ import main
         (["bench", "loss", "--turns", "0"], "--turns: expected a number from 1 up, got 0"),
         (["bench", "loss", "--device", "cuda:99"], "CUDA devices here, got 'cuda:99'"),
         (["bench", "label-free", "--test", "0"], "--test: expected a number from 1 up, got 0"),
+        (["bench", "onward", "--images", "1"], "--images: expected a number from 2 up, got 1"),
         (["figure", "1", "--device", "cuda:99"], "CUDA devices here, got 'cuda:99'"),
     ],
 )

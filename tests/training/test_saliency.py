@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -201,6 +202,20 @@ class TestLoop:
         fewer = Examples(colours.inputs, colours.pictures, colours.rows[:8], colours.row_axis)
         with pytest.raises(CheckpointError, match=r"other images.*8 images.*got 12 images.*Delete"):
             train(tiny(epochs=1), fewer, tmp_path)
+
+    def test_a_run_does_not_go_on_with_other_annotations_but_earlier_runs_do_not_say(
+        self, colours, small, tmp_path
+    ):
+        train(tiny(epochs=1), colours, tmp_path)
+
+        def annotated(content):
+            pictures = replace(colours.pictures, content=content)
+            return replace(colours, pictures=pictures)
+
+        assert train(tiny(epochs=1), annotated("one"), tmp_path).record["epochs_done"] == 1
+        train(tiny(epochs=1), annotated("one"), tmp_path / "new")
+        with pytest.raises(CheckpointError, match=r"digest two.*got .*digest one"):
+            train(tiny(epochs=1), annotated("two"), tmp_path / "new")
 
     @pytest.mark.parametrize("loss", ["discriminative", "triplet", "magnet"])
     def test_embeddings_are_read_by_clustering(self, loss, colours, small, tmp_path):

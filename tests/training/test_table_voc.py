@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 
 import numpy as np
 import pytest
@@ -39,6 +40,16 @@ def test_a_wrong_class_costs_its_precision_but_not_the_partition():
     assert found["precision"] == pytest.approx(0.5)  # all true pixels rank last: half are true
 
 
+def test_background_counts_in_the_mean_iou_but_is_no_object_of_the_precision():
+    truth = np.ones((40, 40), np.uint8)
+    truth[:, 20:30], truth[:, 30:] = 2, 3
+    said = np.where(truth == 1, 0, 1)  # background is found; both objects are called the first
+    scores = one_hot(said)
+    found = _scores(iter([(said, scores, truth)]))
+    assert found["precision"] == pytest.approx((0.5 + 0.25) / 2)  # without the 1 of background
+    assert found["iou"] == pytest.approx((1 + 0.5 + 0) / 3)
+
+
 def test_mean_iou_by_hand():
     confusion = np.array([[6, 2, 0], [1, 3, 0], [0, 0, 0]])
     assert _mean_iou(confusion) == pytest.approx((6 / 9 + 3 / 6) / 2)
@@ -68,13 +79,27 @@ def test_the_command_on_a_made_set(tmp_path, monkeypatch, capsys):
     text = capsys.readouterr().out
     assert "12-image subset" in text
     assert "8 images to train on, 4 to score" in text
+    assert "averaged over the 20 classes of objects" in text
     with (tmp_path / "out/table5-small.csv").open() as opened:
         rows = list(csv.DictReader(opened))
     assert [row["network"] for row in rows] == ["small"] * 3 + [""]
     for row in rows[:3]:
         assert 0 < float(row["precision"]) <= 1
         assert 0 <= float(row["covering"]) <= 1
+    kept = sorted((tmp_path / "cache/runs").glob("*/scores.json"))
+    before = [file.read_text() for file in kept]
+    _annotate_anew(root / "SegmentationClass/08.png")  # to be scored again
+    assert main(words) == 0
+    assert all(file.read_text() != had for file, had in zip(kept, before, strict=True))
     (root / "SegmentationClass/11.png").unlink()  # another subset is another set
     assert main(words) == 0
     assert "8 images to train on, 3 to score" in capsys.readouterr().out
     assert len(list((tmp_path / "cache/runs").iterdir())) == 6
+    _annotate_anew(root / "SegmentationClass/00.png")  # learnt from
+    assert main(words) == 2
+    assert "was begun on other images" in capsys.readouterr().err
+
+
+def _annotate_anew(path):
+    Image.fromarray(np.where(np.asarray(Image.open(path)) == 0, 1, 0).astype(np.uint8)).save(path)
+    os.utime(path, (1000, 1000))

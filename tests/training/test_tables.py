@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from training.__main__ import main
+from training.data.saliency import DataSetError
 from training.regions import connected, to_shape
 from training.report import Column, Table, spread
 from training.saliency.runs import Place
@@ -82,6 +83,33 @@ class TestMissing:
         text = capsys.readouterr().out
         assert text.count("not run: data not available") >= 2, text
         assert "the paper's" in text
+
+    @pytest.mark.parametrize("number", ["4", "5", "6"])
+    @pytest.mark.parametrize("small", [True, False])
+    @pytest.mark.parametrize("device", ["cpu", "cuda"])
+    def test_region_tables_are_small_where_asked_on_any_device(
+        self, number, small, device, tmp_path, monkeypatch
+    ):
+        import training.table_regions as tables
+
+        tried = []
+
+        def stop(recipe, place, *_):
+            tried.append((recipe.network, place.device))
+            raise DataSetError("stop here")
+
+        monkeypatch.setattr(tables, "digest_at_hand", lambda *_: "any")
+        monkeypatch.setattr(tables, "_kept", stop)
+        monkeypatch.setattr("training.tables.device", str)  # there may be no GPU
+        words = ["table", number, *["--small"] * small, "--device", device]
+        folders = ["--data", str(tmp_path), "--results", str(tmp_path / "out")]
+        assert main([*words, *folders, "--cache", str(tmp_path / "cache")]) == 0
+        ((network, on),) = tried
+        assert on == device
+        assert (network == "fcn_resnet101") is not small
+        (made,) = (tmp_path / "out").glob("*.md")
+        assert made.stem == f"table{number}" + "-small" * small
+        assert ("small scale" in made.read_text()) is small
 
     def test_without_a_gpu_the_paper_s_size_is_not_run(self, tmp_path):
         import torch

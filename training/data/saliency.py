@@ -252,6 +252,12 @@ def open_set(
     return map_set(known.name, pairs, size=size, cache=cache)
 
 
+def set_digest(known: SaliencySet, data: Path | None, size: int, take: Sequence[int]) -> str:
+    """Return the digest of what :func:`open_set` would return, without decoding anything."""
+    pairs = all_pairs(known, data or data_folder(), _PART)
+    return digest_of([pairs[i] for i in take], size)
+
+
 def known_set(name: str) -> SaliencySet:
     """Return a published set by its name.
 

@@ -24,7 +24,7 @@ import numpy as np
 from napari_cas.errors import ImageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -69,6 +69,8 @@ class MappedSet:
         (N, S, S) uint8, 0 to 255 as published; salient is above 127.
     digest : str
         SHA-256 over what the maps were made from; part of every run's record.
+    content : str
+        Another one, over pixels or annotations that `digest` knows nothing of.
     """
 
     name: str
@@ -76,6 +78,7 @@ class MappedSet:
     images: NDArray[np.uint8]
     masks: NDArray[np.uint8]
     digest: str
+    content: str = ""
 
     def __len__(self) -> int:
         """Return the number of pictures."""
@@ -139,6 +142,14 @@ def digest_of(pairs: Sequence[Pair], size: int) -> str:
         made.update(f"{container.name} {state.st_size} {int(state.st_mtime)}\n".encode())
     for pair in pairs:
         made.update(f"{pair.name} {pair.image.member} {pair.mask.member}\n".encode())
+    return made.hexdigest()
+
+
+def content_digest(arrays: Iterable[NDArray[np.generic]]) -> str:
+    """Return a digest of what arrays hold."""
+    made = hashlib.sha256()
+    for array in arrays:
+        made.update(f"{array.shape} {array.dtype}".encode() + array.tobytes())
     return made.hexdigest()
 
 

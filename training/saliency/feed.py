@@ -107,7 +107,8 @@ def feature_examples(
     """
     import hashlib
 
-    digest = hashlib.sha256(rows.astype(np.int64).tobytes() + pictures.digest.encode()).hexdigest()
+    known = (pictures.digest + pictures.content).encode()
+    digest = hashlib.sha256(rows.astype(np.int64).tobytes() + known).hexdigest()
     stride = "" if finest == 8 else f"-stride{finest}"
     name = f"{pictures.name.lower()}-lite0{stride}-{digest[:12]}"
     folder = (cache or cache_folder()) / name

@@ -248,6 +248,8 @@ def _take_up(
         "train_digest": examples.pictures.digest,
         "train_images": len(examples),
     }
+    if examples.pictures.content:
+        data["train_content"] = examples.pictures.content
     if file.is_file():
         record = load_checkpoint(file, model, optimizer)
         _check_data(record, data, file.parent)
@@ -274,6 +276,8 @@ def _check_data(record: dict[str, Any], data: dict[str, Any], folder: Path) -> N
         The run was begun on other images.
     """
     begun = {name: record.get(name) for name in data}
+    if "train_content" in data and "train_content" not in record:
+        begun["train_content"] = data["train_content"]  # earlier runs do not say: hours are kept
     if begun == data:
         return
     raise CheckpointError(
@@ -285,7 +289,7 @@ def _check_data(record: dict[str, Any], data: dict[str, Any], folder: Path) -> N
 
 
 def _described(data: dict[str, Any]) -> str:
-    digest = str(data["train_digest"])[:8]
+    digest = str(data.get("train_content") or data["train_digest"])[:8]
     return f"{data['train_images']} images of {data['train_set']} (digest {digest})"
 
 

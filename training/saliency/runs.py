@@ -9,11 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from training.data.saliency import SETS, SaliencySet, find_pairs, known_set, open_set, plain_set
+from training.data.saliency import (
+    SETS,
+    SaliencySet,
+    find_pairs,
+    known_set,
+    open_set,
+    plain_set,
+    set_digest,
+)
 from training.data.store import MappedSet, cache_folder
 from training.kept import keep_scores, kept_scores
 from training.saliency.feed import Examples, feature_examples, image_examples
-from training.saliency.labels import split
+from training.saliency.labels import Split, split
 from training.saliency.loop import Trained, kernels, train
 from training.saliency.network import FINEST
 from training.saliency.readout import CAP, Reader, chance, fit_reader, score
@@ -61,6 +69,10 @@ class Place:
         The processes that train together.
     own : dict
         Sets that are not published, by the names that recipes call them by.
+    small : bool
+        Tables 4 to 6 are made at the small scale, whatever the device.
+    opened, digests : dict
+        What was opened before, and digests of what is at hand.
     """
 
     data: Path | None = None
@@ -70,7 +82,9 @@ class Place:
     tensorboard: bool = False
     team: Team = ALONE
     own: dict[str, SaliencySet] = field(default_factory=dict)
+    small: bool = False
     opened: dict[object, Examples] = field(default_factory=dict, repr=False)
+    digests: dict[object, str] = field(default_factory=dict, repr=False)
 
     @property
     def runs(self) -> Path:
@@ -99,8 +113,7 @@ def own_set(name: str, place: Place) -> SaliencySet:
 
 def training_examples(recipe: Recipe, place: Place) -> tuple[Examples, Examples]:
     """Return the examples to train on and those held out."""
-    known = place.known(recipe.train_set)
-    parts = split(known.count, recipe.train_images, recipe.validation_images, SPLIT_SEED)
+    parts = _parts(recipe, place)
     return (
         _examples(recipe, place, recipe.train_set, parts.train),
         _examples(recipe, place, recipe.train_set, parts.validation),
@@ -109,10 +122,48 @@ def training_examples(recipe: Recipe, place: Place) -> tuple[Examples, Examples]
 
 def test_examples(recipe: Recipe, test: TestSet, place: Place) -> Examples:
     """Return the examples of a test set, all or as many as it says, the same for every run."""
+    return _examples(recipe, place, test.name, _test_rows(test, place))
+
+
+def _parts(recipe: Recipe, place: Place) -> Split:
+    known = place.known(recipe.train_set)
+    return split(known.count, recipe.train_images, recipe.validation_images, SPLIT_SEED)
+
+
+def _test_rows(test: TestSet, place: Place) -> NDArray[np.intp]:
     rows = np.arange(place.known(test.name).count)
-    if test.images is not None and test.images < len(rows):
-        rows = np.sort(np.random.default_rng(SPLIT_SEED).permutation(rows)[: test.images])
-    return _examples(recipe, place, test.name, rows)
+    if test.images is None or test.images >= len(rows):
+        return rows
+    return np.sort(np.random.default_rng(SPLIT_SEED).permutation(rows)[: test.images])
+
+
+def _digests(recipe: Recipe, tests: Sequence[TestSet], place: Place) -> dict[str, Any]:
+    """Return digests of the images at hand: learnt from, held out and, by title, tested on."""
+
+    def digest(name: str, rows: NDArray[np.intp]) -> str:
+        key = (name, recipe.size, rows.tobytes())
+        if key not in place.digests:
+            place.digests[key] = set_digest(
+                place.known(name), place.data, recipe.size, rows.tolist()
+            )
+        return place.digests[key]
+
+    parts = _parts(recipe, place)
+    return {
+        "learnt": [digest(recipe.train_set, rows) for rows in (parts.train, parts.validation)],
+        "tested": {test.title: digest(test.name, _test_rows(test, place)) for test in tests},
+    }
+
+
+def _kept(recipe: Recipe, place: Place, digests: dict[str, Any]) -> dict[str, Any]:
+    """Return what is kept of a run, without scores of other images than those at hand."""
+    known = kept_scores(place.runs / recipe.key / "scores.json")
+    had = known.get("digests", {"learnt": None})
+    if had["learnt"] != digests["learnt"]:
+        return {}  # earlier files do not say either
+    changed = {title for title, new in digests["tested"].items() if had["tested"].get(title) != new}
+    scores = {title: own for title, own in known["scores"].items() if title not in changed}
+    return {**known, "scores": scores}
 
 
 def _examples(recipe: Recipe, place: Place, name: str, rows: NDArray[np.intp]) -> Examples:
@@ -159,11 +210,16 @@ def run(recipe: Recipe, tests: Sequence[TestSet], place: Place) -> dict[str, Any
     -------
     dict
         ``recipe``, ``record`` of the run, ``reader`` (channel and correlations), and under
-        ``scores`` those of :func:`training.saliency.readout.score` for each test set's title. Also
-        written to ``scores.json`` in the run's folder.
+        ``scores`` those of :func:`training.saliency.readout.score` for each test set's title; under
+        ``digests`` of which images. Also written to ``scores.json`` in the run's folder.
+
+    Raises
+    ------
+    CheckpointError
+        If the run was trained on other images than those at hand.
     """
-    file = place.runs / recipe.key / "scores.json"
-    known = place.team.from_leader(lambda: kept_scores(file))
+    digests = _digests(recipe, tests, place)
+    known = place.team.from_leader(lambda: _kept(recipe, place, digests))
     todo = [t for t in tests if t.title not in known.get("scores", {})]
     if not todo:
         return known
@@ -171,18 +227,26 @@ def run(recipe: Recipe, tests: Sequence[TestSet], place: Place) -> dict[str, Any
         trained, held_out = _trained(recipe, place)
 
         def make() -> dict[str, Any]:
-            return _score(recipe, place, trained, fit_reader(trained, held_out, place.device), todo)
+            reader = fit_reader(trained, held_out, place.device)
+            return _score(recipe, place, trained, reader, todo, digests)
 
         return place.team.from_leader(make)
 
 
 def _score(
-    recipe: Recipe, place: Place, trained: Trained, reader: Reader, todo: Sequence[TestSet]
+    recipe: Recipe,
+    place: Place,
+    trained: Trained,
+    reader: Reader,
+    todo: Sequence[TestSet],
+    digests: dict[str, Any],
 ) -> dict[str, Any]:
     """Score test sets, write the scores beside those known and return all."""
     file = place.runs / recipe.key / "scores.json"
     begun = time.perf_counter()
-    scores = dict(kept_scores(file).get("scores", {}))
+    before = _kept(recipe, place, digests)
+    tested = before["digests"]["tested"] if before else {}
+    scores = dict(before.get("scores", {}))
     for test in todo:
         scores[test.title] = score(
             trained, reader, test_examples(recipe, test, place), place.device
@@ -192,6 +256,7 @@ def _score(
         "record": trained.record,
         "reader": {"channel": reader.channel, "correlations": reader.correlations, "cap": CAP},
         "scores": scores,
+        "digests": {**digests, "tested": {**tested, **digests["tested"]}},
         "scoring_seconds": time.perf_counter() - begun,
     }
     keep_scores(file, known)
