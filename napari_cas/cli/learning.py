@@ -120,7 +120,7 @@ def take(
         assert session.project is not None  # noqa: S101 - opened by the command
         try:
             new = files.as_new_image(image, axes, refer=refer)
-            made.coming(projects.free_name(new.name, session.project.images))
+            made.coming(projects.free_name(new.name, session.project.taken))
             files.refuse_constant(new)
             (name,) = session.add_images([new])
         except ImageError as error:

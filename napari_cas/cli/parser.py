@@ -179,7 +179,8 @@ def _predict(subparsers: argparse._SubParsersAction[Parser]) -> None:
     parser.add_argument(
         "--model",
         metavar="DIR",
-        help="A saved model; for a project that has one of its own, for this run only.",
+        help="A saved model. Where a project has another one of its own, its images are predicted "
+        "beside it, into --output: the project stays as it is.",
     )
     parser.add_argument(
         "--output",

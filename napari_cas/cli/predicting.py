@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,16 +19,18 @@ from napari_cas.errors import (
     ProjectLockedError,
     StorageError,
 )
-from napari_cas.session.projects import free_name
+from napari_cas.session import NewImage, projects
+from napari_cas.store import Project
 from napari_cas.store.files import safe_name
+from napari_cas.store.models import digest_of, import_model
 from napari_cas.store.root import local_path
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from napari_cas.cli.console import Console
-    from napari_cas.session import NewImage, Session
+    from napari_cas.session import Session
 
 
 def predict(arguments: argparse.Namespace, console: Console) -> int:
@@ -59,33 +62,92 @@ def _in_project(path: str, arguments: argparse.Namespace, console: Console) -> i
     opening.refuse("makes a project of image files", project=arguments.project)
     opening.refuse("says how image files are read", axes=arguments.axes)
     output = outputs.check_folder(arguments.output) if arguments.output else None
+    if arguments.model and not _is_its_own(path, arguments.model):
+        return _beside(path, output, arguments, console)
     with opening.project(console, path, arguments) as session:
         project = session.project
         if session.image is None or project is None:
             raise ProjectError("The project has no images that can be opened")
-        images = session.images if arguments.all else tuple(arguments.image or ())
-        chosen = dict.fromkeys(images or (session.image.name,))
+        chosen = _chosen(project, session.image.name, arguments)
         sources = {name: str(project.image(name).folder) for name in chosen}
         if output is not None:
             outputs.refuse_others(output, sources)
-        if arguments.model:
-            # Used once; a project that has learnt nothing takes it up as its own.
-            session.remembers = session.checkpoint is None
+        if arguments.model:  # a project that has learnt nothing takes it up as its own
             session.load_model(arguments.model)
         session.remembers = False
         session.config = options.apply(session.config, arguments)
-        wrong = project.damaged if arguments.all else {}
-        errors = {str(project.path / "images" / name): error for name, error in wrong.items()}
-        return _predict(session, console, sources, arguments, errors)
+        return _predict(session, console, sources, arguments, _damaged(project, arguments))
+
+
+def _is_its_own(path: str, model: str) -> bool:
+    """Return whether a project has learnt nothing yet, or just what a saved model is."""
+    with Project.open(path, mode="r") as project:
+        own = projects.restore(project, lambda _: None).checkpoint
+        return own is None or project.model_digest(own) == digest_of(import_model(Path(model))[0])
+
+
+def _chosen(project: Project, first: str, arguments: argparse.Namespace) -> list[str]:
+    """Return the names of the images to predict: those asked for, or the first one."""
+    images = project.images if arguments.all else tuple(arguments.image or ())
+    return [*dict.fromkeys(images or (first,))]
+
+
+def _damaged(project: Project, arguments: argparse.Namespace) -> dict[str, str]:
+    """Return what is wrong with images of a project that were asked for, by their paths."""
+    wrong = project.damaged if arguments.all else {}
+    return {str(project.path / "images" / name): error for name, error in wrong.items()}
+
+
+def _beside(path: str, output: Path | None, arguments: argparse.Namespace, console: Console) -> int:
+    """Predict images of a project with a model that is not its own, and leave the project alone.
+
+    What it shows, what was corrected of that and how kinds are called is of its own model.
+    """
+    if output is None:
+        raise InputError(
+            "Where to? The project keeps what its own model says",
+            expected="--output DIR where --model is another one",
+        )
+    kept = "writes into the project, which keeps what its own model says"
+    opening.refuse(kept, probabilities=arguments.probabilities)
+    with Project.open(path, mode="r") as project:
+        state = projects.restore(project, lambda _: None)
+        if state.image is None:
+            raise ProjectError("The project has no images that can be opened")
+        entries = [project.image(name) for name in _chosen(project, state.image, arguments)]
+        images = {
+            str(entry.folder): NewImage(
+                entry.name, axes=entry.axes, no_data=entry.intensity.no_data, source=entry.source
+            )
+            for entry in entries
+        }
+        errors = _damaged(project, arguments)
+    outputs.refuse_others(output, {new.name: folder for folder, new in images.items()})
+    config = options.apply(state.config or Config(), arguments)
+    return _apart(images.__getitem__, [*images], config, output, arguments, console, errors)
 
 
 def _files(arguments: argparse.Namespace, console: Console) -> int:
-    """Predict image files in a project of their own, which a kill leaves to be gone on with."""
+    """Predict image files."""
     images = files.find_images(arguments.paths)
     output = outputs.check_folder(arguments.output)
     config = options.apply(Config(), arguments)
-    where = local_path(arguments.project) if arguments.project else job.unfinished(output)
     files.check_axes(arguments.axes)
+    read = partial(files.as_new_image, axes=arguments.axes, refer=not arguments.project)
+    return _apart(read, images, config, output, arguments, console, {})
+
+
+def _apart(
+    read: Callable[[str], NewImage],
+    images: Sequence[str],
+    config: Config,
+    output: Path,
+    arguments: argparse.Namespace,
+    console: Console,
+    wrong: dict[str, str],
+) -> int:
+    """Predict images in a project of their own, which a kill leaves to be gone on with."""
+    where = local_path(arguments.project) if arguments.project else job.unfinished(output)
     key = job.key_of_prediction(images, arguments.model, config, arguments.axes)
     ours = not arguments.project
     fresh = ours or not where.exists()  # a project that was there may hold what others added
@@ -96,8 +158,7 @@ def _files(arguments: argparse.Namespace, console: Console) -> int:
             opening.to_write(session, where)
             session.config = options.apply(session.config, arguments)
             session.load_model(arguments.model)
-            axes = arguments.axes
-            errors = take(session, console, made, images, output, axes, refer=ours)
+            errors = wrong | take(session, console, made, images, output, read)
             code = _predict(session, console, made.sources, arguments, errors)
     except ProjectLockedError:  # another command has begun there in this moment
         raise
@@ -122,9 +183,7 @@ def take(
     made: job.Job,
     images: Sequence[str],
     output: Path,
-    axes: str | None = None,
-    *,
-    refer: bool,
+    read: Callable[[str], NewImage],
 ) -> dict[str, str]:
     """Take image files that are not in a job's project yet; one that cannot be is left out.
 
@@ -140,10 +199,8 @@ def take(
         Paths or URLs.
     output : Path
         Where their labels go: names that other images have there are not used.
-    axes : str, optional
-        What the dimensions are of files that do not say it.
-    refer : bool
-        Whether OME-Zarr images are referred to rather than copied.
+    read : callable
+        Opens one.
 
     Returns
     -------
@@ -163,8 +220,7 @@ def take(
         if source in made.sources.values() or source in errors:
             continue
         try:
-            new = files.as_new_image(image, axes, refer=refer)
-            _take(session, console, made, image, new, there)
+            _take(session, console, made, image, read(image), there)
         except (ImageError, ProjectFormatError) as error:
             if len(images) == 1:
                 raise files.naming(error, image) from error
@@ -186,10 +242,11 @@ def _take(
     """Take one image file, under a name that neither the project nor another one's labels have."""
     assert session.project is not None  # noqa: S101 - opened by the command
     source = job.place(image)
-    channels = dict(zip(new.axes, new.data.shape, strict=True)).get("c", 1)
-    tally.check_channels(session, new.name, channels)
+    if new.data is not None:  # else it is referred to, and left out later
+        channels = dict(zip(new.axes, new.data.shape, strict=True)).get("c", 1)
+        tally.check_channels(session, new.name, channels)
     others = [name for name, of in there.items() if of != source]
-    name = free_name(new.name, [*session.images, *others])
+    name = projects.free_name(new.name, [*session.project.taken, *others])
     made.coming(name)
     session.add_images([replace(new, name=name)])
     made.taken(name, source)

@@ -31,6 +31,7 @@ from scipy.ndimage import label
 from scipy.spatial.distance import squareform
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from torch import Tensor
 
 NEAR_LOCAL, NEAR_ALL = 0.08, 0.25
@@ -54,7 +55,7 @@ _MOST_REGIONS = 1500
 
 def group_alike(
     features: Tensor, count: Tensor, plane: Tensor, at: Tensor, *, local: int, channels: int
-) -> Tensor:
+) -> tuple[Tensor, Tensor]:
     """Give each region a number that alike regions of its plane share.
 
     Parameters
@@ -76,16 +77,19 @@ def group_alike(
     -------
     Tensor
         (R,) int64, unique over all planes.
+    Tensor
+        (R,) int64, the same as far as regions are alike: where a plane has more kinds of regions
+        than there are channels, some share a number that are not.
     """
     near = _Nearness(features, count, at, local)
-    group = torch.empty_like(count)
+    group, alike = torch.empty_like(count), torch.empty_like(count)
     first = 0
     for number in plane.unique():  # type: ignore[no-untyped-call]
         own = (plane == number).nonzero()[:, 0]
-        groups = near.cluster(own, count[own], channels)
-        group[own] = groups + first
-        first += int(groups.max()) + 1
-    return group
+        groups, those = near.cluster(own, count[own], channels)
+        group[own], alike[own] = groups + first, those + first
+        first += int(those.max()) + 1
+    return group, alike
 
 
 def _moments(features: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
@@ -191,10 +195,10 @@ class _Nearness:
         share /= torch.zeros(len(own), 1).index_add(0, place, weight).clamp(min=1)
         return torch.maximum(share, share.T) < MATCHED
 
-    def cluster(self, own: Tensor, count: Tensor, channels: int) -> Tensor:
-        """Return group numbers from 0 of the regions `own` of one plane."""
+    def cluster(self, own: Tensor, count: Tensor, channels: int) -> tuple[Tensor, Tensor]:
+        """Return group numbers from 0 of regions of one plane, and those of what is alike."""
         if len(own) < 2:
-            return torch.arange(len(own))
+            return torch.arange(len(own)), torch.arange(len(own))
         if len(own) > _MOST_REGIONS:
             return self._cluster_largest(own, count, channels)
         distance = self._ratio(self._means[own], self._scatter[own], (NEAR_LOCAL, NEAR_ALL))
@@ -217,14 +221,19 @@ class _Nearness:
         if len(own) > channels:
             # Some must share a channel anyway; let it be those that look most alike.
             limit = max(limit, float(tree[len(own) - channels - 1, 2]))
-        found = fcluster(tree, limit, "distance")
-        return torch.from_numpy(np.unique(found, return_inverse=True)[1].astype(np.int64))
+        return _cut(tree, limit), _cut(tree, 1.0)
 
-    def _cluster_largest(self, own: Tensor, count: Tensor, channels: int) -> Tensor:
+    def _cluster_largest(self, own: Tensor, count: Tensor, channels: int) -> tuple[Tensor, Tensor]:
         """Return the same of too many regions to compare all pairs: the rest as what is nearest."""
         largest = torch.argsort(count, descending=True, stable=True)[:_MOST_REGIONS]
-        group = self.cluster(own[largest], count[largest], channels)
+        group, alike = self.cluster(own[largest], count[largest], channels)
         means = self._means[own]
-        found = group[torch.cdist(means, means[largest]).argmin(1)]
-        found[largest] = group
-        return found
+        nearest = torch.cdist(means, means[largest]).argmin(1)
+        nearest[largest] = torch.arange(len(largest))
+        return group[nearest], alike[nearest]
+
+
+def _cut(tree: NDArray[np.float64], limit: float) -> Tensor:
+    """Return the groups (R,), from 0, of a tree of linkage up to a distance."""
+    found = fcluster(tree, limit, "distance")
+    return torch.from_numpy(np.unique(found, return_inverse=True)[1].astype(np.int64))

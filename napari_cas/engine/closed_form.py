@@ -194,7 +194,7 @@ class ClosedForm:
             say(sentence(sampler.mixed))
         found = start_from_discriminant(head, sampler, known=known)
         channels = self._model.channels
-        if len(found.centre) > max(_CROWDED * channels, _FEW):
+        if sampler.crowded or len(found.centre) > max(_CROWDED * channels, _FEW):
             say(crowded_sentence(channels))
         return found
 

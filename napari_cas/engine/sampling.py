@@ -68,6 +68,8 @@ class PixelSampler:
         How many planes are painted, and how many varied copies of a tile there are, at most.
     mixed : tuple of (str, tuple of int, int)
         Image, plane and painted id of regions that are taken as two.
+    crowded : set of int
+        Planes on which regions are taken as one that are not alike, for want of channels.
     probes, neighbours : Tensor
         (Q, D) features of random pixels, and differences between such that lie close together.
     deepest : Tensor
@@ -125,6 +127,8 @@ class PixelSampler:
         self.planes = len(names)
         self.deepest = model.deepest
         self.mixed: tuple[tuple[str, Plane, int], ...] = ()
+        self.crowded: set[int] = set()
+        self._alike = self.group
         self._names = tuple(names)
         self._titles = {t.source.name: t.source.title for t in tiles}
         self.digest = digest_of(tiles)
@@ -152,9 +156,12 @@ class PixelSampler:
         painted = self.ids < ACCEPTED
         some, count = only_regions(standard, self.count, painted)
         at, _ = only_regions(self._at, self.count, painted)
-        group = group_alike(
+        group, alike = group_alike(
             some, count, self.plane[painted], at, local=local, channels=model.channels
         )
+        self._alike = torch.full_like(self.ids, -1)
+        self._alike[painted] = alike
+        self.crowded = set(self.plane[painted][group != alike].tolist())
         self.group = torch.arange(len(self.ids)) + len(self.ids)
         self.group[painted] = group
         self.group = torch.unique(self.group, return_inverse=True)[1]
@@ -289,6 +296,7 @@ class PixelSampler:
             self.varied, self.varied_count = self.features, self.count
         of, side = known // 2, known % 2
         self.plane, self.ids, self.channel = self.plane[of], self.ids[of], self.channel[of]
+        self._alike = self._alike[of]
         self.group = torch.unique(2 * self.group[of] + side, return_inverse=True)[1]
 
     def settle(self, group: Tensor, *, varied: bool) -> None:
@@ -298,10 +306,13 @@ class PixelSampler:
             self.varied, self.varied_count = self.features, self.count
 
     def alike(self) -> tuple[Alike, ...]:
-        """Return which regions are taken as one."""
+        """Return which regions are taken as one, but for want of channels."""
         groups = []
-        for number in (torch.bincount(self.group) > 1).nonzero()[:, 0]:
-            members = (self.group == number).nonzero()[:, 0]
+        forced = torch.isin(self.plane, torch.tensor(sorted(self.crowded), dtype=torch.int64))
+        own = torch.where(forced, self._alike, -1)
+        both = torch.unique(torch.stack([self.group, own]), dim=1, return_inverse=True)[1]
+        for number in (torch.bincount(both) > 1).nonzero()[:, 0]:
+            members = (both == number).nonzero()[:, 0]
             ids = sorted(i for i in set(self.ids[members].tolist()) if i < ACCEPTED)
             if len(ids) > 1:  # else parts of one region
                 name, plane = self._names[int(self.plane[members[0]])]

@@ -92,6 +92,8 @@ def add_images(
     names = []
     for image in images:
         name = free_name(image.name, project.taken)
+        # Before it is copied: while it is in the project, it can be gone to and painted.
+        _refuse_other_channels(project, name, _channels(image))
         try:
             with copying(name, tell) as progress:
                 entry = _take(project, name, image, _while_open(project, progress))
@@ -99,7 +101,11 @@ def add_images(
             if len(images) == 1:
                 raise
             raise error.saying(what=f"{image.name}: {error.what}") from error  # which of them
-        _refuse_other_channels(project, entry)
+        try:  # what could not be told before
+            _refuse_other_channels(project, entry.name, entry.n_channels)
+        except ImageError:
+            project.remove_image(entry.name)
+            raise
         if entry.name != image.name:
             warn(Message("info", f"Image {image.name!r} is called {entry.name!r} in the project."))
         if entry.intensity.missing:
@@ -121,15 +127,23 @@ def _while_open(
     return step
 
 
-def _refuse_other_channels(project: Project, entry: ImageEntry) -> None:
-    """Take an image out again that one network cannot learn together with the others."""
-    first = project.image(project.images[0])
-    if entry.n_channels == first.n_channels:
+def _channels(image: NewImage) -> int | None:
+    """Return how many channels an image will have, or None if that is not to be told beforehand."""
+    if image.source is not None or image.data is None or image.palette is not None:
+        return None
+    axis = image.axes.lower().find("c")
+    if axis < 0 or len(image.axes) != len(image.data.shape):
+        return 1 if axis < 0 else None
+    return int(image.data.shape[axis]) - (image.opacity is not None)
+
+
+def _refuse_other_channels(project: Project, name: str, channels: int | None) -> None:
+    """Refuse an image that one network cannot learn together with the others."""
+    if not project.images or channels is None:
         return
-    project.remove_image(entry.name)
-    raise ImageError.of_channels(
-        entry.name, repr(first.name), wanted=first.n_channels, got=entry.n_channels
-    )
+    first = project.image(project.images[0])
+    if channels != first.n_channels:
+        raise ImageError.of_channels(name, repr(first.name), wanted=first.n_channels, got=channels)
 
 
 def _gaps(entry: ImageEntry) -> Message:
@@ -147,7 +161,7 @@ def _take(
     """Refer to an image where that can be, else copy it."""
     if image.source is not None:
         try:
-            return project.add_reference(name, image.source)
+            return project.add_reference(name, image.source, image.no_data)
         except (ImageError, ProjectFormatError):
             # A layer may come from a URL that merely sounds like an image; its pixels are here.
             if image.data is None or "://" not in image.source:

@@ -312,15 +312,15 @@ class Project(ProjectRoot):
         )
         return self._add(name, write)
 
-    def add_reference(self, name: str, url: str | Path) -> ImageEntry:
+    def add_reference(self, name: str, url: str | Path, no_data: int | None = None) -> ImageEntry:
         """Refer to an existing OME-Zarr image (0.4 or 0.5); only labels are kept in the project.
 
         Parameters
         ----------
-        name : str
-            Its name in the project.
-        url : str or Path
-            A local path, or a URL that fsspec understands.
+        name, url : str, str or Path
+            Its name in the project, and a local path, or a URL that fsspec understands.
+        no_data : int, optional
+            Of integers: pixels that are this in all channels hold no data.
 
         Raises
         ------
@@ -334,7 +334,7 @@ class Project(ProjectRoot):
         source = str(Path(text).resolve()) if local else text
         levels, meta = open_levels(source)
         stored = [letter for _, letter in sorted(zip(meta.order, meta.axes, strict=True))]
-        intensity = sample_intensity(levels[0], "".join(stored))
+        intensity = sample_intensity(levels[0], "".join(stored), no_data=no_data)
         reference = {"url": source}
 
         def fill(draft: Path, unique: str) -> None:

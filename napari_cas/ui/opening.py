@@ -146,7 +146,7 @@ class ProjectIntents:
     def step_image(self, by: int) -> None:
         """Go to the next image (1) or the previous one (-1)."""
         names, image = self.session.images, self.session.image
-        if image is None:
+        if image is None or image.name not in names:  # it has just been taken out again
             return
         index = names.index(image.name) + by
         if 0 <= index < len(names):

@@ -219,6 +219,39 @@ def test_a_project_does_not_replace_labels_of_another_image(here, tmp_path, caps
     assert (tmp_path / "o" / "a_prediction.png").read_bytes() == b"mine"
 
 
+@pytest.fixture
+def learnt(here, tmp_path):
+    """A project with a model and a name of its own, and a correction."""
+    path = tmp_path / "p.zarr"
+    words = ["fine-tune", "a.png", "--regions", "regions.png", "--project", str(path), "--quiet"]
+    assert main([*words, "--max-rounds", "1", "--channels", "4", "--seed", "5"]) == 0
+    assert main(["predict", str(path), "--quiet"]) == 0
+    with Project.open(path) as project:
+        project.set_names({1: "mine"})
+        project.image("a").prediction_view[10:30, 10:30] = 4
+        project.flush()
+    return path
+
+
+def test_a_project_predicted_with_another_model_stays_as_it_is(learnt, here, tmp_path, capsys):
+    def state():
+        with Project.open(learnt, mode="r") as project:
+            shown = np.asarray(project.image("a").prediction_view[...])
+            return shown, project.naming.names, project.models, project.get_state()
+
+    before = state()
+    words = ["predict", str(learnt), "--model", "model"]
+    assert main(words) == 2
+    assert "expected --output DIR" in capsys.readouterr().err
+    assert main([*words, "--output", str(tmp_path / "o"), "--all"]) == 0
+    assert predict(tmp_path / "files", "a.png") == 0
+    found, expected = (imageio.imread(tmp_path / o / "a_prediction.png") for o in ("o", "files"))
+    assert (found == expected).mean() > 0.99  # what that model says, and nothing else
+    assert {p.name for p in tmp_path.iterdir()} == {"p.zarr", "o", "files"}
+    for one, other in zip(before, state(), strict=True):
+        assert np.array_equal(one, other)
+
+
 @pytest.mark.parametrize(
     ("words", "match"),
     [

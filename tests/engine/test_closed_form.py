@@ -110,7 +110,7 @@ def test_a_new_region_on_the_same_image_leaves_the_rest_as_it_was():
     assert right_share(trainer, "fourth", 4, labels, new) > 0.9
 
 
-@pytest.mark.parametrize(("channels", "crowded"), [(4, True), (8, False)])
+@pytest.mark.parametrize(("channels", "crowded"), [(3, True), (4, True), (8, False)])
 def test_where_kinds_fill_the_channels_more_are_recommended_once(channels, crowded):
     trainer = Trainer(CONFIG.model_copy(update={"model": ModelSpec(channels=channels)}), 3)
     truth = np.kron([[1, 2], [3, 4]], np.ones((48, 64), np.int32))
@@ -122,8 +122,11 @@ def test_where_kinds_fill_the_channels_more_are_recommended_once(channels, crowd
     for name in ("one", "two", "three"):
         pixels = (colours[truth] + rng.normal(0, 5, (*truth.shape, 3))).clip(0, 255)
         sources.append(ArraySource(name, np.moveaxis(pixels.astype(np.uint8), 2, 0), painted))
-    said = [sentence for _ in range(2) for sentence in trainer.train(sources).warnings]
-    assert said == [crowded_sentence(4)] * crowded
+    results = [trainer.train(sources) for _ in range(2)]
+    said = [sentence for result in results for sentence in result.warnings]
+    assert said == [crowded_sentence(channels)] * crowded
+    # Where two of four colours have to share a channel, nobody calls them alike.
+    assert [result.alike for result in results] == [(), ()]
 
 
 def test_a_worker_that_was_killed_knows_what_was_accepted(learnt):
