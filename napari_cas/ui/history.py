@@ -48,6 +48,8 @@ class Step:
         Which of them showed the prediction before, not an earlier correction.
     before, after : ndarray
         Their regions before and after the correction was copied there.
+    said : ndarray
+        Their corrections afterwards, as stored.
     """
 
     places: list[tuple[Plane, Box]]
@@ -55,6 +57,7 @@ class Step:
     bare: NDArray[np.bool_]
     before: NDArray[np.integer]
     after: NDArray[np.integer]
+    said: NDArray[np.integer]
 
 
 class Corrections:
@@ -120,11 +123,12 @@ class Corrections:
         shown = self._entry.prediction_view.predicted_points(points)
         regions = self._entry.regions.read_points(points)
         places = where.touched(atoms, self._origin)
+        said = self._entry.corrections.read_points(points)
         self._undone.clear()
-        self._do(Step(places, points, shown == old, regions, regions))
+        self._do(Step(places, points, shown == old, regions, regions, said))
 
     def replayed(self) -> bool:
-        """Finish what napari may have undone or redone; return whether it has undone anything."""
+        """Finish what napari may have undone or redone; return whether it has done so."""
         if self._layer is None:
             return False
         # No event tells of undo and redo.
@@ -133,13 +137,11 @@ class Corrections:
         if (done, undone) == (-1, 1):
             self._undo(self._layer, self._done.pop())
         elif (done, undone) == (1, -1):
-            step = self._undone.pop()
-            step.before = self._entry.regions.read_points(step.points)
-            self._do(step)
+            self._redo(self._layer, self._undone.pop())
         elif not undo and not redo:  # forgotten, as when the layer is locked
             self._done.clear()
             self._undone.clear()
-        return (done, undone) == (-1, 1)
+        return (done, undone) in ((-1, 1), (1, -1))
 
     def _do(self, step: Step) -> None:
         self._done.append(step)
@@ -155,6 +157,20 @@ class Corrections:
         same = now == step.after  # but what was painted over it since stays
         back = tuple(axis[same] for axis in step.points)
         self._entry.regions.write_points(back, step.before[same])
+        layer.refresh(extent=False)
+
+    def _redo(self, layer: Labels, step: Step) -> None:
+        self._done.append(step)
+        # As said at the time: what the network says by now, too, would be no correction if painted
+        # anew, and would neither teach nor stay.
+        said = step.said > 0
+        again = tuple(axis[said] for axis in step.points)
+        self._entry.corrections.write_points(again, step.said[said])
+        step.before = self._entry.regions.read_points(step.points)
+        taught = step.said > 1  # a label erased to 0 teaches nothing
+        step.after = np.where(taught, step.after, step.before)
+        again = tuple(axis[taught] for axis in step.points)
+        self._entry.regions.write_points(again, step.after[taught])
         layer.refresh(extent=False)
 
 

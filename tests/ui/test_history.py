@@ -110,6 +110,25 @@ def test_redo_corrects_and_teaches_again(window):
     assert entry.regions.ids(()) == {}
 
 
+def test_redo_brings_all_of_a_correction_back_though_the_network_says_the_same_by_now(window):
+    driver, widget, entry = window
+    correct(driver, 100)
+    corrected, taught = np.asarray(entry.corrections), np.asarray(entry.regions)
+    predict(widget, 5)  # trained on it
+    driver.key("Z", "Control")
+    assert entry.regions.ids(()) == {}
+    saved = []
+    widget.layers.painted.connect(lambda: saved.append(True))
+    driver.key("Z", "Control", "Shift")
+    assert (np.asarray(entry.corrections) == corrected).all()
+    assert (np.asarray(entry.regions) == taught).all()
+    assert not entry.corrections.dirty
+    assert not entry.regions.dirty
+    assert saved
+    predict(widget, 3)
+    assert (shown(widget)[corrected > 0] == 5).all()
+
+
 def test_undo_goes_back_one_correction_at_a_time(window):
     driver, widget, entry = window
     correct(driver, 100)
