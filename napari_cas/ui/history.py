@@ -185,29 +185,98 @@ def _inside(points: Points, plane: Plane, box: Box) -> NDArray[np.bool_]:
     return mask
 
 
-def overpainted(
-    entry: ImageEntry, atoms: Sequence[Any], origin: tuple[int, int], prediction: Labels | None
-) -> None:
-    """Take corrections back that were painted over as a region: what is newer says more.
+@dataclass(slots=True)
+class Cleared:
+    """Corrections that one stroke on the regions took back, in coordinates of the whole image.
 
-    Left beneath, they would go on to say what kind the new region is.
-
-    Parameters
+    Attributes
     ----------
-    entry : ImageEntry
-        The image.
-    atoms, origin
-        As in :func:`napari_cas.ui.where.touched`, of the layer of the regions.
-    prediction : Labels or None
-        Shows the corrections.
+    atom : object
+        First part of the stroke in napari's history, handed on between undo and redo.
+    points : tuple of ndarray
+        The pixels.
+    said : ndarray
+        Their corrections, as stored.
+    done : bool
+        Whether the stroke stands.
     """
-    for points, _ in (where.changed(atom, origin) for atom in atoms):
-        beneath = entry.corrections.read_points(points) > 0
-        if beneath.any():
-            gone = tuple(axis[beneath] for axis in points)
-            entry.corrections.write_points(gone, np.zeros(gone[0].size, np.uint8))
-            if prediction is not None:
-                prediction.refresh(extent=False)
+
+    atom: Any
+    points: Points
+    said: NDArray[np.integer]
+    done: bool = True
+
+
+class Overpainted:
+    """The corrections that were painted over as regions: what is newer says more.
+
+    Left beneath, they would go on to say what kind the new region is. They come back when the
+    stroke is undone.
+    """
+
+    def __init__(self) -> None:
+        self._steps: deque[Cleared] = deque(maxlen=_STEPS)
+
+    def painted(
+        self,
+        entry: ImageEntry,
+        atoms: Sequence[Any],
+        origin: tuple[int, int],
+        prediction: Labels | None,
+    ) -> None:
+        """Take back what a stroke on the regions was painted over.
+
+        Parameters
+        ----------
+        entry : ImageEntry
+            The image.
+        atoms, origin
+            As in :func:`napari_cas.ui.where.touched`, of the layer of the regions.
+        prediction : Labels or None
+            Shows the corrections.
+        """
+        parts = [where.changed(atom, origin)[0] for atom in atoms]
+        if not parts:
+            return
+        points = tuple(np.concatenate(axis) for axis in zip(*parts, strict=True))
+        said = entry.corrections.read_points(points)
+        beneath = said > 0
+        if not beneath.any():
+            return
+        gone = tuple(axis[beneath] for axis in points)
+        self._steps.append(Cleared(atoms[0], gone, said[beneath]))
+        _correct(entry, gone, np.zeros(gone[0].size, np.uint8), prediction)
+
+    def replayed(
+        self, entry: ImageEntry, regions: Labels | None, prediction: Labels | None
+    ) -> None:
+        """Follow what napari may have undone or redone on the layer of the regions."""
+        if regions is None or not self._steps:
+            return
+        done, undone = (
+            {id(atom) for step in history for atom in (step[0], step[-1])}  # turned round each time
+            for history in (regions._undo_history, regions._redo_history)  # noqa: SLF001
+        )
+        # What is in neither is forgotten by napari, or was painted on another image.
+        known = [step for step in self._steps if id(step.atom) in done | undone]
+        self._steps = deque(known, maxlen=_STEPS)
+        for step in known:
+            if step.done == (id(step.atom) in done):
+                continue
+            step.done = not step.done
+            now = entry.corrections.read_points(step.points)
+            # What has been corrected there since the undo is painted over, too.
+            step.said = np.where(now > 0, now, step.said)
+            wanted = np.zeros_like(now) if step.done else step.said
+            _correct(entry, step.points, wanted, prediction)
+
+
+def _correct(
+    entry: ImageEntry, points: Points, values: NDArray[np.integer], prediction: Labels | None
+) -> None:
+    entry.corrections.write_points(points, values)
+    if prediction is not None:
+        prediction.refresh(extent=False)
 
 
 @dataclass(slots=True)

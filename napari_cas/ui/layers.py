@@ -20,7 +20,7 @@ from napari_cas.errors import RegionError
 from napari_cas.store.indexing import IndexedArray
 from napari_cas.ui import display, where
 from napari_cas.ui.frame import Frame
-from napari_cas.ui.history import Corrections, Undo, overpainted, undoable
+from napari_cas.ui.history import Corrections, Overpainted, Undo, undoable
 from napari_cas.ui.looks import Look, reveal
 from napari_cas.ui.news import News
 from napari_cas.ui.sight import Sight, fit, place, selection_kept, view_kept
@@ -64,9 +64,9 @@ class LayerAdapter(Viewpoint):
         self._entry: ImageEntry | None = None
         self._news = News()
         self.sight = Sight(self._viewer)
-        self._results: list[Layer] = []
         self._looks: dict[str, Look] = {}
         self._corrections = Corrections(self.corrected.emit)
+        self._overpainted = Overpainted()
         self._quiet = False
         dims, eye = self._viewer.dims.events, where.camera(self._viewer).events
         moves = (dims.current_step, dims.ndisplay, dims.order, eye.center, eye.zoom)
@@ -105,17 +105,6 @@ class LayerAdapter(Viewpoint):
         self._entry = None
 
     # -- what the annotator has open ------------------------------------------------------------
-
-    def image_layers(self) -> list[Image]:
-        """Return all image layers that are not results of ours."""
-        images = (layer for layer in self._viewer.layers if isinstance(layer, Image))
-        return [layer for layer in images if not any(layer is ours for ours in self._results)]
-
-    def chosen(self) -> list[Image]:
-        """Return the selected image layers in the list's order; the only one counts as selected."""
-        images = self.image_layers()
-        selected = [layer for layer in images if layer in self._viewer.layers.selection]
-        return selected or (images if len(images) == 1 else [])
 
     def taken(self) -> list[Layer]:
         """Return the layers that show pixels of the project."""
@@ -302,7 +291,8 @@ class LayerAdapter(Viewpoint):
 
     def _region_painted(self, event: Any) -> None:
         if self._entry is not None:
-            overpainted(self._entry, event.value, self.frame.origin, self.prediction)
+            origin = self.frame.origin
+            self._overpainted.painted(self._entry, event.value, origin, self.prediction)
         self.painted.emit()
 
     def _prediction_painted(self, event: Any) -> None:
@@ -313,6 +303,7 @@ class LayerAdapter(Viewpoint):
         if self._entry is None:
             return
         self._corrections.written()
+        self._overpainted.replayed(self._entry, self.regions, self.prediction)
         if self._corrections.replayed():
             self.refresh_regions()
             self.painted.emit()

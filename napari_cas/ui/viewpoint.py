@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from napari.layers import Image
+
 from napari_cas.ui import where
 from napari_cas.ui.frame import Frame
 from napari_cas.ui.looks import brush_colour
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
-    from napari.layers import Labels
+    from napari.layers import Labels, Layer
 
     from napari_cas.protocol import Box, Plane
 
@@ -32,6 +34,18 @@ class Viewpoint:
         self.frame = Frame((0, 0), (1, 1))
         self.regions: Labels | None = None
         self.prediction: Labels | None = None
+        self._results: list[Layer] = []
+
+    def image_layers(self) -> list[Image]:
+        """Return all image layers that are not results of ours."""
+        images = (layer for layer in self._viewer.layers if isinstance(layer, Image))
+        return [layer for layer in images if not any(layer is ours for ours in self._results)]
+
+    def chosen(self) -> list[Image]:
+        """Return the selected image layers in the list's order; the only one counts as selected."""
+        images = self.image_layers()
+        selected = [layer for layer in images if layer in self._viewer.layers.selection]
+        return selected or (images if len(images) == 1 else [])
 
     def plane(self) -> Plane:
         """Return the indices along the leading axes of the plane shown."""
