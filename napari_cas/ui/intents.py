@@ -271,9 +271,10 @@ class Intents(ProjectIntents):
             self.select_image(place.image)
         self.layers.go_to(place.plane, (place.y, place.x))
         self.layers.ensure_regions(writable=self.session.writable)
-        teach = ": paint what it is" * self.session.writable
+        self.layers.recall_region()  # what it held on another plane is some other region here
+        teach = " Paint it: K over a kind that was found, N for a new one." * self.session.writable
         self.answers.show_news(
-            f"In the middle the network hesitates ({100 * place.value:.0f} %){teach}."
+            f"In the middle the network hesitates ({100 * place.value:.0f} %).{teach}"
         )
 
     def show_extra(self, kind: str, *, on: bool) -> None:

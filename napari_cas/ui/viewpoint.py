@@ -94,3 +94,8 @@ class Viewpoint:
     def region_colour(self) -> tuple[float, float, float, float] | None:
         """Return the colour that the brush paints in, or None."""
         return None if self.regions is None else brush_colour(self.regions)
+
+    def _below_regions(self) -> int:
+        """Return where in the list a layer goes to lie under the strokes."""
+        layers = self._viewer.layers
+        return layers.index(self.regions) if self.regions in layers else len(layers)

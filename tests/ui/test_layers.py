@@ -129,6 +129,20 @@ def test_what_the_annotator_chose_survives_another_image(adapter, flat, stack):
     assert not adapter.prediction.visible
 
 
+def test_the_brush_holds_the_region_it_held_on_an_image(adapter, flat, stack):
+    adapter.show(flat, predicted=False)
+    adapter.choose_region(4)
+    adapter.regions.paint((10, 10), 4)
+    adapter.show(stack, predicted=False)
+    assert adapter.regions.selected_label == 1  # bare
+    adapter.regions.selected_label = 0
+    adapter.show(flat, predicted=False)
+    assert adapter.regions.selected_label == 4
+    adapter.show(None, predicted=False)
+    adapter.show(flat, predicted=False)  # opened again: no region is joined unasked
+    assert adapter.regions.selected_label == 5
+
+
 def test_the_usual_brush_is_that_of_each_image(adapter, flat, project, ramp):
     adapter.show(flat, predicted=False)
     usual = adapter.regions.brush_size
