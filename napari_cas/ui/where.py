@@ -214,6 +214,8 @@ def label_at(
 ) -> tuple[int, tuple[int, int]] | None:
     """Return the label at a point of the world and its (row, column), or None where there is none.
 
+    napari itself says nothing of a layer that is hidden.
+
     Parameters
     ----------
     layer : Labels
@@ -223,8 +225,8 @@ def label_at(
     origin : (int, int)
         Row and column of the layer's first pixel.
     """
-    value = layer.get_value(position, world=True)
-    if not value:
+    at = tuple(round(index) for index in layer.world_to_data(position)[-layer.ndim :])
+    if not all(0 <= index < size for index, size in zip(at, layer.data.shape, strict=True)):
         return None
-    row, column = layer.world_to_data(position)[-2:]
-    return int(value), (round(row) + origin[0], round(column) + origin[1])
+    value = int(np.asarray(layer.data[at]))
+    return (value, (at[-2] + origin[0], at[-1] + origin[1])) if value else None

@@ -217,8 +217,18 @@ def test_under_the_cursor(adapter, model_viewer, flat):
     adapter.prediction.paint((10, 12), 5)
     model_viewer.cursor.position = (5.0, 6.0)  # half a micrometre a pixel
     assert adapter.under_cursor() == (5, (10, 12))
-    model_viewer.cursor.position = (30.0, 30.0)
-    assert adapter.under_cursor() is None
+    adapter.prediction.visible = False
+    assert adapter.under_cursor() == (5, (10, 12))
+    for nothing in ((30.0, 30.0), (-5.0, 6.0), (5.0, 60.0)):
+        model_viewer.cursor.position = nothing
+        assert adapter.under_cursor() is None
+
+
+def test_under_the_cursor_in_a_stack(adapter, model_viewer, stack):
+    adapter.show(stack, predicted=True)
+    stack.prediction_view[3, 10, 12] = 7
+    model_viewer.cursor.position = (3.0, 10.2, 11.8)
+    assert adapter.under_cursor() == (7, (10, 12))
 
 
 def test_chosen_images(adapter, model_viewer):
