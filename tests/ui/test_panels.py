@@ -47,6 +47,29 @@ def test_start_emits_path_reading_and_choice(add, qtbot):
     assert caught.args == ["/tmp/a.zarr", True, "tyx"]
 
 
+def test_a_long_name_makes_the_panel_no_wider(add, qtbot):
+    panel = add(Panel(Config()))
+    start = panel.start
+
+    def choose(*names):
+        start.show_layers(names, may_be_channels=False, are_channels=False)
+        qtbot.wait(10)
+        return panel.minimumSizeHint().width()
+
+    before = choose("a.jpg")
+    long = f"{'slide_' * 20}end.jpg"
+    assert choose(long) == before
+    panel.resize(before, 400)
+    qtbot.wait(10)
+    text = start.summary.text()
+    assert "…" in text
+    assert text.endswith("d.jpg")
+    assert start.summary.fontMetrics().horizontalAdvance(text) <= start.summary.width()
+    assert start.summary.toolTip() == long
+    assert choose("b.jpg") == before
+    assert start.summary.text() == "b.jpg"
+
+
 def test_another_machine_is_what_its_lines_say(add, qtbot):
     view = add(MachineView())
     wanted = ClusterSettings(scheduler="tls://gpu:8786", resources="GPU=1", tls_key="key.pem")
