@@ -145,7 +145,8 @@ class LayerAdapter(Viewpoint):
             if predicted:
                 self.ensure_prediction()
             self._viewer.layers.selection.active = self.regions
-            if self.sight.added if before is None else place(before) != place(entry):
+            first = before is None and self.sight.may_be_elsewhere(shown)
+            if first or (before is not None and place(before) != place(entry)):
                 fit(self._viewer, shown)
         self.region_chosen.emit()
         self.view_moved.emit()
