@@ -200,11 +200,20 @@ class Sight:
         return self._present([*self._pixels.get(name, ()), *self.added])
 
     def _covering(self, pixels: Sequence[Layer]) -> list[Layer]:
-        """Return images that cover these layers, all in the viewer, completely where they lie."""
+        """Return images that cover these layers, all in the viewer, completely where they lie.
+
+        Of an image of several channels, the lowest covers and the others are added to it.
+        """
         layers = self._viewer.layers
         lowest = min(map(layers.index, pixels), default=len(layers))
         above = [layer for layer in layers[lowest + 1 :] if layer not in pixels]
-        return [layer for layer in above if any(covers(layer, below) for below in pixels)]
+        covering: list[Layer] = []
+        for layer in above:
+            if any(covers(layer, below) for below in pixels) or (
+                _is_added(layer) and any(same_place(layer, other) for other in covering)
+            ):
+                covering.append(layer)
+        return covering
 
     def _reaching_beyond(self, pixels: Sequence[Layer]) -> list[Layer]:
         """Return images in sight that these layers lie on in part: beside them no stroke lands."""
@@ -248,6 +257,10 @@ def covers(layer: Layer, below: Layer) -> bool:
     if str(layer.blending) not in _OPAQUE:
         return False
     return _overlap(layer, below)
+
+
+def _is_added(layer: Layer) -> bool:
+    return isinstance(layer, Image) and layer.visible and str(layer.blending) not in _OPAQUE
 
 
 def _overlap(a: Layer, b: Layer) -> bool:

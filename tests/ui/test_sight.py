@@ -35,6 +35,21 @@ def test_an_image_that_covers_the_one_to_be_painted_is_hidden(adapter, model_vie
     assert over.visible
 
 
+def test_all_channels_of_an_image_that_covers_are_hidden(adapter, model_viewer, first):
+    own = model_viewer.add_image(np.eye(80)[:64], name="own")
+    mixed = model_viewer.add_image(np.eye(64), name="mixed", blending="additive")
+    adapter.sight.own("first", [own])
+    adapter.show(first, predicted=False)
+    channels = model_viewer.add_image(np.ones((3, 64, 64)), channel_axis=0, name="other")
+    assert adapter.sight.is_covered("first")
+    adapter.choose_region(1)
+    assert [layer.visible for layer in channels] == [False, False, False]
+    assert mixed.visible
+    assert own.visible
+    adapter.show(None, predicted=False)
+    assert all(layer.visible for layer in channels)
+
+
 def test_an_image_that_reaches_beyond_the_one_to_be_painted_is_hidden(adapter, model_viewer, first):
     """On what lies beside the image strokes would vanish; the view is on the image alone."""
     large = model_viewer.add_image(np.eye(256), name="large")
