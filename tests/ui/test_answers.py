@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from qtpy.QtCore import Qt
 
-from napari_cas.protocol import LossPoint, RoundReport
+from napari_cas.errors import StorageError, WorkerDiedError
+from napari_cas.protocol import LossPoint, RoundReport, TilesReport
 from napari_cas.session import Message, Progress, State
 from napari_cas.store import Project
 
@@ -146,6 +147,23 @@ def test_damage_is_still_said_when_the_project_has_opened(widget, begin, tmp_pat
     widget.intents.open_project(damaged.path)
     assert widget.session.images == ("there",)
     assert "gone" in guide(widget)
+
+
+def test_a_worker_that_died_is_spoken_of_until_another_has_gone_on(widget, begin):
+    begin("one")
+    before = guide(widget)
+    died = Message.of(WorkerDiedError("The worker process died", todo="A new one is started."))
+    full = Message.of(StorageError("The disk is full"))
+    seen = RoundReport("m", 0, (), 0, 0, (), converged=True)
+    tiles = TilesReport(())
+    for signal, report in ((widget.session.reported, seen), (widget.session.tiled, tiles)):
+        widget.session.messaged.emit(died)
+        assert "died" in guide(widget)
+        signal.emit(report)
+        assert guide(widget) == before
+    widget.session.messaged.emit(full)
+    widget.session.reported.emit(seen)
+    assert "full" in guide(widget)  # nothing of that has changed
 
 
 def test_a_kind_is_taken_from_a_prediction_that_is_hidden_or_gone(widget, model_viewer, begin):
