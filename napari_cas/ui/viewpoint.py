@@ -64,7 +64,9 @@ class Viewpoint:
     def under_cursor(self) -> tuple[int, tuple[int, int]] | None:
         """Return the predicted label under the cursor and its (row, column), or None."""
         layer, at = self.prediction, self._viewer.cursor.position
-        return None if layer is None else where.label_at(layer, at, self.frame.origin)
+        if layer is None:
+            return None
+        return where.label_at(layer, self.plane(), at, self.frame.origin)
 
     def predicted_label(self) -> int:
         """Return the label picked in the prediction layer, 0 unless that layer is selected."""

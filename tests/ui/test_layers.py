@@ -227,7 +227,10 @@ def test_under_the_cursor(adapter, model_viewer, flat):
 def test_under_the_cursor_in_a_stack(adapter, model_viewer, stack):
     adapter.show(stack, predicted=True)
     stack.prediction_view[3, 10, 12] = 7
-    model_viewer.cursor.position = (3.0, 10.2, 11.8)
+    adapter.prediction.visible = False
+    model_viewer.cursor.position = (0.0, 10.2, 11.8)
+    assert adapter.under_cursor() is None
+    model_viewer.dims.set_current_step(0, 3)  # by a key: the mouse is still
     assert adapter.under_cursor() == (7, (10, 12))
 
 
