@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari.utils.notifications import show_error, show_info, show_warning
 
-from napari_cas.errors import CASError
+from napari_cas.errors import CASError, WorkerError
 from napari_cas.session import Message, Progress, State, merging
 from napari_cas.ui import facts, guide, paths, sources
 from napari_cas.ui.activity import Activity
@@ -64,6 +64,8 @@ class Answers:
             (session.images_changed, self._images),
             (session.image_changed, self._image),
             (session.state_changed, self._state),
+            (session.reported, self._recovered),
+            (session.tiled, self._recovered),
             (session.reported, self._reported),
             (session.prediction_changed, self._predicted),
             (session.predicted_all, self._predicted_all),
@@ -271,6 +273,12 @@ class Answers:
             f"{ended.capitalize()} after {last.steps} steps: {last.regions} regions "
             f"in {last.channels_used} channel{'s' * (last.channels_used != 1)}."
         )
+
+    def _recovered(self, _report: object) -> None:
+        """Say no more that the worker died: another one has gone on."""
+        if self._problem is not None and isinstance(self._problem.error, WorkerError):
+            self._problem = None
+            self.refresh()
 
     def _reported(self, report: RoundReport) -> None:
         self.extras.update(self.session.image)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 RUN_KEY = "Ctrl+Enter"
 FLAT = "Painting goes plane by plane: go back to the 2-D view of y and x."
+NOTHING = f"Nothing is predicted yet: paint two regions and press {RUN_KEY}."
 _CORRECT = "Point at a place of the right kind, press K, paint"
 PICK = (
     "Point at a predicted segment and press A; or select the prediction layer, pick a label there, "

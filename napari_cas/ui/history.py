@@ -48,6 +48,8 @@ class Step:
         Which of them showed the prediction before, not an earlier correction.
     before, after : ndarray
         Their regions before and after the correction was copied there.
+    said : ndarray
+        Their corrections afterwards, as stored.
     """
 
     places: list[tuple[Plane, Box]]
@@ -55,6 +57,7 @@ class Step:
     bare: NDArray[np.bool_]
     before: NDArray[np.integer]
     after: NDArray[np.integer]
+    said: NDArray[np.integer]
 
 
 class Corrections:
@@ -120,11 +123,12 @@ class Corrections:
         shown = self._entry.prediction_view.predicted_points(points)
         regions = self._entry.regions.read_points(points)
         places = where.touched(atoms, self._origin)
+        said = self._entry.corrections.read_points(points)
         self._undone.clear()
-        self._do(Step(places, points, shown == old, regions, regions))
+        self._do(Step(places, points, shown == old, regions, regions, said))
 
     def replayed(self) -> bool:
-        """Finish what napari may have undone or redone; return whether it has undone anything."""
+        """Finish what napari may have undone or redone; return whether it has done so."""
         if self._layer is None:
             return False
         # No event tells of undo and redo.
@@ -133,13 +137,11 @@ class Corrections:
         if (done, undone) == (-1, 1):
             self._undo(self._layer, self._done.pop())
         elif (done, undone) == (1, -1):
-            step = self._undone.pop()
-            step.before = self._entry.regions.read_points(step.points)
-            self._do(step)
+            self._redo(self._layer, self._undone.pop())
         elif not undo and not redo:  # forgotten, as when the layer is locked
             self._done.clear()
             self._undone.clear()
-        return (done, undone) == (-1, 1)
+        return (done, undone) in ((-1, 1), (1, -1))
 
     def _do(self, step: Step) -> None:
         self._done.append(step)
@@ -157,6 +159,20 @@ class Corrections:
         self._entry.regions.write_points(back, step.before[same])
         layer.refresh(extent=False)
 
+    def _redo(self, layer: Labels, step: Step) -> None:
+        self._done.append(step)
+        # As said at the time: what the network says by now, too, would be no correction if painted
+        # anew, and would neither teach nor stay.
+        said = step.said > 0
+        again = tuple(axis[said] for axis in step.points)
+        self._entry.corrections.write_points(again, step.said[said])
+        step.before = self._entry.regions.read_points(step.points)
+        taught = step.said > 1  # a label erased to 0 teaches nothing
+        step.after = np.where(taught, step.after, step.before)
+        again = tuple(axis[taught] for axis in step.points)
+        self._entry.regions.write_points(again, step.after[taught])
+        layer.refresh(extent=False)
+
 
 def _inside(points: Points, plane: Plane, box: Box) -> NDArray[np.bool_]:
     """Return as a mask (h, w) which pixels of a box on a plane are among some points."""
@@ -169,29 +185,98 @@ def _inside(points: Points, plane: Plane, box: Box) -> NDArray[np.bool_]:
     return mask
 
 
-def overpainted(
-    entry: ImageEntry, atoms: Sequence[Any], origin: tuple[int, int], prediction: Labels | None
-) -> None:
-    """Take corrections back that were painted over as a region: what is newer says more.
+@dataclass(slots=True)
+class Cleared:
+    """Corrections that one stroke on the regions took back, in coordinates of the whole image.
 
-    Left beneath, they would go on to say what kind the new region is.
-
-    Parameters
+    Attributes
     ----------
-    entry : ImageEntry
-        The image.
-    atoms, origin
-        As in :func:`napari_cas.ui.where.touched`, of the layer of the regions.
-    prediction : Labels or None
-        Shows the corrections.
+    atom : object
+        First part of the stroke in napari's history, handed on between undo and redo.
+    points : tuple of ndarray
+        The pixels.
+    said : ndarray
+        Their corrections, as stored.
+    done : bool
+        Whether the stroke stands.
     """
-    for points, _ in (where.changed(atom, origin) for atom in atoms):
-        beneath = entry.corrections.read_points(points) > 0
-        if beneath.any():
-            gone = tuple(axis[beneath] for axis in points)
-            entry.corrections.write_points(gone, np.zeros(gone[0].size, np.uint8))
-            if prediction is not None:
-                prediction.refresh(extent=False)
+
+    atom: Any
+    points: Points
+    said: NDArray[np.integer]
+    done: bool = True
+
+
+class Overpainted:
+    """The corrections that were painted over as regions: what is newer says more.
+
+    Left beneath, they would go on to say what kind the new region is. They come back when the
+    stroke is undone.
+    """
+
+    def __init__(self) -> None:
+        self._steps: deque[Cleared] = deque(maxlen=_STEPS)
+
+    def painted(
+        self,
+        entry: ImageEntry,
+        atoms: Sequence[Any],
+        origin: tuple[int, int],
+        prediction: Labels | None,
+    ) -> None:
+        """Take back what a stroke on the regions was painted over.
+
+        Parameters
+        ----------
+        entry : ImageEntry
+            The image.
+        atoms, origin
+            As in :func:`napari_cas.ui.where.touched`, of the layer of the regions.
+        prediction : Labels or None
+            Shows the corrections.
+        """
+        parts = [where.changed(atom, origin)[0] for atom in atoms]
+        if not parts:
+            return
+        points = tuple(np.concatenate(axis) for axis in zip(*parts, strict=True))
+        said = entry.corrections.read_points(points)
+        beneath = said > 0
+        if not beneath.any():
+            return
+        gone = tuple(axis[beneath] for axis in points)
+        self._steps.append(Cleared(atoms[0], gone, said[beneath]))
+        _correct(entry, gone, np.zeros(gone[0].size, np.uint8), prediction)
+
+    def replayed(
+        self, entry: ImageEntry, regions: Labels | None, prediction: Labels | None
+    ) -> None:
+        """Follow what napari may have undone or redone on the layer of the regions."""
+        if regions is None or not self._steps:
+            return
+        done, undone = (
+            {id(atom) for step in history for atom in (step[0], step[-1])}  # turned round each time
+            for history in (regions._undo_history, regions._redo_history)  # noqa: SLF001
+        )
+        # What is in neither is forgotten by napari, or was painted on another image.
+        known = [step for step in self._steps if id(step.atom) in done | undone]
+        self._steps = deque(known, maxlen=_STEPS)
+        for step in known:
+            if step.done == (id(step.atom) in done):
+                continue
+            step.done = not step.done
+            now = entry.corrections.read_points(step.points)
+            # What has been corrected there since the undo is painted over, too.
+            step.said = np.where(now > 0, now, step.said)
+            wanted = np.zeros_like(now) if step.done else step.said
+            _correct(entry, step.points, wanted, prediction)
+
+
+def _correct(
+    entry: ImageEntry, points: Points, values: NDArray[np.integer], prediction: Labels | None
+) -> None:
+    entry.corrections.write_points(points, values)
+    if prediction is not None:
+        prediction.refresh(extent=False)
 
 
 @dataclass(slots=True)

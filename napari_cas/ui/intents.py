@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from napari_cas.session import Message, State, machine, merging, transfer
 from napari_cas.ui import samples
-from napari_cas.ui.guide import FLAT, PICK
+from napari_cas.ui.guide import FLAT, NOTHING, PICK
 from napari_cas.ui.opening import ProjectIntents
 from napari_cas.ui.splitting import Splitting
 
@@ -124,31 +124,39 @@ class Intents(ProjectIntents):
         """Copy the predicted segment under the cursor into the regions."""
         if not self._is_flat():
             return
-        found = self.layers.under_cursor()
-        if found is None:
-            self.answers.say(Message("warning", "Point at a predicted segment, then press A."))
-            return
-        self._accept(*found)
+        found = self._under_cursor("Point at a predicted segment, then press A.")
+        if found is not None:
+            self._accept(*found)
 
     def take_kind(self) -> None:
         """Give the brush the predicted label under the cursor, to paint over what is wrong."""
         if not self._is_flat() or not self.session.writable:
             return
+        found = self._under_cursor("Point at what is right, then press K.")
+        if found is not None:
+            self.take_label(found[0])
+
+    def _under_cursor(self, advice: str) -> tuple[int, tuple[int, int]] | None:
+        """Return what is predicted under the cursor; if nothing is, give this advice."""
+        if self.session.checkpoint is not None:
+            self.layers.ensure_prediction()  # deleted maybe
         found = self.layers.under_cursor()
         if found is None:
-            self.answers.say(Message("warning", "Point at what is right, then press K."))
-        else:
-            self.take_label(found[0])
+            missing = self.layers.prediction is None
+            self.answers.say(Message("warning", NOTHING if missing else advice))
+        return found
 
     def take_label(self, label: int) -> None:
         """Give the brush a kind that was found, whether the plane shows any of it or not."""
         entry = self.session.image
         if entry is None or not self._is_flat() or not self.session.writable:
             return
+        self.answers.forget()
         self.answers.kinds.show_all()  # what is wrong has to be seen
         self.layers.ensure_prediction()
         self.layers.choose_label(entry.naming.one(label))
         self.answers.show_news("Paint over what should be like that. N goes back to regions.")
+        self.answers.refresh()
 
     def accept_selected(self) -> None:
         """Copy all of the label picked in the prediction layer into the regions."""
@@ -271,9 +279,10 @@ class Intents(ProjectIntents):
             self.select_image(place.image)
         self.layers.go_to(place.plane, (place.y, place.x))
         self.layers.ensure_regions(writable=self.session.writable)
-        teach = ": paint what it is" * self.session.writable
+        self.layers.recall_region()  # what it held on another plane is some other region here
+        teach = " Paint it: K over a kind that was found, N for a new one." * self.session.writable
         self.answers.show_news(
-            f"In the middle the network hesitates ({100 * place.value:.0f} %){teach}."
+            f"In the middle the network hesitates ({100 * place.value:.0f} %).{teach}"
         )
 
     def show_extra(self, kind: str, *, on: bool) -> None:

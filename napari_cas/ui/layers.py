@@ -19,8 +19,9 @@ from qtpy.QtWidgets import QApplication
 from napari_cas.errors import RegionError
 from napari_cas.store.indexing import IndexedArray
 from napari_cas.ui import display, where
+from napari_cas.ui.brushes import Brushes
 from napari_cas.ui.frame import Frame
-from napari_cas.ui.history import Corrections, Undo, overpainted, undoable
+from napari_cas.ui.history import Corrections, Overpainted, Undo, undoable
 from napari_cas.ui.looks import Look, reveal
 from napari_cas.ui.news import News
 from napari_cas.ui.sight import Sight, fit, place, selection_kept, view_kept
@@ -64,9 +65,10 @@ class LayerAdapter(Viewpoint):
         self._entry: ImageEntry | None = None
         self._news = News()
         self.sight = Sight(self._viewer)
-        self._results: list[Layer] = []
         self._looks: dict[str, Look] = {}
         self._corrections = Corrections(self.corrected.emit)
+        self._overpainted = Overpainted()
+        self._brushes = Brushes()
         self._quiet = False
         dims, eye = self._viewer.dims.events, where.camera(self._viewer).events
         moves = (dims.current_step, dims.ndisplay, dims.order, eye.center, eye.zoom)
@@ -106,17 +108,6 @@ class LayerAdapter(Viewpoint):
 
     # -- what the annotator has open ------------------------------------------------------------
 
-    def image_layers(self) -> list[Image]:
-        """Return all image layers that are not results of ours."""
-        images = (layer for layer in self._viewer.layers if isinstance(layer, Image))
-        return [layer for layer in images if not any(layer is ours for ours in self._results)]
-
-    def chosen(self) -> list[Image]:
-        """Return the selected image layers in the list's order; the only one counts as selected."""
-        images = self.image_layers()
-        selected = [layer for layer in images if layer in self._viewer.layers.selection]
-        return selected or (images if len(images) == 1 else [])
-
     def taken(self) -> list[Layer]:
         """Return the layers that show pixels of the project."""
         return [*self.sight.owned(), *self.sight.added]
@@ -146,6 +137,7 @@ class LayerAdapter(Viewpoint):
             before, self._entry = self._entry, entry
             if entry is None:
                 self.sight.forget()
+                self._brushes.forget()
                 return
             self.frame = Frame(entry.plane_size, entry.label_scale, entry.label_translation)
             shown = self.sight.show(entry)
@@ -153,7 +145,8 @@ class LayerAdapter(Viewpoint):
             if predicted:
                 self.ensure_prediction()
             self._viewer.layers.selection.active = self.regions
-            if self.sight.added if before is None else place(before) != place(entry):
+            first = before is None and self.sight.may_be_elsewhere(shown)
+            if first or (before is not None and place(before) != place(entry)):
                 fit(self._viewer, shown)
         self.region_chosen.emit()
         self.view_moved.emit()
@@ -188,9 +181,11 @@ class LayerAdapter(Viewpoint):
     def _add_regions(self, entry: ImageEntry, writable: bool) -> Labels:
         layer = display.regions_layer(entry, self.frame)
         self._listen(layer, self._region_painted)
+        self._viewer.add_layer(layer)
+        plane = where.plane_of(layer, self._viewer.dims.point)
+        layer.selected_label = self._brushes.recall(entry, plane)
         layer.events.selected_label.connect(self._label_chosen)
         layer.events.mode.connect(self._selection_changed)
-        self._viewer.add_layer(layer)
         reveal(layer, self._looks.get("regions"), "paint")
         layer.editable = writable and entry.regions.writeable
         return layer
@@ -286,6 +281,11 @@ class LayerAdapter(Viewpoint):
             if str(self.regions.mode) not in ("paint", "polygon", "fill"):
                 self.regions.mode = "paint"
 
+    def recall_region(self) -> None:
+        """Give the brush the region that it last held on the plane shown, else an unused one."""
+        if self._entry is not None and self.regions is not None:
+            self.regions.selected_label = self._brushes.recall(self._entry, self.plane())
+
     def undoable(self, places: Sequence[tuple[Plane, Box]]) -> AbstractContextManager[Undo]:
         """Let napari undo what else than the brush writes into the regions, there and meanwhile."""
         if self._entry is None or self.regions is None:
@@ -302,7 +302,9 @@ class LayerAdapter(Viewpoint):
 
     def _region_painted(self, event: Any) -> None:
         if self._entry is not None:
-            overpainted(self._entry, event.value, self.frame.origin, self.prediction)
+            origin = self.frame.origin
+            self._overpainted.painted(self._entry, event.value, origin, self.prediction)
+            self._brushes.hold(self._entry, self.plane(), self.regions)
         self.painted.emit()
 
     def _prediction_painted(self, event: Any) -> None:
@@ -313,6 +315,7 @@ class LayerAdapter(Viewpoint):
         if self._entry is None:
             return
         self._corrections.written()
+        self._overpainted.replayed(self._entry, self.regions, self.prediction)
         if self._corrections.replayed():
             self.refresh_regions()
             self.painted.emit()
@@ -334,6 +337,7 @@ class LayerAdapter(Viewpoint):
     def _label_chosen(self, _event: object = None) -> None:
         if self.regions is not None and self.regions.selected_label < 0:
             self.regions.selected_label = 0  # napari offers all int32 labels; regions have none < 0
+        self._brushes.hold(self._entry, self.plane(), self.regions)
         self.region_chosen.emit()
 
     def _selection_changed(self, _event: object = None) -> None:
@@ -384,10 +388,6 @@ class LayerAdapter(Viewpoint):
             layer.events.mode.disconnect(self._selection_changed)
 
     # -- helpers --------------------------------------------------------------------------------
-
-    def _below_regions(self) -> int:
-        layers = self._viewer.layers
-        return layers.index(self.regions) if self.regions in layers else len(layers)
 
     @contextmanager
     def _silently(self) -> Iterator[None]:

@@ -72,7 +72,9 @@ class ProjectIntents:
         """Take the selected image layers into the open project."""
         if self.answers.adding:
             return
-        groups, new = self._chosen(as_channels=False, axes="", without=self.layers.taken())
+        taken = self.layers.taken()
+        together = self._are_channels([a for a in self.layers.chosen() if a not in taken])
+        groups, new = self._chosen(as_channels=together, axes="", without=taken)
         if not new:
             text = "Select image layers that are not in the project yet."
             self.answers.say(Message("warning", text))
@@ -82,6 +84,12 @@ class ProjectIntents:
         self.answers.show_news(f"Copying {_images(len(new))} into the project…")
         future = self.session.add_images_later(new, before=lambda names: self._own(names, groups))
         future.add_done_callback(self._told_added)
+
+    def _are_channels(self, layers: Sequence[Image]) -> bool:
+        """Whether layers are one image of as many channels as those of the project have."""
+        entry = self.session.image
+        alike = entry is not None and entry.n_channels == len(layers)
+        return alike and sources.look_like_channels(layers)
 
     def _chosen(
         self, *, as_channels: bool, axes: str, without: Sequence[Image] = ()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pyqtgraph as pg
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
@@ -16,6 +15,10 @@ if TYPE_CHECKING:
 
 TERMS = {"total": "#e8e8e8", "uniformer": "#56b4e9", "discriminator": "#e69f00"}
 """Line colours; blue and orange of Okabe and Ito are told apart by everybody."""
+FIRST_STEPS = 20
+"""At most so many steps at the beginning may leave the scale, one in twenty of all."""
+ROOM_ABOVE = 1.3
+"""The channels' axis goes on so far above the line that its topmost number is not cut."""
 LEAST_HEIGHT = 1e-3
 """Loss that the plot is at least high: what falls below has no meaning any more."""
 
@@ -48,7 +51,6 @@ class LossPlot(QWidget):
             layout.addWidget(plot)
         layout.insertWidget(0, self.caption)
         self._losses.getAxis("bottom").setStyle(showValues=False)
-        self._channels.getAxis("left").setTickSpacing(4, 1)
         self.set_colours(DARK)
         self.clear()
 
@@ -111,14 +113,19 @@ class LossPlot(QWidget):
         for name, curve in self._curves.items():
             curve.setData(steps, [getattr(point, name) for point in self._points])
         if steps:
-            # The first steps fall from so high that all later ones would look flat.
-            values = [getattr(point, name) for point in self._points for name in TERMS]
-            low, high = min(values), float(np.percentile(values, 95))
-            self._label(min(low, 0.0), max(high * 1.3, LEAST_HEIGHT))
+            # The first steps fall from so high that all later ones would look flat. What new paint
+            # does later on is what one looks for.
+            later = self._points[min(len(steps) // 20, FIRST_STEPS) :]
+            low = min(getattr(point, name) for point in self._points for name in TERMS)
+            high = max(getattr(point, name) for point in later for name in TERMS)
+            self._label(min(low, 0.0), max(high * 1.1, LEAST_HEIGHT))
         used = [number for _, number in self._used]
         edges = [steps[0] if steps else 0, *(step for step, _ in self._used)]
         self._steps.setData(edges, [*used[:1], *used] if used else [0], stepMode=None)
-        self._channels.setYRange(0, max([*used, 3]) + 0.5, padding=0)
+        top = max([*used, 3])
+        self._channels.setYRange(0, top * ROOM_ABOVE, padding=0)
+        apart = 4 * -(-top // 8)  # two or three numbers: there is no room for more
+        self._channels.getAxis("left").setTickSpacing(apart, apart / 4)
         for plot in (self._losses, self._channels):
             plot.setXRange(0, max([*steps[-1:], 1]), padding=0.02)
             plot.viewport().update()

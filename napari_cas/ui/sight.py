@@ -99,8 +99,19 @@ class Sight:
         dims = self._viewer.dims
         for axis, place in enumerate(at, dims.ndim - len(entry.label_axes)):
             dims.set_point(axis, place)  # the plane that was looked at
-        self._hide(self._covering(shown))
+        self._hide([*self._covering(shown), *self._reaching_beyond(shown)])
         return list(shown)
+
+    def may_be_elsewhere(self, shown: Sequence[Layer]) -> bool:
+        """Return whether the view was not yet on these layers, or on others of other places, too.
+
+        Parameters
+        ----------
+        shown : sequence of Layer
+            Of one image, in the viewer.
+        """
+        others = (a for a in self._viewer.layers if isinstance(a, Image) and a not in shown)
+        return bool(self.added) or any(not same_place(a, shown[0]) for a in others)
 
     def _own_layers(self, entry: ImageEntry) -> list[Layer]:
         """Return the project's layers, in the looks of the annotator's where each has its own."""
@@ -189,11 +200,25 @@ class Sight:
         return self._present([*self._pixels.get(name, ()), *self.added])
 
     def _covering(self, pixels: Sequence[Layer]) -> list[Layer]:
-        """Return images that cover these layers, all in the viewer, completely where they lie."""
+        """Return images that cover these layers, all in the viewer, completely where they lie.
+
+        Of an image of several channels, the lowest covers and the others are added to it.
+        """
         layers = self._viewer.layers
         lowest = min(map(layers.index, pixels), default=len(layers))
         above = [layer for layer in layers[lowest + 1 :] if layer not in pixels]
-        return [layer for layer in above if any(covers(layer, below) for below in pixels)]
+        covering: list[Layer] = []
+        for layer in above:
+            if any(covers(layer, below) for below in pixels) or (
+                _is_added(layer) and any(same_place(layer, other) for other in covering)
+            ):
+                covering.append(layer)
+        return covering
+
+    def _reaching_beyond(self, pixels: Sequence[Layer]) -> list[Layer]:
+        """Return images in sight that these layers lie on in part: beside them no stroke lands."""
+        others = (a for a in self._viewer.layers if isinstance(a, Image) and a not in pixels)
+        return [a for a in others if a.visible and any(reaches_beyond(a, b) for b in pixels)]
 
     def forget(self) -> None:
         """Show everything again that was hidden here, and forget which layers show what."""
@@ -231,8 +256,41 @@ def covers(layer: Layer, below: Layer) -> bool:
         return False
     if str(layer.blending) not in _OPAQUE:
         return False
-    (low, high), (least, most) = layer.extent.world[:, -2:], below.extent.world[:, -2:]
+    return _overlap(layer, below)
+
+
+def _is_added(layer: Layer) -> bool:
+    return isinstance(layer, Image) and layer.visible and str(layer.blending) not in _OPAQUE
+
+
+def _overlap(a: Layer, b: Layer) -> bool:
+    (low, high), (least, most) = a.extent.world[:, -2:], b.extent.world[:, -2:]
     return bool(np.all(low < most) and np.all(least < high))
+
+
+def reaches_beyond(layer: Layer, other: Layer) -> bool:
+    """Return whether a layer lies partly on another one and partly beside it, by over a pixel.
+
+    Parameters
+    ----------
+    layer, other : Layer
+        In the viewer.
+    """
+    (low, high), (least, most) = layer.extent.world[:, -2:], other.extent.world[:, -2:]
+    pixel = np.maximum(layer.extent.step[-2:], other.extent.step[-2:])
+    beyond = np.any(low < least - pixel) or np.any(high > most + pixel)
+    return bool(beyond) and _overlap(layer, other)
+
+
+def same_place(a: Layer, b: Layer) -> bool:
+    """Return whether two layers take the same rows and columns of the world.
+
+    Parameters
+    ----------
+    a, b : Layer
+        In the viewer.
+    """
+    return bool(np.allclose(a.extent.world[:, -2:], b.extent.world[:, -2:]))
 
 
 def place(entry: ImageEntry) -> tuple[float, ...]:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from napari.layers import Image
+
 from napari_cas.ui import where
 from napari_cas.ui.frame import Frame
 from napari_cas.ui.looks import brush_colour
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
-    from napari.layers import Labels
+    from napari.layers import Labels, Layer
 
     from napari_cas.protocol import Box, Plane
 
@@ -32,6 +34,18 @@ class Viewpoint:
         self.frame = Frame((0, 0), (1, 1))
         self.regions: Labels | None = None
         self.prediction: Labels | None = None
+        self._results: list[Layer] = []
+
+    def image_layers(self) -> list[Image]:
+        """Return all image layers that are not results of ours."""
+        images = (layer for layer in self._viewer.layers if isinstance(layer, Image))
+        return [layer for layer in images if not any(layer is ours for ours in self._results)]
+
+    def chosen(self) -> list[Image]:
+        """Return the selected image layers in the list's order; the only one counts as selected."""
+        images = self.image_layers()
+        selected = [layer for layer in images if layer in self._viewer.layers.selection]
+        return selected or (images if len(images) == 1 else [])
 
     def plane(self) -> Plane:
         """Return the indices along the leading axes of the plane shown."""
@@ -50,7 +64,9 @@ class Viewpoint:
     def under_cursor(self) -> tuple[int, tuple[int, int]] | None:
         """Return the predicted label under the cursor and its (row, column), or None."""
         layer, at = self.prediction, self._viewer.cursor.position
-        return None if layer is None else where.label_at(layer, at, self.frame.origin)
+        if layer is None:
+            return None
+        return where.label_at(layer, self.plane(), at, self.frame.origin)
 
     def predicted_label(self) -> int:
         """Return the label picked in the prediction layer, 0 unless that layer is selected."""
@@ -80,3 +96,8 @@ class Viewpoint:
     def region_colour(self) -> tuple[float, float, float, float] | None:
         """Return the colour that the brush paints in, or None."""
         return None if self.regions is None else brush_colour(self.regions)
+
+    def _below_regions(self) -> int:
+        """Return where in the list a layer goes to lie under the strokes."""
+        layers = self._viewer.layers
+        return layers.index(self.regions) if self.regions in layers else len(layers)

@@ -210,21 +210,26 @@ def go_to(viewer: ViewerModel, frame: Frame, plane: Plane, at: tuple[int, int]) 
 
 
 def label_at(
-    layer: Labels, position: Sequence[float], origin: tuple[int, int] = (0, 0)
+    layer: Labels, plane: Plane, position: Sequence[float], origin: tuple[int, int] = (0, 0)
 ) -> tuple[int, tuple[int, int]] | None:
     """Return the label at a point of the world and its (row, column), or None where there is none.
+
+    napari itself says nothing of a layer that is hidden.
 
     Parameters
     ----------
     layer : Labels
         Its last two axes are y and x.
+    plane : tuple of int
+        Indices along the leading axes: the mouse may have been still since another was shown.
     position : sequence of float
-        World coordinates.
+        World coordinates; the last two count.
     origin : (int, int)
         Row and column of the layer's first pixel.
     """
-    value = layer.get_value(position, world=True)
-    if not value:
+    row, column = (round(index) for index in layer.world_to_data(position)[-2:])
+    height, width = layer.data.shape[-2:]
+    if not (0 <= row < height and 0 <= column < width):
         return None
-    row, column = layer.world_to_data(position)[-2:]
-    return int(value), (round(row) + origin[0], round(column) + origin[1])
+    value = int(np.asarray(layer.data[(*plane, row, column)]))
+    return (value, (row + origin[0], column + origin[1])) if value else None

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from qtpy.QtCore import Qt
 
-from napari_cas.protocol import LossPoint, RoundReport
+from napari_cas.errors import StorageError, WorkerDiedError
+from napari_cas.protocol import LossPoint, RoundReport, TilesReport
 from napari_cas.session import Message, Progress, State
 from napari_cas.store import Project
 
@@ -146,3 +147,46 @@ def test_damage_is_still_said_when_the_project_has_opened(widget, begin, tmp_pat
     widget.intents.open_project(damaged.path)
     assert widget.session.images == ("there",)
     assert "gone" in guide(widget)
+
+
+def test_a_worker_that_died_is_spoken_of_until_another_has_gone_on(widget, begin):
+    begin("one")
+    before = guide(widget)
+    died = Message.of(WorkerDiedError("The worker process died", todo="A new one is started."))
+    full = Message.of(StorageError("The disk is full"))
+    seen = RoundReport("m", 0, (), 0, 0, (), converged=True)
+    tiles = TilesReport(())
+    for signal, report in ((widget.session.reported, seen), (widget.session.tiled, tiles)):
+        widget.session.messaged.emit(died)
+        assert "died" in guide(widget)
+        signal.emit(report)
+        assert guide(widget) == before
+    widget.session.messaged.emit(full)
+    widget.session.reported.emit(seen)
+    assert "full" in guide(widget)  # nothing of that has changed
+
+
+def test_a_kind_is_taken_from_a_prediction_that_is_hidden_or_gone(widget, model_viewer, begin):
+    begin("one")
+    widget.intents.take_kind()
+    assert guide(widget).startswith("Nothing is predicted yet")
+    widget.session._work.use("m")
+    with Project.open(widget.session.project.path, mode="worker") as worker:
+        worker.image("one").prediction[...] = 3
+    widget.layers.ensure_prediction()
+    model_viewer.cursor.position = (400.0, 10.0)
+    widget.intents.take_kind()
+    assert guide(widget) == "Point at what is right, then press K."
+    model_viewer.cursor.position = (10.0, 10.0)
+    widget.layers.prediction.visible = False
+    widget.intents.take_kind()
+    assert model_viewer.layers.selection.active is widget.layers.prediction
+    assert widget.layers.prediction.visible
+    assert "press K." not in guide(widget)  # the warning has gone
+    model_viewer.layers.remove(widget.layers.prediction)
+    widget.intents.take_kind()
+    assert model_viewer.layers.selection.active is widget.layers.prediction
+    assert widget.layers.prediction.selected_label == 3
+    model_viewer.layers.remove(widget.layers.prediction)
+    widget.intents.accept_under_cursor()
+    assert status(widget) == "Segment accepted as region 1."

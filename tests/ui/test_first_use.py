@@ -275,3 +275,22 @@ def test_a_project_dropped_on_the_viewer_opens_in_its_panel(
     assert shown(model_viewer) == ["there", "regions"]
     monkeypatch.setattr("napari.current_viewer", lambda: None)
     assert len(reader.get_reader(path)(path)) == 3
+
+
+def test_images_of_several_channels_are_added_as_such(widget, model_viewer, qtbot):
+    """As napari opens them: one layer a channel, the lowest translucent and the others additive."""
+    pixels = np.random.default_rng(0).integers(0, 255, (3, 40, 50), np.uint8)
+    for stem in ("cell A", "cell B"):
+        names = [f"{stem} {dye}" for dye in ("DAPI", "GFP", "RFP")]
+        layers = model_viewer.add_image(pixels, channel_axis=0, name=names)
+        model_viewer.layers.selection = set(layers)
+        opened = widget.session.project is not None
+        button = widget.panel.images.add if opened else widget.panel.start.start
+        qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+        qtbot.waitUntil(lambda: widget.session.image is not None, timeout=20_000)
+        qtbot.waitUntil(lambda: not widget.answers.adding, timeout=20_000)
+    assert widget.session.images == ("cell A", "cell B")
+    widget.session.select_image("cell B")
+    assert widget.session.image.n_channels == 3
+    assert all(layer.visible for layer in layers)
+    assert not any(model_viewer.layers[f"cell A {dye}"].visible for dye in ("DAPI", "GFP", "RFP"))

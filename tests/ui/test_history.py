@@ -110,6 +110,25 @@ def test_redo_corrects_and_teaches_again(window):
     assert entry.regions.ids(()) == {}
 
 
+def test_redo_brings_all_of_a_correction_back_though_the_network_says_the_same_by_now(window):
+    driver, widget, entry = window
+    correct(driver, 100)
+    corrected, taught = np.asarray(entry.corrections), np.asarray(entry.regions)
+    predict(widget, 5)  # trained on it
+    driver.key("Z", "Control")
+    assert entry.regions.ids(()) == {}
+    saved = []
+    widget.layers.painted.connect(lambda: saved.append(True))
+    driver.key("Z", "Control", "Shift")
+    assert (np.asarray(entry.corrections) == corrected).all()
+    assert (np.asarray(entry.regions) == taught).all()
+    assert not entry.corrections.dirty
+    assert not entry.regions.dirty
+    assert saved
+    predict(widget, 3)
+    assert (shown(widget)[corrected > 0] == 5).all()
+
+
 def test_undo_goes_back_one_correction_at_a_time(window):
     driver, widget, entry = window
     correct(driver, 100)
@@ -153,6 +172,30 @@ def test_a_region_painted_over_a_correction_takes_it_back(window):
     assert shown(widget)[100, 100] == 3
     assert shown(widget)[100, 60] == 5
     assert not entry.corrections.dirty
+
+
+def test_a_correction_comes_back_when_the_region_over_it_is_undone(window):
+    driver, widget, entry = window
+    correct(driver, 100)
+    corrected, taught = np.asarray(entry.corrections), np.asarray(entry.regions)
+    driver.viewer.layers.selection.active = widget.layers.regions
+    widget.layers.regions.selected_label = 7
+    driver.line((60, 100), (140, 100), steps=6)
+    driver.line((20, 20), (20, 60), steps=3)  # over nothing
+    painted = np.asarray(entry.corrections)
+    for _ in range(2):
+        driver.key("Z", "Control")
+        assert (np.asarray(entry.corrections) == painted).all()
+        driver.key("Z", "Control")
+        assert (np.asarray(entry.corrections) == corrected).all()
+        assert (np.asarray(entry.regions) == taught).all()
+        assert not entry.corrections.dirty
+        assert shown(widget)[100, 100] == 5
+        driver.key("Z", "Control", "Shift")
+        driver.key("Z", "Control", "Shift")
+        assert (np.asarray(entry.corrections) == painted).all()
+        assert not entry.corrections.dirty
+        assert shown(widget)[100, 100] == 2
 
 
 def test_regions_that_are_merged_keep_what_was_said_of_them(window):

@@ -129,6 +129,20 @@ def test_what_the_annotator_chose_survives_another_image(adapter, flat, stack):
     assert not adapter.prediction.visible
 
 
+def test_the_brush_holds_the_region_it_held_on_an_image(adapter, flat, stack):
+    adapter.show(flat, predicted=False)
+    adapter.choose_region(4)
+    adapter.regions.paint((10, 10), 4)
+    adapter.show(stack, predicted=False)
+    assert adapter.regions.selected_label == 1  # bare
+    adapter.regions.selected_label = 0
+    adapter.show(flat, predicted=False)
+    assert adapter.regions.selected_label == 4
+    adapter.show(None, predicted=False)
+    adapter.show(flat, predicted=False)  # opened again: no region is joined unasked
+    assert adapter.regions.selected_label == 5
+
+
 def test_the_usual_brush_is_that_of_each_image(adapter, flat, project, ramp):
     adapter.show(flat, predicted=False)
     usual = adapter.regions.brush_size
@@ -203,8 +217,21 @@ def test_under_the_cursor(adapter, model_viewer, flat):
     adapter.prediction.paint((10, 12), 5)
     model_viewer.cursor.position = (5.0, 6.0)  # half a micrometre a pixel
     assert adapter.under_cursor() == (5, (10, 12))
-    model_viewer.cursor.position = (30.0, 30.0)
+    adapter.prediction.visible = False
+    assert adapter.under_cursor() == (5, (10, 12))
+    for nothing in ((30.0, 30.0), (-5.0, 6.0), (5.0, 60.0)):
+        model_viewer.cursor.position = nothing
+        assert adapter.under_cursor() is None
+
+
+def test_under_the_cursor_in_a_stack(adapter, model_viewer, stack):
+    adapter.show(stack, predicted=True)
+    stack.prediction_view[3, 10, 12] = 7
+    adapter.prediction.visible = False
+    model_viewer.cursor.position = (0.0, 10.2, 11.8)
     assert adapter.under_cursor() is None
+    model_viewer.dims.set_current_step(0, 3)  # by a key: the mouse is still
+    assert adapter.under_cursor() == (7, (10, 12))
 
 
 def test_chosen_images(adapter, model_viewer):

@@ -74,10 +74,30 @@ def test_nobody_is_told_to_paint_what_can_only_be_looked_at(widget, monkeypatch)
     note(widget, "flat", (), Doubt(0.3, 700, 200))
     widget.session._work.use("m")
     widget.intents.go_next()
-    assert "paint" in widget.panel.train.status.text()
+    assert "Paint it: K" in widget.panel.train.status.text()
+    assert len(widget.panel.train.status.text()) <= 110
     monkeypatch.setattr(type(widget.session), "writable", False)
     widget.intents.go_next()
     assert widget.panel.train.status.text() == "In the middle the network hesitates (30 %)."
+
+
+def test_the_brush_holds_no_region_of_the_plane_it_comes_to(widget):
+    note(widget, "stack", (3,), Doubt(0.8, 20, 30))
+    note(widget, "stack", (1,), Doubt(0.7, 20, 30))
+    note(widget, "flat", (), Doubt(0.3, 700, 200))
+    widget.session._work.use("m")
+    widget.session.select_image("stack")
+    stack = widget.session.image
+    stack.regions[3, 0:4, 0:4] = 1
+    stack.regions[3, 8:12, 0:4] = 2
+    widget.session.flush()
+    widget.session.select_image("flat")
+    widget.intents.go_next()
+    assert widget.layers.plane() == (3,)
+    assert widget.layers.regions.selected_label == 3
+    widget.intents.go_next()
+    assert widget.layers.plane() == (1,)
+    assert widget.layers.regions.selected_label == 1  # nothing is painted here
 
 
 def test_strokes_that_were_deleted_come_back_to_be_painted(widget, model_viewer):

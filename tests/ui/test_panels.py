@@ -47,6 +47,29 @@ def test_start_emits_path_reading_and_choice(add, qtbot):
     assert caught.args == ["/tmp/a.zarr", True, "tyx"]
 
 
+def test_a_long_name_makes_the_panel_no_wider(add, qtbot):
+    panel = add(Panel(Config()))
+    start = panel.start
+
+    def choose(*names):
+        start.show_layers(names, may_be_channels=False, are_channels=False)
+        qtbot.wait(10)
+        return panel.minimumSizeHint().width()
+
+    before = choose("a.jpg")
+    long = f"{'slide_' * 20}end.jpg"
+    assert choose(long) == before
+    panel.resize(before, 400)
+    qtbot.wait(10)
+    text = start.summary.text()
+    assert "…" in text
+    assert text.endswith("d.jpg")
+    assert start.summary.fontMetrics().horizontalAdvance(text) <= start.summary.width()
+    assert start.summary.toolTip() == long
+    assert choose("b.jpg") == before
+    assert start.summary.text() == "b.jpg"
+
+
 def test_another_machine_is_what_its_lines_say(add, qtbot):
     view = add(MachineView())
     wanted = ClusterSettings(scheduler="tls://gpu:8786", resources="GPU=1", tls_key="key.pem")
@@ -306,6 +329,11 @@ def report(first, last, used):
     return RoundReport("m", last, points, used, 3, (), converged=False)
 
 
+def loss_report(first, totals):
+    points = tuple(LossPoint(first + i, total, 0.0, 0.0) for i, total in enumerate(totals))
+    return RoundReport("m", points[-1].step, points, 2, 3, (), converged=False)
+
+
 def test_alike_regions_are_spoken_of_only_where_there_are_some(qtbot):
     view = AlikeView()
     qtbot.addWidget(view)
@@ -344,6 +372,29 @@ def test_the_plot_draws_all_terms_and_the_channels(add):
         assert list(steps) == list(range(1, 21))
         assert values[-1] == pytest.approx({"total": 1, "uniformer": 0.5}.get(name, 0.2) / 20)
     assert "Channels in use: 3" in plot.caption.text()
+
+
+def test_only_the_first_steps_leave_the_plots_scale(add):
+    plot = add(LossPlot())
+    plot.add(loss_report(1, [100.0] * 5 + [1.0] * 195))
+    plot.draw()
+    _, high = plot._losses.viewRange()[1]
+    assert 1 < high < 2
+    plot.add(loss_report(201, [5.0] * 8))  # new paint
+    plot.draw()
+    _, high = plot._losses.viewRange()[1]
+    assert 5 < high < 10
+
+
+@pytest.mark.parametrize("used", [2, 4, 12, 24, 64])
+def test_the_topmost_number_of_channels_is_not_cut(add, qtbot, used):
+    plot = add(LossPlot())
+    plot.add(report(1, 10, used))
+    plot.draw()
+    qtbot.wait(10)
+    _, high = plot._channels.viewRange()[1]
+    height = plot._channels.getViewBox().height()
+    assert (high - max(used, 3)) / high * height >= 6  # half a digit's height
 
 
 def test_a_training_that_starts_solved_still_says_how_low_its_loss_is(add):

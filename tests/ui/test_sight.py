@@ -21,7 +21,7 @@ def second(project, ramp):
 
 
 def test_an_image_that_covers_the_one_to_be_painted_is_hidden(adapter, model_viewer, first):
-    below = model_viewer.add_image(np.eye(70), name="below")
+    below = model_viewer.add_image(np.eye(64), name="below")
     own = model_viewer.add_image(np.eye(80)[:64], name="own")
     beside = model_viewer.add_image(np.eye(64), name="beside", translate=(0, 80))
     mixed = model_viewer.add_image(np.eye(64), name="mixed", blending="additive")
@@ -33,6 +33,44 @@ def test_an_image_that_covers_the_one_to_be_painted_is_hidden(adapter, model_vie
     assert [layer.name for layer in layers if not layer.visible] == ["over"]
     adapter.show(None, predicted=False)
     assert over.visible
+
+
+def test_all_channels_of_an_image_that_covers_are_hidden(adapter, model_viewer, first):
+    own = model_viewer.add_image(np.eye(80)[:64], name="own")
+    mixed = model_viewer.add_image(np.eye(64), name="mixed", blending="additive")
+    adapter.sight.own("first", [own])
+    adapter.show(first, predicted=False)
+    channels = model_viewer.add_image(np.ones((3, 64, 64)), channel_axis=0, name="other")
+    assert adapter.sight.is_covered("first")
+    adapter.choose_region(1)
+    assert [layer.visible for layer in channels] == [False, False, False]
+    assert mixed.visible
+    assert own.visible
+    adapter.show(None, predicted=False)
+    assert all(layer.visible for layer in channels)
+
+
+def test_an_image_that_reaches_beyond_the_one_to_be_painted_is_hidden(adapter, model_viewer, first):
+    """On what lies beside the image strokes would vanish; the view is on the image alone."""
+    large = model_viewer.add_image(np.eye(256), name="large")
+    alike = model_viewer.add_image(np.eye(81)[:65], name="alike")
+    own = model_viewer.add_image(np.eye(80)[:64], name="own")
+    beside = model_viewer.add_image(np.eye(64), name="beside", translate=(0, 80))
+    adapter.sight.own("first", [own])
+    adapter.show(first, predicted=False)
+    assert [layer.visible for layer in (large, alike, own, beside)] == [False, True, True, True]
+    zoom = 0.95 * min(canvas_size(model_viewer) / (64, 80))
+    assert camera(model_viewer).zoom == pytest.approx(zoom)
+    adapter.show(None, predicted=False)
+    assert large.visible
+
+
+def test_the_view_stays_where_nothing_else_was_looked_at(adapter, model_viewer, first):
+    adapter.sight.own("first", [model_viewer.add_image(np.eye(80)[:64], name="own")])
+    model_viewer.add_image(np.eye(80)[:64], name="another stain", blending="additive")
+    camera(model_viewer).zoom = 17.0
+    adapter.show(first, predicted=False)
+    assert camera(model_viewer).zoom == 17.0
 
 
 def test_an_opened_project_is_not_hidden_by_what_was_open_before(adapter, model_viewer, second):

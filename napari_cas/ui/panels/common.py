@@ -10,7 +10,7 @@ from qtpy.QtSvg import QSvgRenderer
 from qtpy.QtWidgets import QApplication, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QWidget
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from qtpy.QtGui import QResizeEvent
 
@@ -79,6 +79,55 @@ class SteadyLabel(QWidget):
         height = max(label.heightForWidth(width), least)
         label.setGeometry(0, 0, width, height)
         self.setFixedHeight(height)
+
+
+class NamesLabel(QLabel):
+    """Names that wrap, each cut in its middle where it is wider than the label.
+
+    A label that wraps is otherwise as wide as its longest word, and a file's name is one word.
+    """
+
+    _MOST = 80
+    """Characters of all names together."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName("casNote")
+        self.setWordWrap(True)
+        self.setTextFormat(Qt.TextFormat.PlainText)
+        policy = self.sizePolicy()
+        policy.setHorizontalPolicy(QSizePolicy.Policy.Ignored)
+        self.setSizePolicy(policy)
+        self._names: tuple[str, ...] = ()
+        self._otherwise = ""
+
+    def show_names(self, names: Sequence[str], otherwise: str) -> None:
+        """Show names, all of them in full as a tooltip.
+
+        Parameters
+        ----------
+        names : sequence of str
+            In this order.
+        otherwise : str
+            What to say where there are none.
+        """
+        self._names, self._otherwise = tuple(names), otherwise
+        self.setToolTip("\n".join(names))
+        self._fit()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802 - Qt's name
+        """Cut at the new width."""
+        super().resizeEvent(event)
+        self._fit()
+
+    def _fit(self) -> None:
+        cut = self.fontMetrics().elidedText
+        room = self.contentsRect().width() - self.fontMetrics().horizontalAdvance(", ")
+        names = [cut(name, Qt.TextElideMode.ElideMiddle, room) for name in self._names]
+        text = ", ".join(names)
+        short = text if len(text) <= self._MOST else f"{text[: self._MOST - 3]}…"
+        if (short or self._otherwise) != self.text():
+            self.setText(short or self._otherwise)
 
 
 def icon(name: str, colour: str) -> QIcon:

@@ -17,7 +17,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_cas.ui.panels.common import button, note, row
+from napari_cas.ui.panels.common import NamesLabel, button, row
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,7 +39,7 @@ class StartView(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.summary = note()
+        self.summary = NamesLabel()
         self.choice = QComboBox()
         self.choice.addItems(["several images", "channels of one image"])
         self.choice.setToolTip("Whether the selected layers are images of their own or channels")
@@ -95,9 +95,7 @@ class StartView(QWidget):
         may_be_channels, are_channels : bool
             Whether they could be channels of one image, and whether they look like it.
         """
-        text = ", ".join(names)
-        short = text if len(text) <= 80 else f"{text[:77]}…"
-        self.summary.setText(short or "no image layer selected")
+        self.summary.show_names(names, otherwise="no image layer selected")
         self.start.setEnabled(bool(names))
         visible = len(names) > 1 and may_be_channels
         if list(names) != self._names:  # what was chosen for other layers says nothing about these
