@@ -70,7 +70,7 @@ class Job:
         self.summary: dict[str, Any] = {}
         self.checkpoint: str | None = None
         self._coming: str | None = None
-        self._came: list[int] | None = None
+        self._came: list[object] | None = None
 
     @classmethod
     def recall(cls, path: Path, key: str) -> Self | None:
@@ -317,10 +317,9 @@ def key_of_project(project: Project, config: Config, *, anew: bool = False) -> s
     return _digest(painted, config)
 
 
-def _mark(entry: ImageEntry) -> list[int]:
+def _mark(entry: ImageEntry) -> list[object]:
     """Return what tells an image in a project from another one of its name."""
-    status = (entry.folder / "zarr.json").stat()
-    return [status.st_size, status.st_mtime_ns]
+    return _stamp(str(entry.folder / "zarr.json"))[1:]  # wherever the project is by now
 
 
 def _stamp(path: str) -> list[object]:

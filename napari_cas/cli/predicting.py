@@ -19,10 +19,9 @@ from napari_cas.errors import (
     ProjectLockedError,
     StorageError,
 )
-from napari_cas.session import NewImage, projects
+from napari_cas.session import NewImage, models, projects
 from napari_cas.store import Project
 from napari_cas.store.files import safe_name
-from napari_cas.store.models import digest_of, import_model
 from napari_cas.store.root import local_path
 
 if TYPE_CHECKING:
@@ -83,7 +82,7 @@ def _is_its_own(path: str, model: str) -> bool:
     """Return whether a project has learnt nothing yet, or just what a saved model is."""
     with Project.open(path, mode="r") as project:
         own = projects.restore(project, lambda _: None).checkpoint
-        return own is None or project.model_digest(own) == digest_of(import_model(Path(model))[0])
+        return own is None or models.is_own(project, own, model)
 
 
 def _chosen(project: Project, first: str, arguments: argparse.Namespace) -> list[str]:

@@ -217,11 +217,11 @@ class _Nearness:
         np.fill_diagonal(matrix, 0)
         # Average linkage: one pair in between must not chain two kinds together.
         tree = linkage(squareform(matrix, checks=False), "average")
-        limit = 1.0
-        if len(own) > channels:
-            # Some must share a channel anyway; let it be those that look most alike.
-            limit = max(limit, float(tree[len(own) - channels - 1, 2]))
-        return _cut(tree, limit), _cut(tree, 1.0)
+        alike = _cut(tree, 1.0)
+        if len(own) <= channels:
+            return alike, alike
+        # Some must share a channel anyway; let it be those that look most alike.
+        return _cut(tree, max(1.0, float(tree[len(own) - channels - 1, 2]))), alike
 
     def _cluster_largest(self, own: Tensor, count: Tensor, channels: int) -> tuple[Tensor, Tensor]:
         """Return the same of too many regions to compare all pairs: the rest as what is nearest."""

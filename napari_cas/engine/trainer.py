@@ -298,10 +298,12 @@ class Trainer:
         channels, stacked = self.model.in_channels, self.model.stacked
         if channels <= 3 or self.learner.step:
             return
-        step = max(1, min(8, *(side // 8 for t in tiles for side in t.box.shape)))
+        some = tiles[:16]
+        # Finer only where all are small: what is a sliver beside other tiles is no matter.
+        step = max(1, min(8, max(min(t.box.shape) for t in some) // 8))
         samples = [
             read_stacked(t.source, t.plane, t.box, stacked)[:, ::step, ::step].reshape(channels, -1)
-            for t in tiles[:16]
+            for t in some
         ]
         mixing, offset = principal_mixing(samples)
         self.model.mixing.copy_(torch.from_numpy(mixing))

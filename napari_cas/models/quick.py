@@ -78,7 +78,7 @@ class QuickModel(SegmentationModel):
     @property
     def known(self) -> tuple[int, ...]:
         """The channels, counted from 1, that the linear map knows."""
-        return tuple((self.head.linear_weight.any(1).nonzero()[:, 0] + 1).tolist())
+        return tuple((self.head.known() + 1).tolist())
 
     def forward(self, image: Tensor) -> Tensor:
         """Return logits (B, M, H, W) of an image (B, C, H, W) on the 0–255 scale."""
@@ -310,13 +310,17 @@ class Head(nn.Module):
         """Return the logits (P, M) of the linear map alone."""
         return F.linear(self.standardised(features), self.linear_weight, self.linear_bias)
 
+    def known(self) -> Tensor:
+        """Return the (K,) int64 channels that the linear map knows."""
+        return self.linear_weight.any(1).nonzero()[:, 0]
+
     def used(self) -> Tensor:
-        """Return the (K,) int64 channels that the linear map knows, or all where it knows none.
+        """Return the channels that the linear map knows, or all where it knows none.
 
         The others are far below, and the perceptron, held to the map, leaves them there.
         """
-        known = self.linear_weight.any(1)
-        return (known if bool(known.any()) else ~known).nonzero()[:, 0]
+        known = self.known()
+        return known if len(known) else torch.arange(len(self.linear_weight), device=known.device)
 
     def map(self, pyramid: Pyramid, *, step: int = 1, only: Tensor | None = None) -> Tensor:
         """Return logits of a pyramid.

@@ -64,8 +64,7 @@ def load(project: Project, path: str | Path) -> Loaded:
     CheckpointError
         There is no model, a damaged or foreign one, or one for other images than the project's.
     """
-    source = Path(path)
-    folder = source.parent if source.name in (WEIGHTS, RECORD) else source
+    folder = _folder(path)
     tensors, record = import_model(folder)
     spec, names = _spec(record, folder), Naming(record.get("names")).names
     _check_channels(project, record, folder)
@@ -78,6 +77,23 @@ def load(project: Project, path: str | Path) -> Loaded:
     name = free_name(base, project.models)
     project.save_model(name, tensors, record)
     return Loaded(name, spec, names)
+
+
+def is_own(project: Project, name: str, path: str | Path) -> bool:
+    """Return whether a project's model and a saved one have the same weights.
+
+    Raises
+    ------
+    CheckpointError
+        There is no model at `path`, or a damaged one.
+    """
+    return project.model_digest(name) == digest_of(import_model(_folder(path))[0])
+
+
+def _folder(path: str | Path) -> Path:
+    """Return the directory of a saved model, of which a file may have been named."""
+    source = Path(path)
+    return source.parent if source.name in (WEIGHTS, RECORD) else source
 
 
 def _spec(record: dict[str, object], folder: Path) -> ModelSpec:

@@ -132,8 +132,10 @@ def _channels(image: NewImage) -> int | None:
     if image.source is not None or image.data is None or image.palette is not None:
         return None
     axis = image.axes.lower().find("c")
-    if axis < 0 or len(image.axes) != len(image.data.shape):
-        return 1 if axis < 0 else None
+    if axis < 0:
+        return 1
+    if len(image.axes) != len(image.data.shape):
+        return None
     return int(image.data.shape[axis]) - (image.opacity is not None)
 
 

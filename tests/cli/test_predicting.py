@@ -241,8 +241,9 @@ def test_a_project_predicted_with_another_model_stays_as_it_is(learnt, here, tmp
 
     before = state()
     words = ["predict", str(learnt), "--model", "model"]
-    assert main(words) == 2
-    assert "expected --output DIR" in capsys.readouterr().err
+    for named in ("model", "model/model.json"):  # its folder, or a file in it
+        assert main(["predict", str(learnt), "--model", named]) == 2
+        assert "expected --output DIR" in capsys.readouterr().err
     assert main([*words, "--output", str(tmp_path / "o"), "--all"]) == 0
     assert predict(tmp_path / "files", "a.png") == 0
     found, expected = (imageio.imread(tmp_path / o / "a_prediction.png") for o in ("o", "files"))
