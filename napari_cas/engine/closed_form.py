@@ -157,7 +157,9 @@ class ClosedForm:
                 found = self._solve(sampler, say, known=False)
             sampler.note(self.corrected, channels_of(head, sampler, found))
         sampler.settle(found.group, varied=found.varied)
-        self.copies, self._found, self.alike = sampler.copies, found, sampler.alike()
+        if found is not self._found:  # only then were regions compared
+            self.alike = sampler.alike()
+        self.copies, self._found = sampler.copies, found
         if self._learner.step:  # the first answer comes without, for haste
             made = self._composites(tiles, sampler, found, rounds)
             if made is not None:
